@@ -1,0 +1,60 @@
+# make setup   creates .venv with everything pinned        make demo    the main job, end to end
+# make test    all tests (what continuous integration runs) make lint    style checks
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+DEVICE ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
+REQUIREMENTS := requirements.txt requirements-dev.txt requirements-teacher.txt constraints.txt pyproject.toml
+TASK ?= demo
+DATA_DIR ?=
+TEACHER ?=
+
+.PHONY: setup demo test lint format test-hf clean
+
+setup: $(VENV)/.$(DEVICE)
+
+$(VENV)/.cpu: $(REQUIREMENTS)
+	@test -n "$(PYTHON)" || { echo "error: expected Python 3.10, 3.11 or 3.12 on the path; name one with PYTHON=…"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned packages: two to five minutes"
+	$(PIP) -r requirements.txt -r requirements-dev.txt -c constraints.txt
+	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The 3.x GPU builds are on Paddle's own index (README, section GPU): all but Paddle itself is installed here.
+$(VENV)/.gpu: $(REQUIREMENTS)
+	$(PYTHON) -m venv $(VENV)
+	grep -v '^paddlepaddle==' requirements.txt > $(VENV)/requirements-gpu.txt
+	$(PIP) -r $(VENV)/requirements-gpu.txt -r requirements-dev.txt -c <(grep -v '^paddlepaddle==' constraints.txt)
+	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'import paddle' 2>/dev/null || echo "now install paddlepaddle-gpu 3.x into $(VENV) as the README says under GPU"
+	@touch $@
+
+demo: setup
+	$(BIN)/python demo.py --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(TEACHER),--teacher "$(TEACHER)") --resume
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest
+
+# Loads an exported BERT in Hugging Face transformers, in an environment of its own with CPU PyTorch.
+test-hf: setup
+	test -x .venv-hf/bin/python || $(PYTHON) -m venv .venv-hf
+	.venv-hf/bin/python -m pip install --disable-pip-version-check --quiet -r requirements-hf.txt
+	$(BIN)/python tests/hugging_face/write_folder.py build/hf
+	.venv-hf/bin/python tests/hugging_face/compare.py build/hf
+
+clean:
+	rm -rf build outputs

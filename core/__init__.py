@@ -1,0 +1,1 @@
+"""Losses, teacher outputs, training loop, evaluation, checkpoints, static graphs."""

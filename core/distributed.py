@@ -1,0 +1,99 @@
+"""Devices and data-parallel processes under ``python -m paddle.distributed.launch``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import paddle
+
+from console import InputError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run: this one's number, and how many there are."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and logs."""
+        return self.rank == 0
+
+
+def start(device: str) -> World:
+    """Selects the device and joins the other processes, if there are any.
+
+    Args:
+        device: ``auto`` (GPU where there is one), ``cpu`` or ``gpu``.
+
+    Raises:
+        InputError: a GPU was asked for that this build or machine does not have.
+    """
+    paddle.set_device(choose_device(device))
+    size = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+    if size == 1:
+        return World()
+    paddle.distributed.init_parallel_env()
+    return World(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
+
+
+def choose_device(device: str) -> str:
+    """Resolves ``auto`` and checks that ``gpu`` can be had."""
+    compiled = paddle.device.is_compiled_with_cuda()
+    usable = compiled and paddle.device.cuda.device_count() > 0
+    if device == "gpu" and not usable:
+        reason = "this machine shows no GPU to it" if compiled else "it is built without CUDA"
+        raise InputError(
+            f"--device gpu: the installed build is paddlepaddle {paddle.__version__}, and {reason}; "
+            "use --device cpu, or install a GPU build (README, section GPU)"
+        )
+    return "gpu" if device == "gpu" or (device == "auto" and usable) else "cpu"
+
+
+def check_precision(precision: str) -> None:
+    """Raises :class:`InputError` when the current device cannot compute in ``precision``."""
+    on_gpu = paddle.device.get_device().startswith("gpu")
+    if precision == "fp16" and not on_gpu:
+        raise InputError("--precision fp16 needs a GPU; use fp32 or bf16 on this machine")
+    if precision == "bf16" and not (paddle.amp.is_bfloat16_supported() if on_gpu else _cpu_has_bf16()):
+        raise InputError("--precision bf16: this device has no bf16 arithmetic; use fp32")
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            return "avx512_bf16" in file.read()
+    except OSError:
+        return False
+
+
+def sum_gradients(parameters: Iterable[paddle.Tensor]) -> None:
+    """Adds up the gradients of all processes, in one message."""
+    owned = [p for p in parameters if not p.stop_gradient]
+    flat = paddle.concat([(p.grad if p.grad is not None else paddle.zeros_like(p)).flatten() for p in owned])
+    paddle.distributed.all_reduce(flat)
+    start = 0
+    for parameter in owned:
+        size = parameter.size
+        total = flat[start : start + size].reshape(parameter.shape)
+        if parameter.grad is None:
+            parameter.grad = total
+        else:
+            parameter.grad.set_value(total)
+        start += size
+
+
+def main_first(world: World, work: Callable[[], T]) -> T:
+    """Lets the main process do work that leaves files behind, then the others, who find them."""
+    if world.size == 1:
+        return work()
+    result = work() if world.is_main else None
+    paddle.distributed.barrier()
+    return result if world.is_main else work()  # type: ignore[return-value]

@@ -1,0 +1,58 @@
+"""Metrics of predictions, as plain NumPy functions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data.streams import generator
+
+MAIN_METRIC = {"accuracy": "accuracy", "acc_and_f1": "accuracy"}
+
+
+def compute_metrics(metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Judges predictions.
+
+    Args:
+        metric: ``accuracy`` or ``acc_and_f1``.
+        logits: [rows, labels].
+        labels: label ids, [rows].
+    """
+    predicted = logits.argmax(-1)
+    found = {"accuracy": float((predicted == labels).mean())}
+    if metric == "acc_and_f1":
+        found["f1"] = f1_score(predicted, labels)
+    return found
+
+
+def f1_score(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Harmonic mean of precision and recall of label id 1; 0 when nothing was found or there was nothing to find."""
+    both = int(((predicted == 1) & (labels == 1)).sum())
+    total = int((predicted == 1).sum() + (labels == 1).sum())
+    return 2 * both / total if total else 0.0
+
+
+def bootstrap_interval(correct: np.ndarray, seed: int = 0, draws: int = 10_000) -> tuple[float, float]:
+    """The 95 % interval of an accuracy over the choice of rows.
+
+    Args:
+        correct: whether each row was right, [rows].
+        seed: of the draws.
+        draws: resampled sets of rows.
+    """
+    rows = len(correct)
+    counts = generator(seed, "bootstrap").binomial(rows, float(correct.mean()), draws)
+    low, high = np.quantile(counts / rows, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def gap_closed(teacher: float, alone: float, distilled: float) -> float:
+    """(distilled - alone) / (teacher - alone): how much of the way to the teacher distillation goes.
+
+    Raises:
+        ValueError: the teacher is not better than the student alone, so that there is no gap.
+    """
+    if teacher <= alone:
+        raise ValueError(
+            f"the teacher ({teacher:.4f}) is not better than the student alone ({alone:.4f}): no gap to close"
+        )
+    return (distilled - alone) / (teacher - alone)

@@ -1,0 +1,92 @@
+"""Static graphs: from a model to ``model.json`` + ``model.pdiparams``, and running them with Paddle Inference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from console import InputError
+from data.batches import Batch
+
+GRAPH, PARAMETERS = "model.json", "model.pdiparams"
+
+
+def save_graph(loaded, folder: str | os.PathLike[str]) -> None:  # noqa: ANN001 - models.LoadedModel, whose import costs seconds
+    """Writes the static graph of a model.
+
+    A copy is converted: a converted layer refuses optional arguments afterwards, and the model may go on training.
+
+    Args:
+        loaded: the model.
+        folder: receives ``model.json`` and ``model.pdiparams``.
+    """
+    import paddle
+
+    from models.folder import build, model_config
+    from models.weights import layer_weights, set_weights
+
+    copy = build(model_config(loaded))
+    set_weights(copy, layer_weights(loaded.model), "the model")
+    copy.eval()
+    graph = paddle.jit.to_static(copy, input_spec=copy.input_spec(), full_graph=True)
+    paddle.jit.save(graph, str(Path(folder) / "model"))
+
+
+class StaticGraph:
+    """A static graph, ready to run.
+
+    Args:
+        folder: holds ``model.json`` and ``model.pdiparams``.
+        threads: for matrix kernels; None takes one a core.
+        device: ``cpu`` (with oneDNN) or ``gpu``.
+
+    Raises:
+        InputError: the files are absent or damaged.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu") -> None:
+        from paddle import inference
+
+        paths = [Path(folder) / name for name in (GRAPH, PARAMETERS)]
+        for path in paths:
+            if not path.is_file() or path.stat().st_size == 0:
+                raise InputError(f"{path}: missing or empty; export the model again with deploy.export")
+        config = inference.Config(*map(str, paths))
+        # Both switches must come first, or enable_memory_optim() asks for a pass that the new IR does not have.
+        config.enable_new_executor(True)
+        config.enable_new_ir(True)
+        config.disable_glog_info()
+        if device == "gpu":
+            config.enable_use_gpu(256, 0)
+        else:
+            config.disable_gpu()
+            config.enable_mkldnn()
+            # A cache entry a shape: with batches of every length it would grow without end.
+            config.set_mkldnn_cache_capacity(64)
+            config.set_cpu_math_library_num_threads(threads or len(os.sched_getaffinity(0)))
+        config.enable_memory_optim()
+        config.switch_ir_optim(True)
+        try:
+            self._predictor = inference.create_predictor(config)
+        except (RuntimeError, ValueError, OSError) as error:
+            reason = " ".join(str(error).split())[-200:]
+            raise InputError(
+                f"{folder}: this static graph cannot be loaded ({reason}); export the model again"
+            ) from error
+        self.inputs: list[str] = self._predictor.get_input_names()
+        self._handles = {name: self._predictor.get_input_handle(name) for name in self.inputs}
+        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Logits [batch, labels] for named inputs; entries that the graph does not know are left out."""
+        for name, handle in self._handles.items():
+            handle.copy_from_cpu(np.ascontiguousarray(inputs[name], np.int64))
+        self._predictor.run()
+        return self._output.copy_to_cpu()
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        """The same for a batch of :class:`data.batches.Batches`."""
+        return self.run(batch)

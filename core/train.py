@@ -1,0 +1,388 @@
+"""The one training loop.
+
+A recipe hands it a ``step(batch) -> losses`` function; the loop owns optimiser, schedule, accumulation, precision,
+processes, logging, evaluation, checkpoints and resuming. Everything random in a step follows from seed, step and
+rank, so a run that was killed and resumed ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from args import OptimizerOptions, RunOptions
+from console import Interrupted, duration, say
+from core.checkpoint import keep_weights, kept_weights, load_checkpoint, save_checkpoint
+from core.distributed import World, check_precision, sum_gradients
+from core.optim import learning_rate, make_optimizer, optimizer_state, restore_optimizer
+from data.batches import Batch, Batches
+from data.store import write_atomically
+from data.streams import derived_seed
+from models.dropout import STREAM
+from models.weights import layer_weights, set_weights
+
+Losses = Mapping[str, paddle.Tensor]
+LOG = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """What the loop needs to know beside the options that all recipes share.
+
+    Attributes:
+        epochs: passes over the batches.
+        learning_rate: at its peak.
+        optimizer: see :data:`core.optim.OPTIMIZERS`.
+        selection_metric: the evaluation's entry that chooses checkpoints; larger is better.
+    """
+
+    epochs: int
+    learning_rate: float
+    optimizer: str
+    selection_metric: str = "accuracy"
+
+
+@dataclass
+class LoopState:
+    """Where a run stands; plain values that go into its checkpoint."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int = 0
+    without_gain: int = 0
+    done: bool = False
+    snapshots: list[str] = field(default_factory=list)
+    log_bytes: int = 0
+
+    @property
+    def kept(self) -> list[str]:
+        """The weight files beside the checkpoint that are still needed."""
+        return [*([f"best-{self.best_step}.safetensors"] if self.best is not None else []), *self.snapshots]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came out of the loop; the model itself holds the chosen weights.
+
+    Attributes:
+        score: the selection metric of the chosen weights.
+        chosen: ``best at step N`` or ``average of N``.
+        steps: optimiser steps.
+        rows: rows visited.
+        seconds: spent in steps, over all sittings.
+    """
+
+    score: float
+    chosen: str
+    steps: int
+    rows: int
+    seconds: float
+
+
+class Loop:
+    """Trains a model.
+
+    Args:
+        model: trained in place.
+        step: takes a batch, returns named losses that are means over the batch's rows; ``loss`` is minimised.
+        batches: this rank's batches.
+        evaluate: metrics of the model as it stands, on the rows that choose checkpoints.
+        settings: of the recipe.
+        run: the run's options.
+        optimization: the optimiser's options.
+        world: the processes of the run.
+    """
+
+    def __init__(
+        self,
+        model: nn.Layer,
+        step: Callable[[Batch], Losses],
+        batches: Batches,
+        evaluate: Callable[[], Mapping[str, float]],
+        settings: LoopSettings,
+        run: RunOptions,
+        optimization: OptimizerOptions,
+        world: World,
+    ) -> None:
+        check_precision(optimization.precision)
+        self.model, self.step, self.batches, self.evaluate = model, step, batches, evaluate
+        self.settings, self.run_options, self.optimization, self.world = settings, run, optimization, world
+        self.folder = Path(run.output_dir)
+        self.accumulate = optimization.gradient_accumulation_steps
+        self.steps_per_epoch = -(-batches.steps_per_epoch // self.accumulate)
+        self.total_steps = settings.epochs * self.steps_per_epoch
+        if run.max_steps:
+            self.total_steps = min(self.total_steps, run.max_steps)
+        self.warmup = optimization.warmup_steps or round(optimization.warmup_proportion * self.total_steps)
+        self.optimizer = make_optimizer(
+            settings.optimizer, model, optimization.weight_decay, optimization.max_grad_norm
+        )
+        self.scaler = paddle.amp.GradScaler() if optimization.precision == "fp16" else None
+        self.state = LoopState()
+        self._log = _Log(self.folder, world.is_main)
+        self._stopped_by: int | None = None
+
+    def run(self) -> TrainingResult:
+        """Trains to the end, or from the last checkpoint to the end with ``--resume``.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM came; a checkpoint is there.
+        """
+        if self.run_options.resume:
+            self._restore()
+        self.model.train()
+        with self._signals(), self._log.opened(self.state):
+            while not self.state.done and self.state.epoch < self.settings.epochs:
+                self._epoch()
+        return self._choose()
+
+    def _epoch(self) -> None:
+        state = self.state
+        groups = _grouped(self.batches.epoch(state.epoch, state.batch), self.accumulate)
+        for group in groups:
+            began = time.perf_counter()
+            losses = self._update(group)
+            state.seconds += time.perf_counter() - began
+            state.step += 1
+            state.batch += len(group)
+            ends_epoch = state.batch >= self.batches.steps_per_epoch
+            if ends_epoch:
+                state.epoch, state.batch = state.epoch + 1, 0
+            state.done = state.step >= self.total_steps
+            self._log.step(self, losses)
+            due = state.step % self.run_options.eval_steps == 0 if self.run_options.eval_steps else ends_epoch
+            if due or state.done:
+                self._evaluate()
+            saves = self.run_options.save_steps and state.step % self.run_options.save_steps == 0
+            if due or saves or state.done or self._stopped_by is not None:
+                self.save()
+            if self._stopped_by is not None and not state.done:
+                raise Interrupted(
+                    f"stopped at step {state.step:,} of {self.total_steps:,}; saved to {self.folder}: "
+                    "give the same command with --resume to go on"
+                )
+            if state.done or ends_epoch:
+                return
+
+    def _update(self, group: list[Batch]) -> dict[str, float]:
+        """One optimiser step over one or more batches; returns the losses of this rank's rows."""
+        state, sums = self.state, {}
+        for number, batch in enumerate(group):
+            STREAM.reseed(derived_seed(self.run_options.seed, "dropout", state.step, number, self.world.rank))
+            with self._precision():
+                losses = self.step(batch)
+            loss = losses["loss"] * (float(batch["weight"]) / len(group))
+            (self.scaler.scale(loss) if self.scaler else loss).backward()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / len(group)
+            state.rows += round(len(batch["rows"]) / float(batch["weight"])) if batch["weight"] else 0
+        if self.world.size > 1:
+            sum_gradients(self.model.parameters())
+        self.optimizer.set_lr(self.current_rate)
+        if self.scaler:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.clear_grad()
+        return sums
+
+    @property
+    def current_rate(self) -> float:
+        """The learning rate of the step that comes next."""
+        return learning_rate(
+            self.state.step, self.total_steps, self.settings.learning_rate, self.warmup, self.optimization.lr_scheduler
+        )
+
+    def _precision(self) -> contextlib.AbstractContextManager:
+        kind = {"bf16": "bfloat16", "fp16": "float16"}.get(self.optimization.precision)
+        return paddle.amp.auto_cast(dtype=kind, level="O1") if kind else contextlib.nullcontext()
+
+    def _evaluate(self) -> None:
+        state = self.state
+        metrics = dict(self.evaluate())
+        score = metrics[self.settings.selection_metric]
+        weights = layer_weights(self.model)
+        if state.best is None or score > state.best:
+            state.best, state.best_step, state.without_gain = score, state.step, 0
+            if self.world.is_main:
+                keep_weights(self.folder, f"best-{state.step}", weights)
+        else:
+            state.without_gain += 1
+            patience = self.optimization.early_stopping
+            state.done = state.done or bool(patience and state.without_gain >= patience)
+        if self.optimization.average_checkpoints:
+            if self.world.is_main:
+                keep_weights(self.folder, f"snapshot-{state.step}", weights)
+            state.snapshots.append(f"snapshot-{state.step}.safetensors")
+            del state.snapshots[: -self.optimization.average_checkpoints]
+        self._log.evaluation(self, metrics)
+
+    def save(self) -> None:
+        """Publishes a checkpoint of the run as it stands."""
+        if not self.world.is_main:
+            return
+        self.state.log_bytes = self._log.size()
+        state = {**vars(self.state), "kept": self.state.kept}
+        save_checkpoint(self.folder, layer_weights(self.model), optimizer_state(self.optimizer, self.model), state)
+
+    def _restore(self) -> None:
+        found = load_checkpoint(self.folder)
+        if found is None:
+            say(f"no checkpoint in {self.folder} yet: starting from the beginning")
+            return
+        weights, optimizer, state = found
+        set_weights(self.model, weights, str(self.folder))
+        restore_optimizer(self.optimizer, self.model, optimizer)
+        self.state = LoopState(**{k: v for k, v in state.items() if k in LoopState.__dataclass_fields__})
+        say(f"going on from step {self.state.step:,} of {self.total_steps:,}")
+
+    def _choose(self) -> TrainingResult:
+        """Puts the weights that the selection rows prefer into the model."""
+        state = self.state
+        assert state.best is not None, "the last step always evaluates"
+        if self.world.size > 1:
+            paddle.distributed.barrier()
+        score, chosen = state.best, f"best, at step {state.best_step:,}"
+        best = kept_weights(self.folder, f"best-{state.best_step}.safetensors")
+        if len(state.snapshots) > 1:
+            set_weights(self.model, averaged(self.folder, state.snapshots), "averaged checkpoints")
+            average = dict(self.evaluate())[self.settings.selection_metric]
+            if average >= score:
+                score, chosen = average, f"average of the last {len(state.snapshots)}"
+                best = layer_weights(self.model)
+        set_weights(self.model, best, "chosen checkpoint")
+        self.model.eval()
+        return TrainingResult(score, chosen, state.step, state.rows, state.seconds)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Lets Ctrl-C and SIGTERM end the run after the step under way; a second one ends it at once."""
+
+        def remember(number: int, _frame: object) -> None:
+            if self._stopped_by is not None:
+                raise KeyboardInterrupt
+            self._stopped_by = number
+            say("\nsaving after this step; once more stops at once")
+
+        try:
+            before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # Only the main thread may set handlers; elsewhere the caller's stay in force.
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def averaged(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
+    """The mean of kept weights, computed in double precision."""
+    total: dict[str, np.ndarray] = {}
+    for name in names:
+        for key, value in kept_weights(folder, name).items():
+            total[key] = total.get(key, 0.0) + value.astype(np.float64)
+    return {key: (value / len(names)).astype(np.float32) for key, value in total.items()}
+
+
+def _grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
+    group: list[Batch] = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+class _Log:
+    """Lines on the screen, ``metrics.jsonl``, and VisualDL scalars."""
+
+    def __init__(self, folder: Path, active: bool) -> None:
+        self._folder, self._active = folder, active
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+        self._file: Any = None
+        self._board: Any = None
+
+    @contextlib.contextmanager
+    def opened(self, state: LoopState) -> Iterator[None]:
+        """Opens the log; what a killed run wrote after its last checkpoint is cut off."""
+        if not self._active:
+            yield
+            return
+        from visualdl import LogWriter
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / LOG
+        if path.exists():
+            with open(path, "r+b") as file:
+                file.truncate(state.log_bytes)
+        else:
+            write_atomically(path, "")
+        self._board = LogWriter(logdir=str(self._folder / "visualdl"))
+        self._rows, self._seconds = state.rows, state.seconds
+        with open(path, "a", encoding="utf-8") as self._file:
+            try:
+                yield
+            finally:
+                self._board.close()
+        self._file = None
+
+    def size(self) -> int:
+        """Bytes of ``metrics.jsonl`` so far, all on the disk."""
+        self._file.flush()
+        return (self._folder / LOG).stat().st_size
+
+    def step(self, loop: Loop, losses: Mapping[str, float]) -> None:
+        """Adds a step up, and writes a line when one is due."""
+        state = loop.state
+        if not self._active:
+            return
+        for name, value in losses.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._steps += 1
+        if state.step % loop.run_options.logging_steps and not state.done:
+            return
+        means = {name: value / self._steps for name, value in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        elapsed = max(state.seconds - self._seconds, 1e-9)
+        rate = (state.rows - self._rows) / elapsed
+        self._rows, self._seconds = state.rows, state.seconds
+        left = (loop.total_steps - state.step) * state.seconds / state.step
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        say(
+            f"step {state.step:,}/{loop.total_steps:,}: {shown}, lr {loop.current_rate:.3g}, "
+            f"{rate:,.0f} rows/s, {duration(left)} left"
+        )
+        self._write(state.step, {**means, "lr": loop.current_rate, "rows_per_second": rate}, "train")
+
+    def evaluation(self, loop: Loop, metrics: Mapping[str, float]) -> None:
+        """Writes what an evaluation found."""
+        if not self._active:
+            return
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        mark = " (best so far)" if loop.state.best_step == loop.state.step else ""
+        say(f"step {loop.state.step:,}: evaluation: {shown}{mark}")
+        self._write(loop.state.step, metrics, "evaluation")
+
+    def _write(self, step: int, values: Mapping[str, float], part: str) -> None:
+        self._file.write(json.dumps({"step": step, "part": part, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(tag=f"{part}/{name}", step=step, value=value)

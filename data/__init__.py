@@ -1,0 +1,1 @@
+"""Tasks, sources, tokenisation, augmentation, store and batches. Knows no model."""

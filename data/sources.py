@@ -1,0 +1,393 @@
+"""Where labelled rows come from: files of the user, a folder in the GLUE or CLUE layout, or a download.
+
+Rows are checked here, once, when they are read; everything above trusts them. A fault names the file, the line
+and what was expected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from console import InputError
+from data.streams import generator
+from data.tasks import Task
+
+SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")
+SKIP_HINT = "mend the row or pass --skip_bad_rows"
+
+
+class BadRow(Exception):
+    """One row cannot be used; the message says why, without file and line."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked rows of one file.
+
+    Attributes:
+        texts: one list of strings a text column, each of length [rows].
+        labels: label ids, int64, shape [rows]; None for rows without labels.
+        skipped: rows that could not be read and were left out.
+    """
+
+    texts: tuple[list[str], ...]
+    labels: np.ndarray | None
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.texts[0])
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """The named rows, in the order given."""
+        texts = tuple([column[i] for i in rows] for column in self.texts)
+        return Rows(texts, None if self.labels is None else self.labels[rows])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its rows.
+
+    Attributes:
+        task: with its labels known.
+        train: the rows to learn from.
+        dev: the rows on which results are reported.
+        select: the rows on which checkpoints are chosen: dev, or a part held out of train.
+    """
+
+    task: Task
+    train: Rows
+    dev: Rows
+    select: Rows
+
+
+def load_task_data(
+    task: Task,
+    data_dir: str | None = None,
+    train_file: str | None = None,
+    dev_file: str | None = None,
+    skip_bad_rows: bool = False,
+    holdout: float = 0.0,
+    max_train_rows: int = 0,
+    seed: int = 42,
+) -> TaskData:
+    """Reads and checks the rows of a task.
+
+    Raises:
+        InputError: a file, column, label or row is not as expected.
+    """
+    if train_file and dev_file:
+        train, task = read_rows(train_file, task, skip_bad_rows)
+        dev, task = read_rows(dev_file, task, skip_bad_rows)
+    elif data_dir:
+        train, task = read_rows(find_split(data_dir, "train"), task, skip_bad_rows)
+        dev, task = read_rows(find_split(data_dir, "dev"), task, skip_bad_rows)
+    else:
+        train, dev = (download_rows(task, split) for split in ("train", "dev"))
+    assert train.labels is not None and dev.labels is not None
+    if len(train) == 0 or len(dev) == 0:
+        raise InputError(f"task {task.name}: no rows left to {'train' if len(train) == 0 else 'evaluate'} on")
+    train, select = hold_out(train, holdout, seed)
+    if 0 < max_train_rows < len(train):
+        train = train.take(np.sort(generator(seed, "max_train_rows").permutation(len(train))[:max_train_rows]))
+    return TaskData(task, train, dev, select if select is not None else dev)
+
+
+def hold_out(train: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
+    """Parts ``share`` of the rows from the others; rows of the same text stay on one side.
+
+    The part depends on the texts and the seed alone, so that teacher and student hold out the same rows.
+    """
+    if share == 0:
+        return train, None
+    groups: dict[tuple[str, ...], int] = {}
+    keys = [
+        groups.setdefault(tuple(text.strip().lower() for text in row), len(groups))
+        for row in zip(*train.texts, strict=True)
+    ]
+    order = generator(seed, "holdout").permutation(len(groups))
+    held = np.zeros(len(groups), bool)
+    held[order[: round(share * len(groups))]] = True
+    mask = held[np.asarray(keys)]
+    if not mask.any() or mask.all():
+        raise InputError(f"--holdout {share}: leaves no rows on one side of {len(train)}; use 0 or another share")
+    return train.take(np.flatnonzero(~mask)), train.take(np.flatnonzero(mask))
+
+
+def find_split(folder: str | os.PathLike[str], split: str) -> Path:
+    """The file of ``split`` in a data folder.
+
+    Raises:
+        InputError: the folder or the file is missing.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(f"--data_dir {folder}: no such folder")
+    for name in (split, *{"dev": ("validation", "dev_matched")}.get(split, ())):
+        for suffix in SUFFIXES:
+            if (root / f"{name}{suffix}").is_file():
+                return root / f"{name}{suffix}"
+    found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
+    raise InputError(f"--data_dir {folder}: expected {split}.tsv, .csv, .jsonl or .json, found {found}")
+
+
+def read_rows(
+    path: str | os.PathLike[str], task: Task, skip_bad_rows: bool = False, labelled: bool = True
+) -> tuple[Rows, Task]:
+    """Reads one file of a task.
+
+    TSV knows no quoting (``"`` is a character); CSV has the usual one. A byte order mark and CRLF are accepted.
+
+    Args:
+        path: a .tsv, .csv, .jsonl (or CLUE's .json: one object a line) file; .txt is read as TSV.
+        task: names the columns; when its labels are not known yet, they are read from this file.
+        skip_bad_rows: leave out what cannot be read and count it.
+        labelled: whether a label is expected.
+
+    Returns:
+        The rows, and the task with its labels.
+
+    Raises:
+        InputError: names file, line and what was expected.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
+    labels: list[str] = []
+    skipped = 0
+    for line, record in iterate_records(path, task, labelled):
+        try:
+            if isinstance(record, BadRow):
+                raise record
+            row = [checked_text(record[column], column) for column in task.text_columns]
+            if labelled:
+                labels.append(_checked_label(record[task.label_column], task))
+        except BadRow as fault:
+            if not skip_bad_rows:
+                raise InputError(f"{path}, line {line}: {fault}; {SKIP_HINT}") from None
+            skipped += 1
+            continue
+        for column, text in zip(texts, row, strict=True):
+            column.append(text)
+    if not labelled:
+        return Rows(texts, None, skipped), task
+    if task.labels is None:
+        task = task.with_labels(label_order(set(labels)))
+        if len(task.labels or ()) < 2:
+            raise InputError(
+                f"{path}: expected at least two different labels in column {task.label_column!r}, found {labels[:1]}"
+            )
+    ids = {label: i for i, label in enumerate(task.labels or ())}
+    return Rows(texts, np.asarray([ids[label] for label in labels], np.int64), skipped), task
+
+
+def label_order(labels: set[str]) -> list[str]:
+    """Labels in the order of their ids: by value when all are whole numbers, else by spelling."""
+    if all(label.lstrip("-").isdigit() for label in labels):
+        return sorted(labels, key=int)
+    return sorted(labels)
+
+
+def checked_text(text: Any, column: str) -> str:
+    """The text of a row without white space around it.
+
+    Raises:
+        BadRow: no string, empty, or with a NUL.
+    """
+    if not isinstance(text, str):
+        raise BadRow(f"expected a text in column {column!r}, found {text!r}")
+    if "\0" in text:
+        raise BadRow(f"a NUL character in column {column!r}")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise BadRow(f"half a surrogate pair in column {column!r}: this is not Unicode text")
+    text = text.strip()
+    if not text:
+        raise BadRow(f"the text in column {column!r} is empty")
+    return text
+
+
+def _checked_label(label: Any, task: Task) -> str:
+    label = str(label).strip() if isinstance(label, (str, int)) and not isinstance(label, bool) else ""
+    if not label:
+        raise BadRow(f"expected a label in column {task.label_column!r}, found none")
+    if task.labels is not None and label not in task.labels:
+        known = ", ".join(task.labels[:8]) + (", …" if len(task.labels) > 8 else "")
+        raise BadRow(f"unknown label {label!r} in column {task.label_column!r}; expected one of {known}")
+    return label
+
+
+def iterate_records(path: Path, task: Task, labelled: bool = True) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """Yields (line number, record) for every row of a file; a record carries the task's own column names."""
+    if path.suffix in (".jsonl", ".json"):
+        yield from _json_records(path, task, labelled)
+    else:
+        yield from _table_records(path, task, labelled)
+
+
+def decoded_lines(source: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[int, str | BadRow]]:
+    """Yields (line number, text without line end); a line that is not UTF-8 comes as a :class:`BadRow`.
+
+    Args:
+        source: a path, or an open binary file.
+    """
+    path = source if isinstance(source, (str, os.PathLike)) else "standard input"
+    with open(source, "rb") if isinstance(source, (str, os.PathLike)) else contextlib.nullcontext(source) as file:
+        for number, raw in enumerate(file, 1):
+            if number == 1:
+                if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+                    raise InputError(f"{path}: this is UTF-16; save it as UTF-8")
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            try:
+                yield number, raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+            except UnicodeDecodeError as error:
+                yield (
+                    number,
+                    BadRow(f"expected UTF-8, found byte 0x{raw[error.start]:02x} at position {error.start + 1}"),
+                )
+
+
+def _table_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    rows = _csv_rows(path) if path.suffix == ".csv" else _tsv_rows(path)
+    first = next(rows, None)
+    if first is None:
+        raise InputError(f"{path}: the file is empty; expected a header row")
+    number, header = first
+    if isinstance(header, BadRow):
+        raise InputError(f"{path}, line {number}: {header}")
+    where = {column: _find_column(header, task, column, path) for column in _needed(task, labelled)}
+    for number, fields in rows:
+        if isinstance(fields, BadRow):
+            yield number, fields
+        elif fields in ([], [""]):
+            yield number, BadRow("the line is empty")
+        elif len(fields) != len(header):
+            yield (
+                number,
+                BadRow(f"expected {len(header)} fields as in the header ({', '.join(header)}), found {len(fields)}"),
+            )
+        else:
+            yield number, {column: fields[index] for column, index in where.items()}
+
+
+def _tsv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRow]]:
+    for number, line in decoded_lines(path):
+        yield number, line if isinstance(line, BadRow) else line.split("\t")
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRow]]:
+    bad: dict[int, BadRow] = {}
+
+    def lines() -> Iterator[str]:
+        for number, line in decoded_lines(path):
+            if isinstance(line, BadRow):
+                bad[number] = line
+                line = ""
+            elif "\0" in line:
+                bad[number] = BadRow("a NUL character")
+                line = line.replace("\0", "")
+            yield line + "\n"
+
+    csv.field_size_limit(1 << 24)
+    reader = csv.reader(lines(), strict=True)
+    start = 1
+    while True:
+        try:
+            fields: list[str] | BadRow | None = next(reader, None)
+        except csv.Error as error:
+            fields = BadRow(f"not valid CSV ({error})")
+        if fields is None:
+            return
+        faults = [bad[n] for n in range(start, reader.line_num + 1) if n in bad]
+        yield start, faults[0] if faults else fields
+        start = reader.line_num + 1
+
+
+def _json_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    for number, line in decoded_lines(path):
+        if isinstance(line, BadRow):
+            yield number, line
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            yield number, BadRow("expected one JSON object a line")
+            continue
+        if not isinstance(record, dict):
+            yield number, BadRow(f"expected a JSON object, found {type(record).__name__}")
+            continue
+        yield number, _renamed(record, task, labelled)
+
+
+def _renamed(record: dict[str, Any], task: Task, labelled: bool) -> dict[str, Any] | BadRow:
+    row = {}
+    for column in _needed(task, labelled):
+        name = next((alias for alias in task.aliases(column) if alias in record), None)
+        if name is None:
+            return BadRow(f"missing field {column!r}; found {', '.join(map(str, record)) or 'none'}")
+        row[column] = record[name]
+    return row
+
+
+def _needed(task: Task, labelled: bool) -> Sequence[str]:
+    return (*task.text_columns, task.label_column) if labelled else task.text_columns
+
+
+def _find_column(header: Sequence[str], task: Task, column: str, path: Path) -> int:
+    for name in task.aliases(column):
+        if name in header:
+            return header.index(name)
+    raise InputError(f"{path}, line 1: expected a column {column!r}, the header has {', '.join(map(repr, header))}")
+
+
+def download_rows(task: Task, split: str) -> Rows:
+    """Fetches a split through PaddleNLP.
+
+    Raises:
+        InputError: the task has no download, or it cannot be reached from here.
+    """
+    if task.hub is None:
+        raise InputError(f"task {task.name} has no download: give --data_dir, or --train_file and --dev_file")
+    try:
+        from paddlenlp.datasets import load_dataset
+
+        records = load_dataset(*task.hub, splits=split)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(
+            f"task {task.name}: the download through PaddleNLP failed ({reason}); give a local copy with --data_dir"
+        ) from error
+    texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
+    labels = []
+    ids = {label: i for i, label in enumerate(task.labels or ())}
+    for number, record in enumerate(records, 1):
+        row = _renamed(record, task, labelled=True)
+        try:
+            if isinstance(row, BadRow):
+                raise row
+            for column, name in zip(texts, task.text_columns, strict=True):
+                column.append(checked_text(row[name], name))
+            labels.append(ids[_checked_label(row[task.label_column], task)])
+        except BadRow as fault:
+            raise InputError(f"{task.name} {split} as downloaded, row {number}: {fault}") from None
+    return Rows(texts, np.asarray(labels, np.int64))
+
+
+def describe(data: TaskData) -> str:
+    """One line on the size of a task's data, with what was skipped."""
+    counts = Counter(np.asarray(data.train.labels).tolist())
+    labels = ", ".join(f"{name} {counts[i]:,}" for i, name in enumerate(data.task.labels or ()) if i < 10)
+    skipped = data.train.skipped + data.dev.skipped
+    held = f", {len(data.select):,} held out" if data.select is not data.dev else ""
+    return f"{data.task.name}: {len(data.train):,} train ({labels}){held}, {len(data.dev):,} dev" + (
+        f"; {skipped:,} bad rows skipped" if skipped else ""
+    )

@@ -1,0 +1,431 @@
+"""From text to token ids: WordPiece for BERT and English students, jieba words for Chinese students.
+
+Both kinds turn a list of texts into a :class:`Ragged` of ids without special tokens; :class:`InputEncoder` lays
+the ids out as a model wants them. A tokenizer saves itself into a model folder and is loaded from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from console import InputError
+from data.ragged import Ragged
+from data.store import write_atomically
+
+PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
+SPECIAL_PATTERN = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
+ENCODE_BLOCK = 4096
+# What PaddleNLP takes for Chinese: each of these characters is a word.
+CHINESE = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+# Letters and digits that PaddleNLP takes for symbols.
+MORE_SYMBOLS = "\u00b2\u00ba\u3007\u00b5\u00d8\u014b\u01b1"
+
+
+class Tokenizer(Protocol):
+    """What the rest of the project needs of a tokenizer."""
+
+    kind: str
+    vocab: list[str]
+
+    def encode(self, texts: Sequence[str]) -> Ragged:
+        """Token ids of every text, without special tokens."""
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text: the units of whole-word augmentation."""
+
+    def encode_words(self, words: Sequence[str]) -> Ragged:
+        """Token ids of single words, as :meth:`encode` gives them within a text."""
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the tokenizer's files into a model folder."""
+
+    def token_id(self, token: str) -> int:
+        """The id of a token of the vocabulary."""
+
+
+class BertWords:
+    """Writes a text as the words that PaddleNLP's ``BertTokenizer`` cuts into pieces, with blanks between them.
+
+    ``tokenizers`` has a ``BertNormalizer`` of its own, but it leaves symbols (``€``, emoji) joined to their
+    neighbours, and its Unicode tables are of another year than Python's, which PaddleNLP reads. So this step is
+    done here, by tables for ``str.translate`` that fill up as characters turn up.
+
+    Args:
+        lowercase: lower-case and strip accents.
+    """
+
+    def __init__(self, lowercase: bool) -> None:
+        self.lowercase = lowercase
+        self._clean = _CharTable(_cleaned_lower if lowercase else _cleaned)
+        self._split = _CharTable(_split_unaccented if lowercase else _split)
+        # No ASCII character has an accent, so one pass does for such texts.
+        self._ascii = {code: self._clean[code].translate(self._split) for code in range(128)}
+
+    def __call__(self, text: str) -> str:
+        """``"It's 5€"`` becomes ``"it ' s 5 €"``; special tokens stay as they are."""
+        if "[" not in text:
+            return self._words(text)
+        parts = SPECIAL_PATTERN.split(text)
+        return " ".join(part if part in SPECIAL_TOKENS else self._words(part) for part in parts)
+
+    def _words(self, text: str) -> str:
+        if text.isascii():
+            return text.translate(self._ascii)
+        text = text.translate(self._clean)
+        if self.lowercase:
+            return unicodedata.normalize("NFD", text).translate(self._split)
+        # What cleaning turns into a special token is one, if it stands alone: ``[MA<zero width space>SK]``.
+        return " ".join(word if word in SPECIAL_TOKENS else word.translate(self._split) for word in text.split())
+
+
+class _CharTable(dict[int, str]):
+    """A table for ``str.translate`` that asks ``rule`` once a character."""
+
+    def __init__(self, rule: Callable[[str], str]) -> None:
+        super().__init__()
+        self._rule = rule
+
+    def __missing__(self, code: int) -> str:
+        self[code] = self._rule(chr(code))
+        return self[code]
+
+
+def _cleaned(char: str) -> str:
+    category, code = unicodedata.category(char), ord(char)
+    if char in "\t\n\r" or category.startswith("Z"):
+        return " "
+    if category.startswith("C") or char == "\ufffd":
+        return ""
+    return f" {char} " if any(first <= code <= last for first, last in CHINESE) else char
+
+
+def _cleaned_lower(char: str) -> str:
+    # Character by character, as PaddleNLP does: a capital sigma at the end of a word becomes a plain one.
+    return "".join(map(_cleaned, char.lower()))
+
+
+def _split(char: str) -> str:
+    # Of ASCII, PaddleNLP takes all but letters, digits and blanks for punctuation; all of it is in P or S.
+    return f" {char} " if unicodedata.category(char)[0] in "PS" or char in MORE_SYMBOLS else char
+
+
+def _split_unaccented(char: str) -> str:
+    return "" if unicodedata.category(char) == "Mn" else _split(char)
+
+
+class WordPieceTokenizer:
+    """BERT's tokenizer; equal to PaddleNLP's ``BertTokenizer``, id by id. ``tokenizers`` looks up the pieces.
+
+    Args:
+        vocab: the pieces in the order of their ids.
+        lowercase: lower-case and strip accents.
+    """
+
+    kind = "wordpiece"
+
+    def __init__(self, vocab: Sequence[str], lowercase: bool = True) -> None:
+        from tokenizers import Tokenizer as FastTokenizer
+        from tokenizers import pre_tokenizers
+        from tokenizers.models import WordPiece
+
+        self.vocab, self.lowercase = list(vocab), lowercase
+        self._ids = {piece: i for i, piece in enumerate(self.vocab)}
+        missing = [token for token in SPECIAL_TOKENS if token not in self._ids]
+        if missing:
+            raise InputError(f"the vocabulary lacks {', '.join(missing)}: this is no BERT vocab.txt")
+        self._fast = FastTokenizer(WordPiece(self._ids, unk_token=UNK, max_input_chars_per_word=100))
+        self._bert_words = BertWords(lowercase)
+        self._fast.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        self._fast.add_special_tokens(list(SPECIAL_TOKENS))
+
+    def encode(self, texts: Sequence[str]) -> Ragged:
+        """Token ids of every text, without special tokens; ``[MASK]`` and its like in a text are tokens."""
+        if len(texts) == 0:
+            return Ragged(np.empty(0, np.int32), np.zeros(1, np.int64))
+        parts = []
+        for start in range(0, len(texts), ENCODE_BLOCK):
+            block = [self._bert_words(text) for text in texts[start : start + ENCODE_BLOCK]]
+            parts.append(
+                Ragged.from_rows([e.ids for e in self._fast.encode_batch_fast(block, add_special_tokens=False)])
+            )
+        return Ragged.concat(parts)
+
+    def words(self, text: str) -> list[str]:
+        """White-space words, as published for English."""
+        return text.split()
+
+    def encode_words(self, words: Sequence[str]) -> Ragged:
+        """Pieces of single words; white space always ends a word, so the context does not matter."""
+        return self.encode(words)
+
+    def token_id(self, token: str) -> int:
+        return self._ids[token]
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        folder = Path(folder)
+        _write_vocab(folder / "vocab.txt", self.vocab)
+        config = {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": self.lowercase,
+            "unk_token": UNK,
+            "sep_token": SEP,
+            "pad_token": PAD,
+            "cls_token": CLS,
+            "mask_token": MASK,
+            "tokenize_chinese_chars": True,
+            "strip_accents": None,
+            "model_max_length": 512,
+        }
+        write_atomically(folder / "tokenizer_config.json", json.dumps(config, indent=1))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> WordPieceTokenizer:
+        """Reads ``vocab.txt`` and, where there is one, ``tokenizer_config.json``."""
+        folder = Path(folder)
+        vocab = read_vocab(folder / "vocab.txt")
+        try:
+            config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            config = {}
+        except ValueError as error:
+            raise InputError(f"{folder / 'tokenizer_config.json'}: not valid JSON ({error})") from error
+        return cls(vocab, lowercase=bool(config.get("do_lower_case", True)))
+
+
+class JiebaTokenizer:
+    """Chinese words by jieba; a word that is not in the vocabulary falls back to its characters.
+
+    Args:
+        vocab: ``[PAD]``, ``[UNK]`` and ``[MASK]`` among them, in the order of their ids.
+    """
+
+    kind = "jieba"
+
+    def __init__(self, vocab: Sequence[str]) -> None:
+        self.vocab = list(vocab)
+        self._ids = {word: i for i, word in enumerate(self.vocab)}
+        missing = [token for token in (PAD, UNK, MASK) if token not in self._ids]
+        if missing:
+            raise InputError(f"the word vocabulary lacks {', '.join(missing)}")
+
+    def words(self, text: str) -> list[str]:
+        """jieba's words, white space left out; ``[MASK]`` stays one word."""
+        return [word for part in text.split() for word in ([part] if part == MASK else _jieba().lcut(part))]
+
+    def word_ids(self, word: str) -> list[int]:
+        """The id of a word, or those of its characters when it is unknown."""
+        if word in self._ids:
+            return [self._ids[word]]
+        return [self._ids.get(char, self._ids[UNK]) for char in word] if len(word) > 1 else [self._ids[UNK]]
+
+    def encode_words(self, words: Sequence[str]) -> Ragged:
+        return Ragged.from_rows(self.word_ids(word) for word in words)
+
+    def encode(self, texts: Sequence[str]) -> Ragged:
+        return Ragged.from_rows([i for word in self.words(text) for i in self.word_ids(word)] for text in texts)
+
+    def token_id(self, token: str) -> int:
+        return self._ids[token]
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        folder = Path(folder)
+        _write_vocab(folder / "vocab.txt", self.vocab)
+        config = {"tokenizer_class": "JiebaTokenizer", "unk_token": UNK, "pad_token": PAD, "mask_token": MASK}
+        write_atomically(folder / "tokenizer_config.json", json.dumps(config, indent=1))
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> JiebaTokenizer:
+        """Reads ``vocab.txt``."""
+        return cls(read_vocab(Path(folder) / "vocab.txt"))
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str], size: int, min_count: int = 2) -> JiebaTokenizer:
+        """Builds a vocabulary of the commonest words, with all characters of the texts behind them.
+
+        Args:
+            texts: the training texts.
+            size: the largest number of entries.
+            min_count: words rarer than this are left to their characters.
+        """
+        words: Counter[str] = Counter()
+        for text in texts:
+            words.update(_jieba().lcut("".join(text.split())))
+        characters: Counter[str] = Counter()
+        for word, count in words.items():
+            characters.update(dict.fromkeys(word, count))
+        head = [PAD, UNK, MASK]
+        known = dict.fromkeys(head)
+        for word, count in [*words.most_common(), *characters.most_common()]:
+            if len(known) >= size:
+                break
+            if count >= min_count or len(word) == 1:
+                known.setdefault(word)
+        return cls(list(known))
+
+
+def _jieba():  # noqa: ANN202 - a module
+    import logging
+
+    import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    return jieba
+
+
+def read_vocab(path: Path) -> list[str]:
+    """One token a line; the line number is the id.
+
+    Raises:
+        InputError: missing, not UTF-8, or with a token twice.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no vocabulary here")
+    try:
+        vocab = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 ({error})") from error
+    vocab = [token.removesuffix("\r") for token in vocab]
+    while vocab and not vocab[-1]:
+        vocab.pop()
+    if len(set(vocab)) != len(vocab):
+        twice = next(token for token, count in Counter(vocab).items() if count > 1)
+        raise InputError(f"{path}: the token {twice!r} stands there more than once")
+    return vocab
+
+
+def _write_vocab(path: Path, vocab: Sequence[str]) -> None:
+    write_atomically(path, "\n".join(vocab) + "\n")
+
+
+TOKENIZERS = {"wordpiece": WordPieceTokenizer, "jieba": JiebaTokenizer}
+
+
+def load_tokenizer(folder: str | os.PathLike[str], kind: str) -> Tokenizer:
+    """The tokenizer saved in a model folder.
+
+    Raises:
+        InputError: unknown kind, or a damaged vocabulary.
+    """
+    if kind not in TOKENIZERS:
+        raise InputError(f"{folder}: unknown tokenizer kind {kind!r}; expected one of {', '.join(TOKENIZERS)}")
+    return TOKENIZERS[kind].load(folder)
+
+
+@dataclass(frozen=True)
+class InputEncoder:
+    """Lays token ids out as a model reads them.
+
+    Attributes:
+        tokenizer: makes the ids.
+        max_seq_length: the longest row, special tokens included.
+        layout: ``bert`` (``[CLS] a [SEP]`` or ``[CLS] a [SEP] b [SEP]`` in one row, with token types) or
+            ``plain`` (no special tokens; a pair is two rows).
+    """
+
+    tokenizer: Tokenizer
+    max_seq_length: int
+    layout: str
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills short rows up."""
+        return self.tokenizer.token_id(PAD)
+
+    def encode(self, texts: Sequence[Sequence[str]]) -> dict[str, Ragged]:
+        """Encodes texts.
+
+        Args:
+            texts: one list of strings for single sentences, two for pairs.
+        """
+        return self.arrange([self.tokenizer.encode(column) for column in texts])
+
+    def arrange(self, columns: Sequence[Ragged]) -> dict[str, Ragged]:
+        """Cuts token ids to length and adds special tokens.
+
+        Args:
+            columns: ids without special tokens, one :class:`Ragged` a text column.
+
+        Returns:
+            ``bert``: ``input_ids`` and ``token_type_ids``; ``plain``: ``input_ids`` and, for pairs,
+            ``input_ids_b``.
+        """
+        if self.layout == "plain":
+            names = ("input_ids", "input_ids_b")
+            # An empty side would leave the LSTM without a step to run.
+            unknown = self.tokenizer.token_id(UNK)
+            return {
+                n: _fill_empty(c.cut(np.asarray(self.max_seq_length)), unknown)
+                for n, c in zip(names, columns, strict=False)
+            }
+        return self._bert(columns)
+
+    def _bert(self, columns: Sequence[Ragged]) -> dict[str, Ragged]:
+        cls, sep = self.tokenizer.token_id(CLS), self.tokenizer.token_id(SEP)
+        if len(columns) == 1:
+            pieces = [columns[0].cut(np.asarray(self.max_seq_length - 2))]
+        else:
+            kept = cut_longest_first(columns[0].lengths, columns[1].lengths, self.max_seq_length - 3)
+            pieces = [column.cut(length) for column, length in zip(columns, kept, strict=True)]
+        lengths = sum(piece.lengths for piece in pieces) + 1 + len(pieces)
+        ids = Ragged.from_lengths(np.empty(int(lengths.sum()), np.int32), lengths)
+        types = np.zeros(len(ids.values), np.int8)
+        ids.values[ids.offsets[:-1]] = cls
+        start = ids.offsets[:-1] + 1  # where the next text of each row begins
+        for number, piece in enumerate(pieces):
+            inside = np.repeat(start - piece.offsets[:-1], piece.lengths) + np.arange(len(piece.values))
+            ids.values[inside] = piece.values
+            ids.values[start + piece.lengths] = sep
+            types[inside] = number
+            types[start + piece.lengths] = number
+            start = start + piece.lengths + 1
+        return {"input_ids": ids, "token_type_ids": Ragged(types, ids.offsets)}
+
+
+def cut_longest_first(first: np.ndarray, second: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths after taking one token at a time from the longer text, the second when they are equally long.
+
+    Args:
+        first: lengths, shape [rows].
+        second: lengths, shape [rows].
+        budget: the largest sum.
+    """
+    half = (budget + 1) // 2
+    kept_first = np.where(first + second <= budget, first, np.minimum(first, np.maximum(half, budget - second)))
+    return kept_first, np.minimum(second, budget - kept_first)
+
+
+def _fill_empty(rows: Ragged, token: int) -> Ragged:
+    empty = np.flatnonzero(rows.lengths == 0)
+    if len(empty) == 0:
+        return rows
+    values = np.insert(rows.values, rows.offsets[empty], token)
+    return Ragged.from_lengths(values, np.maximum(rows.lengths, 1))
+
+
+def tokenizer_identity(tokenizer: Tokenizer) -> Mapping[str, object]:
+    """What decides a tokenizer's output, for cache keys."""
+    return {
+        "kind": tokenizer.kind,
+        "lowercase": getattr(tokenizer, "lowercase", None),
+        "vocab": "\n".join(tokenizer.vocab),
+    }

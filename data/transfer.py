@@ -1,0 +1,248 @@
+"""Transfer sets: the rows a student learns from, as units that every tokenizer can read.
+
+A transfer set is a store. Its columns ``text_0`` (and ``text_1`` for pairs) hold unit ids, ``label`` the label id
+of an original row or -1; the units themselves (word pieces or words) stand in the metadata. Student and teacher
+views of the same units come from :meth:`TransferSet.encode`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from console import InputError, ProgressBar
+from data.augment import Augmentation, augment_columns, row_hashes
+from data.ragged import Ragged
+from data.sources import Rows, decoded_lines, read_rows
+from data.store import Store, StoreDamaged, StoreWriter
+from data.streams import generator
+from data.tasks import Task
+from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, tokenizer_identity
+
+BLOCK = 8192
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """Rows to learn from.
+
+    Attributes:
+        units: the strings behind the unit ids.
+        unit: ``piece`` (WordPiece pieces) or ``word``.
+        columns: unit ids, one :class:`Ragged` a text column.
+        labels: label ids, -1 for rows without one, int64, shape [rows].
+        identity: changes whenever the rows change; for cache keys.
+    """
+
+    units: list[str]
+    unit: str
+    columns: tuple[Ragged, ...]
+    labels: np.ndarray
+    identity: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def encode(self, tokenizer: Tokenizer) -> tuple[Ragged, ...]:
+        """The rows as ids of ``tokenizer``, without special tokens."""
+        if self.unit == "piece":
+            if isinstance(tokenizer, WordPieceTokenizer) and tokenizer.vocab == self.units:
+                return self.columns
+            return tuple(tokenizer.encode(self._joined_pieces(column)) for column in self.columns)
+        pieces = tokenizer.encode_words(self.units)
+        return tuple(_through(column, pieces) for column in self.columns)
+
+    def texts(self, start: int, stop: int) -> Iterator[tuple[str, ...]]:
+        """The rows in [start, stop) as text."""
+        blocks = [column.slice(start, stop) for column in self.columns]
+        if self.unit == "piece":
+            yield from zip(*(self._joined_pieces(block) for block in blocks), strict=True)
+        else:
+            for row in range(stop - start):
+                yield tuple(" ".join(self.units[i] for i in block[row]) for block in blocks)
+
+    def _joined_pieces(self, rows: Ragged) -> list[str]:
+        return [
+            " ".join(self.units[i] for i in rows[n]).replace(" ##", "").removeprefix("##") for n in range(len(rows))
+        ]
+
+
+def _through(rows: Ragged, table: Ragged) -> Ragged:
+    """Replaces every id by the row of ``table`` that it names."""
+    rows = rows.compact()
+    expanded = table.take(rows.values)
+    return Ragged(expanded.values, expanded.offsets[rows.offsets])
+
+
+def build_transfer_set(
+    rows: Rows, tokenizer: Tokenizer, how: Augmentation, seed: int, folder: str | os.PathLike[str], whole_words: bool
+) -> TransferSet:
+    """Writes the original rows and ``how.n_iter`` augmented copies of each, in constant memory.
+
+    Augmented rows that stand in the set already are dropped; the originals are all kept. A block's random stream
+    depends on the seed, the copy and the block alone.
+
+    Args:
+        rows: labelled originals.
+        tokenizer: gives the units: pieces, or with ``whole_words`` words.
+        how: the augmentation.
+        seed: the seed of the run.
+        folder: where the store goes; an existing complete one is read instead of being built again.
+        whole_words: whether the unit is the word; always true for tokenizers without pieces.
+    """
+    folder = Path(folder)
+    existing = _read_if_complete(folder)
+    if existing is not None:
+        return existing
+    units, columns, unit = _units(rows, tokenizer, whole_words)
+    mask_id = units.index(MASK)
+    seen: set[int] = set()
+    metadata = {
+        "kind": "transfer-set",
+        "unit": unit,
+        "units": units,
+        "identity": transfer_key(rows, tokenizer, how, seed, whole_words),
+    }
+    total = len(rows) * (1 + how.n_iter)
+    bar = ProgressBar("transfer set", total)
+    with StoreWriter(folder, metadata) as writer:
+        labels = rows.labels if rows.labels is not None else np.full(len(rows), NO_LABEL, np.int64)
+        for start in range(0, len(rows), BLOCK):
+            block = tuple(column.slice(start, start + BLOCK).compact() for column in columns)
+            seen.update(row_hashes(block).tolist())
+            writer.append(label=labels[start : start + BLOCK], **_named(block))
+            bar.advance(len(block[0]))
+        for copy in range(how.n_iter):
+            for start in range(0, len(rows), BLOCK):
+                block = tuple(column.slice(start, start + BLOCK) for column in columns)
+                rng = generator(seed, "augment", copy, start)
+                augmented = augment_columns(block, copy, how, mask_id, rng)
+                new = _unseen(row_hashes(augmented), seen)
+                kept = tuple(column.take(new) for column in augmented)
+                writer.append(label=np.full(len(new), NO_LABEL, np.int64), **_named(kept))
+                bar.advance(len(block[0]))
+    bar.close()
+    return load_transfer_set(folder)
+
+
+def _unseen(hashes: np.ndarray, seen: set[int]) -> np.ndarray:
+    new = []
+    for row, value in enumerate(hashes.tolist()):
+        if value not in seen:
+            seen.add(value)
+            new.append(row)
+    return np.asarray(new, np.int64)
+
+
+def _named(columns: Sequence[Ragged]) -> dict[str, Ragged]:
+    return {f"text_{number}": column for number, column in enumerate(columns)}
+
+
+def _units(rows: Rows, tokenizer: Tokenizer, whole_words: bool) -> tuple[list[str], tuple[Ragged, ...], str]:
+    """The units of the rows: their strings, the rows as unit ids, and the kind of unit."""
+    if isinstance(tokenizer, WordPieceTokenizer) and not whole_words:
+        return tokenizer.vocab, tuple(tokenizer.encode(column) for column in rows.texts), "piece"
+    ids: dict[str, int] = {MASK: 0}
+    columns = tuple(
+        Ragged.from_rows([ids.setdefault(word, len(ids)) for word in tokenizer.words(text)] for text in column)
+        for column in rows.texts
+    )
+    return list(ids), columns, "word"
+
+
+def transfer_key(rows: Rows, tokenizer: Tokenizer, how: Augmentation, seed: int, whole_words: bool) -> str:
+    """Names a transfer set: changes with the rows, the units, the augmentation and the seed."""
+    digest = hashlib.sha256()
+    settings = {k: v for k, v in asdict(how).items() if k != "replace"} | {
+        "replace": getattr(how.replace, "identity", None)
+    }
+    head = {"version": 1, "how": settings, "seed": seed, "words": whole_words, **tokenizer_identity(tokenizer)}
+    digest.update(json.dumps(head, sort_keys=True).encode())
+    for column in rows.texts:
+        for text in column:
+            digest.update(text.encode())
+            digest.update(b"\0")
+    if rows.labels is not None:
+        digest.update(rows.labels.tobytes())
+    return digest.hexdigest()[:24]
+
+
+def load_transfer_set(folder: str | os.PathLike[str]) -> TransferSet:
+    """Reads a transfer set.
+
+    Raises:
+        InputError: damaged, or another kind of store.
+    """
+    try:
+        store = Store(folder)
+    except StoreDamaged as error:
+        raise InputError(f"no usable transfer set: {error}") from error
+    meta = store.metadata
+    if meta.get("kind") != "transfer-set":
+        raise InputError(f"{folder}: expected a transfer set, found a store of kind {meta.get('kind')!r}")
+    columns = [store[name] for name in store.columns if name.startswith("text_")]
+    assert all(isinstance(column, Ragged) for column in columns)
+    return TransferSet(meta["units"], meta["unit"], tuple(columns), np.asarray(store["label"]), meta["identity"])  # type: ignore[arg-type]
+
+
+def _read_if_complete(folder: Path) -> TransferSet | None:
+    try:
+        return load_transfer_set(folder)
+    except InputError:
+        return None
+
+
+def transfer_set_from_path(
+    path: str | os.PathLike[str], task: Task, tokenizer: Tokenizer, whole_words: bool, skip_bad_rows: bool = False
+) -> TransferSet:
+    """Reads a transfer set that a user names: a store, a table with the task's text columns, or plain text lines.
+
+    A table may carry the task's label column; rows of plain text and of tables without it have no labels.
+
+    Raises:
+        InputError: nothing usable there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return load_transfer_set(path)
+    if path.suffix == ".txt" and not task.is_pair:
+        rows = _plain_lines(path, skip_bad_rows)
+    else:
+        rows, _ = read_rows(path, task, skip_bad_rows, labelled=_has_label(path, task))
+    units, columns, unit = _units(rows, tokenizer, whole_words)
+    labels = rows.labels if rows.labels is not None else np.full(len(rows), NO_LABEL, np.int64)
+    identity = transfer_key(rows, tokenizer, Augmentation(n_iter=0), 0, whole_words)
+    return TransferSet(units, unit, columns, labels, identity)
+
+
+def _has_label(path: Path, task: Task) -> bool:
+    if not path.is_file():
+        raise InputError(f"--transfer_set {path}: no such file or folder")
+    if path.suffix in (".jsonl", ".json"):
+        first = next(decoded_lines(path), (1, "{}"))[1]
+        return any(f'"{name}"' in str(first) for name in task.aliases(task.label_column))
+    header = str(next(decoded_lines(path), (1, ""))[1]).replace('"', "").split("," if path.suffix == ".csv" else "\t")
+    return any(name in header for name in task.aliases(task.label_column))
+
+
+def _plain_lines(path: Path, skip_bad_rows: bool) -> Rows:
+    texts, skipped = [], 0
+    if not path.is_file():
+        raise InputError(f"--transfer_set {path}: no such file or folder")
+    for number, line in decoded_lines(path):
+        if not isinstance(line, str) or "\0" in line:
+            if not skip_bad_rows:
+                raise InputError(f"{path}, line {number}: {'a NUL character' if isinstance(line, str) else line}")
+            skipped += 1
+        elif line.strip():
+            texts.append(line.strip())
+    if not texts:
+        raise InputError(f"--transfer_set {path}: no text in this file")
+    return Rows((texts,), None, skipped)

@@ -1,0 +1,1 @@
+"""Commands on finished models: export, predict, benchmark."""

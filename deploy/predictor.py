@@ -1,0 +1,138 @@
+"""Predicts with an export folder; imports neither PaddleNLP nor the networks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from console import InputError
+from core.static_graph import StaticGraph
+from data.batches import Batches
+from data.sources import BadRow, checked_text
+from data.tokenization import InputEncoder, load_tokenizer
+
+EXPORT_CONFIG = "export.json"
+EXPORT_FORMAT = "paddledistill-export-1"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of a row.
+
+    Attributes:
+        texts: the row, one text or two.
+        label: the most probable label.
+        probability: of that label, by softmax.
+        logits: of all labels, in their order.
+    """
+
+    texts: tuple[str, ...]
+    label: str
+    probability: float
+    logits: tuple[float, ...]
+
+    def as_dict(self, columns: Sequence[str]) -> dict[str, Any]:
+        """A JSON object under the task's column names."""
+        values = {**dict(zip(columns, self.texts, strict=True)), "label": self.label}
+        return {**values, "probability": round(self.probability, 6), "logits": [round(v, 6) for v in self.logits]}
+
+
+class Predictor:
+    """A model that serves.
+
+    Args:
+        folder: an export folder.
+        threads: for matrix kernels; None takes one a core.
+        device: ``cpu`` or ``gpu``.
+
+    Raises:
+        InputError: no export folder, or a damaged one.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu") -> None:
+        self.config = read_export_config(folder)
+        try:
+            self.labels: list[str] = list(self.config["labels"])
+            self.text_columns: list[str] = list(self.config["text_columns"])
+            tokenizer = load_tokenizer(folder, self.config["tokenizer"])
+            self.encoder = InputEncoder(tokenizer, int(self.config["max_seq_length"]), self.config["layout"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{Path(folder) / EXPORT_CONFIG}: damaged ({type(error).__name__}: {error}); export again"
+            ) from error
+        self.graph = StaticGraph(folder, threads, device)
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether a row holds two texts."""
+        return len(self.text_columns) == 2
+
+    def logits(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> np.ndarray:
+        """Logits [rows, labels] of rows given as one list of strings a text column."""
+        batches = Batches(self.encoder.encode(texts), batch_size, self.encoder.pad_id, shuffle=False, workers=0)
+        out = np.empty((batches.rows, len(self.labels)), np.float32)
+        for batch in batches.epoch(0):
+            out[batch["rows"]] = self.graph(batch)
+        return out
+
+    def predict(self, rows: Sequence[tuple[str, ...]], batch_size: int = 32) -> list[Prediction]:
+        """Predictions for rows in memory.
+
+        Raises:
+            InputError: a row has an empty text, or not as many texts as the model reads.
+        """
+        for number, row in enumerate(rows, 1):
+            self._check(row, f"row {number}")
+        logits = (
+            self.logits([list(column) for column in zip(*rows, strict=True)], batch_size) if rows else np.empty((0, 1))
+        )
+        return [self._prediction(row, values) for row, values in zip(rows, logits, strict=True)]
+
+    def stream(self, rows: Iterable[tuple[str, ...]], batch_size: int = 32) -> Iterator[Prediction]:
+        """Predictions in the order of the rows, in constant memory."""
+        rows = iter(rows)
+        # Rows of similar length share a batch within a block of 32 batches.
+        while block := list(islice(rows, 32 * batch_size)):
+            yield from self.predict(block, batch_size)
+
+    def _check(self, row: tuple[str, ...], where: str) -> None:
+        if len(row) != len(self.text_columns):
+            raise InputError(f"{where}: this model reads {len(self.text_columns)} text(s) a row, got {len(row)}")
+        for column, text in zip(self.text_columns, row, strict=True):
+            try:
+                checked_text(text, column)
+            except BadRow as fault:
+                raise InputError(f"{where}: {fault}") from None
+
+    def _prediction(self, row: tuple[str, ...], logits: np.ndarray) -> Prediction:
+        shifted = np.exp(logits - logits.max())
+        best = int(logits.argmax())
+        return Prediction(row, self.labels[best], float(shifted[best] / shifted.sum()), tuple(logits.tolist()))
+
+
+def read_export_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """``export.json`` of an export folder.
+
+    Raises:
+        InputError: no such folder, or not an export folder.
+    """
+    path = Path(folder) / EXPORT_CONFIG
+    if not Path(folder).is_dir():
+        raise InputError(f"--model_dir {folder}: no such folder")
+    if not path.is_file():
+        hint = "; export it first with deploy.export" if (Path(folder) / "model.safetensors").is_file() else ""
+        raise InputError(f"--model_dir {folder}: no {EXPORT_CONFIG} here, so this is no export folder{hint}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if config["format"] != EXPORT_FORMAT:
+            raise ValueError(f"format {config['format']!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not an {EXPORT_CONFIG} of ours ({error}); export again") from error
+    return config

@@ -1,0 +1,1 @@
+"""Distils fine-tuned BERTs into Bi-LSTMs (Tang et al. 2019)."""

@@ -1,0 +1,101 @@
+"""Distils a fine-tuned BERT into a Bi-LSTM over augmented rows (Tang et al. 2019).
+
+    python -m distill_lstm.bert_distill --task_name sst-2 --data_dir DIR --teacher_dir outputs/teacher \\
+        --output_dir outputs/student
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
+from typing import Any
+
+from args import parse
+from console import InputError, run_script, say
+from distill_lstm.options import DistillOptions
+
+SCRIPT = "distill_lstm.bert_distill"
+
+
+def main(argv: list[str]) -> None:
+    """Parses the command line and distils."""
+    distill(parse(DistillOptions, argv, __doc__ or "", f"python -m {SCRIPT}"))
+
+
+def distill(options: DistillOptions) -> dict[str, Any]:
+    """Distils and writes a model folder.
+
+    Returns:
+        What ``metrics.json`` holds.
+    """
+    import paddle
+
+    from core.classifier import finish, load_data, training_world
+    from core.distributed import main_first
+    from core.losses import distillation_losses
+    from core.teacher import current_device, teacher_outputs
+    from distill_lstm.student import build_student
+    from distill_lstm.training import train_student
+    from models.folder import load
+
+    world, folder = training_world(SCRIPT, options)
+    if folder.finished:
+        return finish(folder, None)
+    teacher = load(options.teacher_dir)
+    data = load_data(options, world)
+    if teacher.task.labels != data.task.labels:
+        raise InputError(
+            f"--teacher_dir {options.teacher_dir}: its labels are {teacher.task.labels}, the task's {data.task.labels}"
+        )
+    if teacher.task.is_pair != data.task.is_pair:
+        raise InputError(
+            f"--teacher_dir {options.teacher_dir}: one of teacher and task reads pairs, the other single texts"
+        )
+    student = build_student(options, data, teacher)
+    transfer = main_first(world, lambda: transfer_set(options, data, student))
+    if world.is_main:
+        folder.open(SCRIPT, options)
+        say(f"student: {student.parameters / 1e6:.1f} M parameters; transfer set: {len(transfer):,} rows")
+    outputs = main_first(world, lambda: teacher_outputs(teacher, transfer, options.cache(), current_device()))
+    if world.is_main:
+        how = f"computed in {outputs.seconds:.1f} s" if outputs.computed else "found in the cache"
+        say(f"teacher outputs: {outputs.unique:,} different rows, {how}")
+    columns = {
+        **student.encoder.arrange(transfer.encode(student.tokenizer)),
+        "teacher_logits": outputs.logits,
+        "labels": transfer.labels,
+    }
+
+    def step(batch):  # noqa: ANN001, ANN202
+        logits = student.model.from_batch(batch)
+        targets, labels = paddle.to_tensor(batch["teacher_logits"]), paddle.to_tensor(batch["labels"])
+        return distillation_losses(logits, targets, labels, options.alpha, options.distill_loss, options.temperature)
+
+    extra = {"transfer_rows": len(transfer), "teacher": {"computed_rows": outputs.computed, "seconds": outputs.seconds}}
+    return train_student(student, columns, step, data, options, folder, world, extra)
+
+
+def transfer_set(options: DistillOptions, data, student):  # noqa: ANN001, ANN201
+    """The rows to learn from: those the user names, or the training rows with augmented copies, from the cache."""
+    from data.augment import NGRAM_RANGE, Augmentation
+    from data.transfer import build_transfer_set, transfer_key, transfer_set_from_path
+
+    words = options.whole_word_mask or data.task.language == "zh"
+    if options.transfer_set:
+        return transfer_set_from_path(options.transfer_set, data.task, student.tokenizer, words, options.skip_bad_rows)
+    how = Augmentation(
+        n_iter=options.n_iter,
+        p_mask=options.p_mask,
+        p_ngram=options.p_ngram,
+        ngram_range=tuple(options.ngram_range) or NGRAM_RANGE[data.task.language],  # type: ignore[arg-type]
+    )
+    key = transfer_key(data.train, student.tokenizer, how, options.seed, words)
+    folder = options.cache() / "transfer_sets" / key
+    return build_transfer_set(data.train, student.tokenizer, how, options.seed, folder, words)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

@@ -1,0 +1,88 @@
+"""Options of the Bi-LSTM recipes; names and defaults as in Paddle's published ``distill_lstm`` example."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from args import DataOptions, OptimizerOptions, RunOptions, below_one, not_negative, option, positive, probability
+
+PUBLISHED_NGRAMS = "2 to 6 for English, 2 to 10 for Chinese"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentOptions(DataOptions, OptimizerOptions, RunOptions):
+    """The student and how it is trained."""
+
+    model_name: str = option("all-MiniLM-L6-v2", "the BERT whose vocabulary an English student shares")
+    vocab_path: str | None = option(None, "a vocabulary file: word pieces for English, words for Chinese")
+    vocab_size: int = option(
+        0, "rows of the embedding; the most words of a Chinese vocabulary; 0 takes what there is", check=not_negative
+    )
+    embedding_name: str | None = option(None, "word vectors that PaddleNLP downloads, to start from")
+    embedding_init: str = option("random", "what the embeddings start from", choices=("random", "teacher"))
+    embedding_std: float = option(
+        0.3, "standard deviation that embeddings taken from the teacher are scaled to", check=positive
+    )
+    embedding_size: int = option(300, "width of the embedding", check=positive)
+    hidden_size: int = option(300, "width of one direction of the LSTM", check=positive)
+    num_layers: int = option(1, "LSTM layers", check=positive)
+    pair_features: str = option(
+        "sum", "third feature of a pair: h1+h2 as in Paddle's code, or h1*h2", choices=("sum", "product")
+    )
+    dropout_prob: float = option(0.1, "dropout on embeddings and on the dense layer", check=below_one)
+    max_epoch: int = option(6, "passes over the rows", check=positive)
+    lr: float = option(1.0, "the learning rate at its peak", check=positive)
+    optimizer: str = option("adadelta", "the optimiser", choices=("adadelta", "adam", "adamw"))
+    batch_size: int = option(64, "rows of a batch over all processes", check=positive)
+    init_from_ckpt: str | None = option(None, "model folder of a student whose weights to start from")
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.embedding_name and self.embedding_init == "teacher":
+            found.append("--embedding_name and --embedding_init teacher exclude each other")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallOptions(StudentOptions):
+    """Options of ``distill_lstm.small``."""
+
+    teacher_dir: str | None = option(
+        None, "a fine-tuned teacher whose embeddings to start from; its answers are not used"
+    )
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.embedding_init == "teacher" and not self.teacher_dir:
+            found.append("--embedding_init teacher needs --teacher_dir")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(StudentOptions):
+    """Options of ``distill_lstm.bert_distill``."""
+
+    teacher_dir: str = option(help="model folder of the fine-tuned teacher")
+    transfer_set: str | None = option(
+        None, "rows to learn from: a transfer set, a table or a text file; made from train when left out"
+    )
+    n_iter: int = option(20, "augmented copies of every training row", check=not_negative)
+    p_mask: float = option(0.1, "probability of masking a unit", check=probability)
+    p_ngram: float = option(0.25, "probability of keeping one n-gram of a row only", check=probability)
+    ngram_range: tuple[int, ...] = option((), f"smallest and largest n; {PUBLISHED_NGRAMS} when left out")
+    whole_word_mask: bool = option(False, "augment words instead of word pieces; Chinese always does")
+    alpha: float = option(0.0, "weight of the labels, which original rows have", check=probability)
+    distill_loss: str = option(
+        "mse", "distance to the teacher: squared error of logits, or softened cross-entropy", choices=("mse", "soft_ce")
+    )
+    temperature: float = option(1.0, "softens both sides of soft_ce", check=positive)
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.ngram_range and (len(self.ngram_range) != 2 or not 1 <= self.ngram_range[0] <= self.ngram_range[1]):
+            found.append(
+                f"--ngram_range {' '.join(map(str, self.ngram_range))}: expected two numbers from 1 up, smaller first"
+            )
+        if self.temperature != 1.0 and self.distill_loss == "mse":
+            found.append("--temperature goes with --distill_loss soft_ce")
+        return found

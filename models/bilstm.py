@@ -1,0 +1,152 @@
+"""The student of Tang et al. 2019: a bidirectional LSTM over token embeddings, siamese for sentence pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from models.dropout import Dropout
+
+PAIR_FEATURES = ("sum", "product")
+
+
+@dataclass(frozen=True)
+class BiLSTMConfig:
+    """The shape of a student.
+
+    Attributes:
+        vocab_size: rows of the embedding.
+        embedding_size: width of the embedding.
+        hidden_size: width of one direction of the LSTM, and of the dense layer.
+        num_layers: LSTM layers.
+        dropout_prob: applied to the embeddings, between LSTM layers and to the dense layer.
+        num_labels: width of the output.
+        is_pair: whether a row has two texts.
+        pair_features: classify [h1, h2, h1+h2, |h1-h2|] (``sum``, the Paddle code) or with h1*h2 in the third place
+            (``product``, the paper).
+        pad_token_id: fills short rows up; its embedding stays zero.
+    """
+
+    vocab_size: int
+    embedding_size: int = 300
+    hidden_size: int = 300
+    num_layers: int = 1
+    dropout_prob: float = 0.1
+    num_labels: int = 2
+    is_pair: bool = False
+    pair_features: str = "sum"
+    pad_token_id: int = 0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BiLSTMConfig:
+        """Reads a ``config.json``."""
+        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values})
+
+
+class BiLSTM(nn.Layer):
+    """Embedding, bidirectional LSTM, tanh layer, linear classifier."""
+
+    model_type = "bilstm"
+    layout = "plain"
+
+    def __init__(self, config: BiLSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
+        self.lstm = nn.LSTM(
+            config.embedding_size,
+            config.hidden_size,
+            config.num_layers,
+            direction="bidirect",
+            dropout=config.dropout_prob if config.num_layers > 1 else 0.0,
+        )
+        sentence = 2 * config.hidden_size
+        self.fc = nn.Linear(sentence * (4 if config.is_pair else 1), config.hidden_size)
+        self.output_layer = nn.Linear(config.hidden_size, config.num_labels)
+        self.dropout = Dropout(config.dropout_prob)
+
+    def sentence(self, input_ids: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+        """The last states of both directions, [batch, 2 * hidden].
+
+        Args:
+            input_ids: [batch, tokens].
+            lengths: true lengths, [batch]; None when no row is padded.
+        """
+        embedded = self.dropout(self.embedding(input_ids))  # [batch, tokens, embedding]
+        _, (state, _) = self.lstm(embedded, sequence_length=lengths)  # [layers * 2, batch, hidden]
+        return paddle.concat([state[-2], state[-1]], axis=-1)
+
+    def forward(
+        self,
+        input_ids: paddle.Tensor,
+        lengths: paddle.Tensor | None = None,
+        input_ids_b: paddle.Tensor | None = None,
+        lengths_b: paddle.Tensor | None = None,
+    ) -> paddle.Tensor:
+        """Classifies rows; the second text is given for pairs only.
+
+        Returns:
+            Logits, [batch, num_labels].
+        """
+        features = self.sentence(input_ids, lengths)
+        if input_ids_b is not None:
+            first, second = features, self.sentence(input_ids_b, lengths_b)
+            third = first * second if self.config.pair_features == "product" else first + second
+            features = paddle.concat([first, second, third, (first - second).abs()], axis=-1)
+        return self.output_layer(self.dropout(paddle.tanh(self.fc(features))))
+
+    def from_batch(self, batch: Mapping[str, Any]) -> paddle.Tensor:
+        """Logits for a batch of :class:`data.batches.Batches`."""
+        inputs = []
+        for ids, lengths in (("input_ids", "lengths"), ("input_ids_b", "lengths_b")):
+            if ids in batch:
+                padded = bool((batch[lengths] < batch[ids].shape[1]).any())
+                inputs += [paddle.to_tensor(batch[ids]), paddle.to_tensor(batch[lengths]) if padded else None]
+        return self(*inputs)
+
+    def input_spec(self) -> list[paddle.static.InputSpec]:
+        """The inputs of the static graph, in the order of ``forward``."""
+        spec = paddle.static.InputSpec
+        inputs = [spec([None, None], "int64", "input_ids"), spec([None], "int64", "lengths")]
+        if self.config.is_pair:
+            inputs += [spec([None, None], "int64", "input_ids_b"), spec([None], "int64", "lengths_b")]
+        return inputs
+
+    def config_dict(self) -> dict[str, Any]:
+        """``config.json``."""
+        return {**dataclasses.asdict(self.config), "model_type": "bilstm", "architectures": ["BiLSTM"]}
+
+
+def embeddings_from_teacher(
+    teacher: np.ndarray, width: int, standard_deviation: float = 0.3, pad_token_id: int = 0
+) -> np.ndarray:
+    """Student embeddings from a teacher's word-piece embeddings of the same vocabulary.
+
+    The rows are centred; narrower ones are the projection on the principal directions. They are scaled to a common
+    standard deviation, since BERT's are far smaller than what an LSTM learns from well.
+
+    Args:
+        teacher: [vocabulary, teacher width].
+        width: of the student's embedding, at most the teacher's.
+        standard_deviation: of all elements of the result.
+        pad_token_id: the row that becomes zero.
+
+    Raises:
+        ValueError: the student's embedding is wider than the teacher's.
+    """
+    if width > teacher.shape[1]:
+        raise ValueError(f"embedding size {width} is wider than the teacher's {teacher.shape[1]}")
+    rows = teacher.astype(np.float64) - teacher.mean(0, dtype=np.float64)
+    if width < teacher.shape[1]:
+        # Principal directions: eigenvectors of the covariance with the largest eigenvalues.
+        _, directions = np.linalg.eigh(rows.T @ rows)
+        rows = rows @ directions[:, ::-1][:, :width]
+    rows *= standard_deviation / rows.std()
+    rows[pad_token_id] = 0
+    return rows.astype(np.float32)

@@ -1,0 +1,48 @@
+"""A linear layer whose training step costs what its matrix products cost.
+
+Paddle's CPU kernel sums the bias gradient over the rows at a few GFLOP/s: for 384 -> 1536 it takes longer than both
+matrix products of the backward pass together (7.6 against 3.5 ms for 384 rows). Here that sum is a product with a row of
+ones. Weights, names and results are those of ``paddle.nn.Linear``.
+"""
+
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+from paddle.autograd import PyLayer, PyLayerContext
+
+
+class _Linear(PyLayer):
+    @staticmethod
+    def forward(ctx: PyLayerContext, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor) -> paddle.Tensor:
+        ctx.save_for_backward(x, weight)
+        return nn.functional.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: PyLayerContext, grad: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
+        x, weight = ctx.saved_tensor()
+        rows = grad.reshape([-1, grad.shape[-1]])  # [rows, out]
+        ones = paddle.ones([1, rows.shape[0]], rows.dtype)
+        return (
+            paddle.matmul(grad, weight, transpose_y=True),
+            paddle.matmul(x.reshape([-1, x.shape[-1]]), rows, transpose_x=True),
+            paddle.matmul(ones, rows).reshape([-1]),
+        )
+
+
+class Linear(nn.Linear):
+    """``paddle.nn.Linear`` with a cheap bias gradient where that matters: float32 training on a CPU."""
+
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:  # noqa: A002 - the parent's name
+        cheap = (
+            self.training
+            and paddle.in_dynamic_mode()
+            and not input.stop_gradient
+            and not self.weight.stop_gradient
+            and input.place.is_cpu_place()
+            # Under automatic mixed precision the tensors of the backward pass have two types: Paddle's own op casts.
+            and not paddle.is_autocast_enabled()
+        )
+        if cheap:
+            return _Linear.apply(input, self.weight, self.bias)
+        return super().forward(input)

@@ -1,0 +1,135 @@
+"""Weights on disk: safetensors in, safetensors out; nothing unpickled unless the user says so."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from console import InputError
+from data.store import write_atomically
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLED = ("model_state.pdparams", "pytorch_model.bin")
+
+
+def read_weights(folder: str | os.PathLike[str], trust_pickle: bool = False) -> dict[str, np.ndarray]:
+    """Reads all weights of a folder as float32.
+
+    Args:
+        folder: of our own, of PaddleNLP or of Hugging Face.
+        trust_pickle: whether pickled files may be opened.
+
+    Raises:
+        InputError: no weights, damaged ones, or pickled ones without ``trust_pickle``.
+    """
+    folder = Path(folder)
+    if (folder / WEIGHTS).is_file():
+        return read_safetensors(folder / WEIGHTS)
+    if (folder / INDEX).is_file():
+        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+        if any(Path(name).name != name for name in names):
+            raise InputError(f"{folder / INDEX}: names a file outside its folder")
+        parts = [read_safetensors(folder / name) for name in sorted(names)]
+        return {name: value for part in parts for name, value in part.items()}
+    pickled = [path for path in sorted(folder.glob("*")) if path.suffix in (".pdparams", ".bin", ".pt", ".pth")]
+    if not pickled:
+        raise InputError(f"{folder}: expected {WEIGHTS} here, found no weights")
+    if not trust_pickle:
+        raise InputError(
+            f"{pickled[0]}: these weights are pickled, and opening a pickle runs whatever code it holds; "
+            "pass --trust_pickle if you trust where it comes from, or convert it to safetensors"
+        )
+    return _read_pickled(pickled[0])
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """Reads one file; half-precision numbers are widened to float32.
+
+    Raises:
+        InputError: damaged or no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            names = list(file.keys())
+            return {name: _widened(file.get_tensor(name)) for name in names}
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a complete safetensors file ({error})") from error
+
+
+def _widened(value: np.ndarray) -> np.ndarray:
+    if value.dtype.name in ("float16", "bfloat16", "float64"):
+        return value.astype(np.float32)
+    return value
+
+
+def _read_pickled(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".pdparams":
+        state = paddle.load(str(path), return_numpy=True)
+    else:
+        from paddlenlp.utils.serialization import load_torch
+
+        state = load_torch(str(path))
+    return {name: _widened(np.asarray(value)) for name, value in state.items()}
+
+
+def write_safetensors(
+    path: str | os.PathLike[str], weights: Mapping[str, np.ndarray], tensor_format: str = "np"
+) -> None:
+    """Writes weights in one step: the old file or the new one is there at any moment.
+
+    Args:
+        path: the file.
+        weights: by name.
+        tensor_format: tells other libraries' loaders whose layout this is: ``np`` PaddleNLP's, ``pt`` PyTorch's.
+    """
+    from safetensors.numpy import save
+
+    content = save({name: np.ascontiguousarray(v) for name, v in weights.items()}, metadata={"format": tensor_format})
+    write_atomically(path, content)
+
+
+def layer_weights(layer: nn.Layer) -> dict[str, np.ndarray]:
+    """A layer's parameters and buffers as arrays."""
+    return {name: value.numpy() for name, value in layer.state_dict().items()}
+
+
+def set_weights(
+    layer: nn.Layer, weights: Mapping[str, np.ndarray], source: str, optional: tuple[str, ...] = ()
+) -> list[str]:
+    """Copies weights into a layer.
+
+    Args:
+        layer: receives them.
+        weights: by the layer's own names; others are ignored.
+        source: named in errors.
+        optional: beginnings of names that may be missing.
+
+    Returns:
+        The names that were missing.
+
+    Raises:
+        InputError: a weight is missing, or has another shape.
+    """
+    missing = []
+    for name, parameter in layer.state_dict().items():
+        if name not in weights:
+            missing.append(name)
+        elif list(weights[name].shape) != list(parameter.shape):
+            raise InputError(
+                f"{source}: {name} has the shape {list(weights[name].shape)}, expected {list(parameter.shape)}"
+            )
+        else:
+            parameter.set_value(weights[name].astype(np.float32))
+    wanted = [name for name in missing if not name.startswith(optional or ("\0",))]
+    if wanted:
+        raise InputError(f"{source}: {len(wanted)} weights are missing, {wanted[0]} among them")
+    return missing

@@ -1,0 +1,315 @@
+"""Command lines: what is read, and that every fault is named at once in the spelling of the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from args import (
+    DataOptions,
+    Options,
+    RunOptions,
+    below_one,
+    build_parser,
+    not_negative,
+    option,
+    parse,
+    positive,
+    probability,
+)
+from console import InputError
+from demo import DemoOptions
+from deploy.benchmark import BenchmarkOptions
+from deploy.export import ExportOptions
+from deploy.predict import PredictOptions
+from distill_lstm.options import DistillOptions, SmallOptions
+from finetune.options import FinetuneOptions
+
+TASK = ["--task_name", "sst-2"]
+REQUIRED = {
+    BenchmarkOptions: ["--model_dir", "a"],
+    DemoOptions: [],
+    DistillOptions: [*TASK, "--output_dir", "o", "--teacher_dir", "t"],
+    ExportOptions: ["--model_dir", "m", "--output_dir", "o"],
+    FinetuneOptions: [*TASK, "--output_dir", "o"],
+    PredictOptions: ["--model_dir", "m"],
+    SmallOptions: [*TASK, "--output_dir", "o"],
+}
+every_class = pytest.mark.parametrize("cls", REQUIRED, ids=lambda cls: cls.__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Options):
+    name: str = option(help="a name")
+    count: int = option(3, "a count", check=positive)
+    rate: float = option(0.5, "a rate of 50% or so")
+    sizes: tuple[int, ...] = option((), "sizes")
+    note: str | None = option(None, "a note")
+    limit: int | None = option(7, "a limit", check=positive)
+    fast: bool = option(False, "be fast", state=False)
+    mode: str = option("a", "a mode", choices=("a", "b"))
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        return [*found, "--fast excludes --mode b"] if self.fast and self.mode == "b" else found
+
+
+def read(*argv: str) -> Sample:
+    return parse(Sample, ["--name", "x", *argv], "A sample.")
+
+
+def fault(*argv: str) -> str:
+    with pytest.raises(InputError) as caught:
+        parse(Sample, argv, "A sample.")
+    return str(caught.value)
+
+
+def test_what_is_not_given_has_its_default():
+    assert read() == Sample(name="x", count=3, rate=0.5, sizes=(), note=None, limit=7, fast=False, mode="a")
+
+
+def test_values_get_the_type_of_their_field():
+    options = read("--count", "12", "--rate", "1e-3", "--sizes", "1", "2", "3", "--note", "n", "--limit", "8")
+    assert options == Sample(name="x", count=12, rate=0.001, sizes=(1, 2, 3), note="n", limit=8)
+
+
+@pytest.mark.parametrize("word", ["none", "None"])
+def test_an_optional_value_can_be_taken_away(word):
+    assert read("--limit", word).limit is None
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--fast"], True),
+        (["--fast=True"], True),
+        (["--fast", "true"], True),
+        (["--fast=1"], True),
+        (["--fast", "False"], False),
+        (["--fast=no"], False),
+    ],
+)
+def test_booleans_have_the_published_spellings(words, expected):
+    assert read(*words).fast is expected
+
+
+def test_a_boolean_flag_leaves_the_next_option_alone():
+    assert read("--fast", "--count", "5") == Sample(name="x", fast=True, count=5)
+
+
+def test_dashes_in_names_are_underscores_but_values_keep_theirs():
+    @dataclass(frozen=True, kw_only=True)
+    class Long(Options):
+        data_dir: str = option("", "a folder")
+
+    assert parse(Long, ["--data-dir", "my-data"], "").data_dir == "my-data"
+    assert parse(Long, ["--data-dir=my-data"], "").data_dir == "my-data"
+
+
+def test_of_a_repeated_option_the_last_one_counts():
+    assert read("--count", "1", "--count=2").count == 2
+    assert read("--fast", "--fast", "False").fast is False
+
+
+def test_all_faults_come_at_once_in_the_spelling_of_the_command_line():
+    text = fault("--count", "0", "--rate", "quick", "--sizes", "1", "two", "--fast=maybe", "--mode", "c")
+    assert text.split("; ") == [
+        "--name is required",
+        "--count 0: must be above 0",
+        "--rate: expected a number, got 'quick'",
+        "--sizes: expected a whole number, got 'two'",
+        "--fast: expected True or False, got 'maybe'",
+        "--mode c: expected one of a, b",
+    ]
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf"])
+def test_a_number_must_be_finite(word):
+    assert fault("--name", "x", f"--rate={word}") == f"--rate: expected a finite number, got '{word}'"
+
+
+def test_a_whole_number_has_no_fraction():
+    assert fault("--name", "x", "--count", "2.5") == "--count: expected a whole number, got '2.5'"
+
+
+@pytest.mark.parametrize("words", [["--cuont", "2"], ["--cou", "2"], ["stray"]])
+def test_an_unknown_word_is_named(words):
+    text = fault("--name", "x", *words)
+    assert words[0] in text
+    assert "--help" in text
+
+
+def test_an_option_without_its_value_is_named():
+    assert "--count" in fault("--name", "x", "--count")
+
+
+def test_faults_between_options_are_reported_too():
+    assert fault("--name", "x", "--fast", "--mode", "b") == "--fast excludes --mode b"
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (positive, 1, 0),
+        (not_negative, 0, -1),
+        (probability, 1.0, 1.1),
+        (probability, 0.0, -0.1),
+        (below_one, 0.0, 1.0),
+    ],
+)
+def test_checks_accept_their_range_only(check, good, bad):
+    assert check(good) is None
+    assert check(bad)
+
+
+@given(st.integers(1, 10**12), st.floats(allow_nan=False, allow_infinity=False), st.lists(st.integers(), max_size=4))
+def test_what_is_printed_is_read_back(count, rate, sizes):
+    words = ["--count", str(count), f"--rate={rate!r}"]
+    # A number below 0 after a blank would be taken for an option.
+    options = read(*words, *(["--sizes", *(str(abs(size)) for size in sizes)] if sizes else []))
+    assert (options.count, options.rate, options.sizes) == (count, rate, tuple(map(abs, sizes)))
+
+
+@given(st.lists(st.text(max_size=6), max_size=4))
+def test_any_command_line_is_read_or_refused_as_bad_input(words):
+    try:
+        options = parse(Sample, [word for word in words if word not in ("-h", "--help")], "")
+    except InputError as error:
+        assert str(error)
+    else:
+        assert isinstance(options, Sample)
+
+
+def test_all_options_are_plain_values():
+    expected = {"name": "x", "count": 3, "rate": 0.5, "sizes": [4], "note": None, "limit": 7, "fast": True, "mode": "a"}
+    assert read("--sizes", "4", "--fast").as_dict() == expected
+
+
+def test_state_leaves_out_what_does_not_change_the_result():
+    assert "fast" not in read("--fast").state_dict()
+    assert read("--fast").state_dict() == read().state_dict()
+    assert read("--count", "4").state_dict() != read().state_dict()
+
+
+def test_place_and_device_of_a_run_are_no_state():
+    options = RunOptions(output_dir="o")
+    outside = {"output_dir", "overwrite", "resume", "device", "cache_dir", "num_workers", "logging_steps", "save_steps"}
+    assert set(options.as_dict()) - set(options.state_dict()) == outside
+
+
+@every_class
+def test_the_required_options_are_enough(cls):
+    assert isinstance(parse(cls, REQUIRED[cls], ""), cls)
+
+
+@every_class
+def test_each_required_option_is_asked_for(cls):
+    fields = [item.name for item in dataclasses.fields(cls) if item.default is dataclasses.MISSING]
+    if fields:
+        with pytest.raises(InputError) as caught:
+            parse(cls, [], "")
+        assert str(caught.value) == "; ".join(f"--{name} is required" for name in fields)
+    else:
+        assert parse(cls, REQUIRED[cls], "")
+
+
+@every_class
+def test_every_option_is_explained(cls):
+    helps = [item.metadata["help"] for item in dataclasses.fields(cls)]
+    assert all(text.strip() for text in helps)
+    assert "--seed" in build_parser(cls, "").format_help() or "seed" not in {f.name for f in dataclasses.fields(cls)}
+
+
+@every_class
+def test_defaults_pass_their_own_checks(cls):
+    for item in dataclasses.fields(cls):
+        check, choices = item.metadata.get("check"), item.metadata.get("choices")
+        if item.default not in (dataclasses.MISSING, None):
+            assert check is None or check(item.default) is None, item.name
+            assert choices is None or item.default in choices, item.name
+
+
+@every_class
+def test_options_can_be_saved_as_json(cls):
+    options = parse(cls, REQUIRED[cls], "")
+    assert json.loads(json.dumps(options.as_dict())) == options.as_dict()
+    assert set(options.as_dict()) == {item.name for item in dataclasses.fields(cls)}
+
+
+def data_fault(*argv: str) -> str:
+    with pytest.raises(InputError) as caught:
+        parse(DataOptions, argv, "")
+    return str(caught.value)
+
+
+def test_data_must_be_named():
+    assert data_fault() == (
+        "give --task_name, or your own data with --train_file and --dev_file; your own data needs --text_columns"
+    )
+
+
+def test_a_task_and_own_files_exclude_each_other():
+    assert "--task_name and --dev_file exclude each other" in data_fault(*TASK, "--dev_file", "d.tsv")
+
+
+def test_text_columns_do_not_go_with_a_task():
+    assert "--text_columns goes with --train_file" in data_fault(*TASK, "--text_columns", "a")
+
+
+def test_a_data_folder_needs_a_task():
+    argv = ["--train_file", "t", "--dev_file", "d", "--text_columns", "a", "--data_dir", "x"]
+    assert data_fault(*argv) == "--data_dir goes with --task_name"
+
+
+def test_own_files_become_a_task():
+    argv = ["--train_file", "t", "--dev_file", "d", "--text_columns", "q", "a", "--label_column", "y"]
+    task = parse(DataOptions, [*argv, "--language", "zh", "--metric", "acc_and_f1"], "").task()
+    assert (task.text_columns, task.label_column, task.language) == (("q", "a"), "y", "zh")
+    assert (task.metric, task.labels, task.is_pair) == ("acc_and_f1", None, True)
+
+
+def test_a_registered_task_is_found():
+    assert parse(DataOptions, ["--task_name", "SST2"], "").task().name == "sst-2"
+
+
+@pytest.mark.parametrize(
+    ("cls", "argv", "expected"),
+    [
+        (FinetuneOptions, ["--overwrite", "--resume"], "--overwrite and --resume exclude each other"),
+        (FinetuneOptions, ["--warmup_steps", "1", "--warmup_proportion", "0.1"], "--warmup_steps and"),
+        (DistillOptions, ["--ngram_range", "6", "2"], "--ngram_range 6 2: expected two numbers"),
+        (DistillOptions, ["--ngram_range", "2"], "--ngram_range 2: expected two numbers"),
+        (DistillOptions, ["--ngram_range", "0", "2"], "--ngram_range 0 2: expected two numbers"),
+        (DistillOptions, ["--temperature", "2"], "--temperature goes with --distill_loss soft_ce"),
+        (DistillOptions, ["--embedding_init", "teacher", "--embedding_name", "w"], "--embedding_name and"),
+        (SmallOptions, ["--embedding_init", "teacher"], "--embedding_init teacher needs --teacher_dir"),
+        (PredictOptions, ["--text", "a", "--input_file", "f"], "--text and --input_file exclude each other"),
+        (PredictOptions, ["--text", "a", "b", "--text_pair", "c"], "--text_pair: expected as many texts as --text (2)"),
+        (DemoOptions, ["--data_dir", "d"], "--data_dir goes with --task"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_refused(cls, argv, expected):
+    with pytest.raises(InputError) as caught:
+        parse(cls, [*REQUIRED[cls], *argv], "")
+    assert expected in str(caught.value)
+
+
+def test_the_published_command_line_is_read():
+    argv = "--task_name sst-2 --vocab_size 30522 --max_epoch 6 --lr 1.0 --dropout_prob 0.1 --batch_size 64"
+    more = "--model_name bert-base-uncased --teacher_dir t --alpha 0.0 --n_iter 10 --output_dir o --seed 1"
+    options = parse(DistillOptions, [*argv.split(), *more.split()], "")
+    assert (options.vocab_size, options.lr, options.n_iter, options.alpha) == (30522, 1.0, 10, 0.0)
+
+
+def test_the_cache_folder_follows_option_then_environment_then_home(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert str(RunOptions(output_dir="o", cache_dir="/mine").cache()) == "/mine"
+    assert str(RunOptions(output_dir="o").cache()) == "/somewhere/paddledistill"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert str(RunOptions(output_dir="o").cache()) == "/home/me/.cache/paddledistill"
