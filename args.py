@@ -191,6 +191,11 @@ class OptimizerOptions(Options):
         found = super().faults()
         if self.warmup_steps and self.warmup_proportion:
             found.append("--warmup_steps and --warmup_proportion exclude each other")
+        optimizer = getattr(self, "optimizer", "adamw")
+        if self.weight_decay and optimizer != "adamw":
+            found.append(
+                f"--weight_decay {self.weight_decay}: decoupled decay needs --optimizer adamw, not {optimizer}"
+            )
         return found
 
 

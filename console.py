@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
 
@@ -32,6 +32,24 @@ def say(message: str) -> None:
     print(message, flush=True)
 
 
+class _WithoutStartupNotes:
+    """Standard error without two lines that Paddle prints at import when it may use several threads."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._ending = stream, ""
+
+    def write(self, text: str) -> int:
+        if text.startswith(("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS")):
+            self._ending = "\n"
+        elif not (self._ending and text == self._ending):
+            self._ending = ""
+            self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def run_script(main: Callable[[list[str]], object], argv: Sequence[str] | None = None) -> int:
     """Runs a script's ``main`` and turns what went wrong into an exit code.
 
@@ -43,6 +61,7 @@ def run_script(main: Callable[[list[str]], object], argv: Sequence[str] | None =
         0 on success, 2 for an :class:`InputError`, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.stderr = _WithoutStartupNotes(sys.stderr)  # type: ignore[assignment]
     try:
         main(arguments)
     except InputError as error:
@@ -58,6 +77,8 @@ def run_script(main: Callable[[list[str]], object], argv: Sequence[str] | None =
         # The reader of our standard output (``head``, a pager) went away: not an error of ours.
         sys.stderr.close()
         return 0
+    finally:
+        sys.stderr = sys.stderr._stream  # type: ignore[attr-defined]
     return 0
 
 

@@ -108,7 +108,7 @@ def run(options: DemoOptions) -> dict[str, Any]:
     folder = Path(options.output_dir)
     if not built_in:
         folder = folder / task.name
-    data_dir = _built_in_data(folder, options.seed) if built_in else options.data_dir
+    data_dir = _built_in_data(folder, options) if built_in else options.data_dir
     shared = {
         "task_name": task.name,
         "data_dir": data_dir,
@@ -129,12 +129,12 @@ def run(options: DemoOptions) -> dict[str, Any]:
     return summary
 
 
-def _built_in_data(folder: Path, seed: int) -> str:
+def _built_in_data(folder: Path, options: DemoOptions) -> str:
     from data.demo_corpus import write_folder
 
     target = folder / "data"
-    if not (target / "dev.tsv").is_file():
-        write_folder("sst-2", target, *BUILT_IN_ROWS, seed)
+    if options.overwrite or not (target / "dev.tsv").is_file():
+        write_folder("sst-2", target, *BUILT_IN_ROWS, options.seed)
     return str(target)
 
 

@@ -162,3 +162,6 @@ def remove_checkpoints(folder: Path) -> None:
     """Removes what only resuming needs; for finished runs."""
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     shutil.rmtree(folder / KEPT, ignore_errors=True)
+    # What processes that were killed while they saved have left.
+    for path in folder.glob(f".{CHECKPOINT}-*"):
+        shutil.rmtree(path, ignore_errors=True)

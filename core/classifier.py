@@ -17,9 +17,11 @@ from models.folder import LoadedModel, save
 
 
 def training_world(script: str, options: RunOptions) -> tuple[World, RunFolder]:
-    """Checks the output folder and the device, and joins the other processes."""
+    """Checks output folder, device and precision, and joins the other processes."""
     folder = RunFolder.check(script, options)
-    return distributed.start(options.device), folder
+    world = distributed.start(options.device)
+    distributed.check_precision(options.precision)  # type: ignore[attr-defined]
+    return world, folder
 
 
 def load_data(options: DataOptions, world: World) -> TaskData:

@@ -1,6 +1,6 @@
 """A frozen teacher: its outputs for a transfer set, computed once and kept on disk.
 
-The key of a cache entry is made of the teacher's weights and the token ids it reads (which follow from vocabulary,
+The key of a cache entry is made of the teacher's shape and weights and the token ids it reads (which follow from vocabulary,
 length limit and text). Rows are deduplicated, sorted by length and run through the static graph in parts; a part is a
 store of its own, so an interrupted pass goes on with the next part.
 """
@@ -8,6 +8,7 @@ store of its own, so an interrupted pass goes on with the next part.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -94,6 +95,8 @@ def teacher_outputs(teacher: LoadedModel, transfer: TransferSet, cache: Path, de
 def cache_key(teacher: LoadedModel, encoded: dict[str, Ragged]) -> str:
     """Names the outputs of one teacher for one sequence of token ids."""
     digest = hashlib.sha256(weights_checksum(teacher).encode())
+    # Heads, activation and epsilon change what the same weights say.
+    digest.update(json.dumps(teacher.model.config_dict(), sort_keys=True).encode())
     for name, column in sorted(encoded.items()):
         column = column.compact()
         digest.update(name.encode())

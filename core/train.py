@@ -24,7 +24,7 @@ from args import OptimizerOptions, RunOptions
 from console import Interrupted, duration, say
 from core.checkpoint import keep_weights, kept_weights, load_checkpoint, save_checkpoint
 from core.distributed import World, check_precision, sum_gradients
-from core.optim import learning_rate, make_optimizer, optimizer_state, restore_optimizer
+from core.optim import clip_gradients, learning_rate, make_optimizer, optimizer_state, restore_optimizer
 from data.batches import Batch, Batches
 from data.store import write_atomically
 from data.streams import derived_seed
@@ -67,6 +67,8 @@ class LoopState:
     done: bool = False
     snapshots: list[str] = field(default_factory=list)
     log_bytes: int = 0
+    loss_sums: dict[str, float] = field(default_factory=dict)
+    loss_steps: int = 0
 
     @property
     def kept(self) -> list[str]:
@@ -128,9 +130,7 @@ class Loop:
         if run.max_steps:
             self.total_steps = min(self.total_steps, run.max_steps)
         self.warmup = optimization.warmup_steps or round(optimization.warmup_proportion * self.total_steps)
-        self.optimizer = make_optimizer(
-            settings.optimizer, model, optimization.weight_decay, optimization.max_grad_norm
-        )
+        self.optimizer = make_optimizer(settings.optimizer, model, optimization.weight_decay)
         self.scaler = paddle.amp.GradScaler() if optimization.precision == "fp16" else None
         self.state = LoopState()
         self._log = _Log(self.folder, world.is_main)
@@ -193,6 +193,10 @@ class Loop:
         if self.world.size > 1:
             sum_gradients(self.model.parameters())
         self.optimizer.set_lr(self.current_rate)
+        if self.optimization.max_grad_norm:
+            if self.scaler:
+                self.scaler.unscale_(self.optimizer)
+            clip_gradients(self.model.parameters(), self.optimization.max_grad_norm)
         if self.scaler:
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -266,6 +270,9 @@ class Loop:
                 score, chosen = average, f"average of the last {len(state.snapshots)}"
                 best = layer_weights(self.model)
         set_weights(self.model, best, "chosen checkpoint")
+        if self.world.size > 1:
+            # The main process removes the kept weights next: all must have read them.
+            paddle.distributed.barrier()
         self.model.eval()
         return TrainingResult(score, chosen, state.step, state.rows, state.seconds)
 
@@ -315,8 +322,6 @@ class _Log:
 
     def __init__(self, folder: Path, active: bool) -> None:
         self._folder, self._active = folder, active
-        self._sums: dict[str, float] = {}
-        self._steps = 0
         self._file: Any = None
         self._board: Any = None
 
@@ -354,23 +359,25 @@ class _Log:
         state = loop.state
         if not self._active:
             return
+        # In the state, so that a run resumed between two lines writes the same means.
         for name, value in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._steps += 1
+            state.loss_sums[name] = state.loss_sums.get(name, 0.0) + value
+        state.loss_steps += 1
         if state.step % loop.run_options.logging_steps and not state.done:
             return
-        means = {name: value / self._steps for name, value in self._sums.items()}
-        self._sums, self._steps = {}, 0
+        means = {name: value / state.loss_steps for name, value in state.loss_sums.items()}
+        state.loss_sums, state.loss_steps = {}, 0
         elapsed = max(state.seconds - self._seconds, 1e-9)
         rate = (state.rows - self._rows) / elapsed
         self._rows, self._seconds = state.rows, state.seconds
         left = (loop.total_steps - state.step) * state.seconds / state.step
+        rate_used = float(loop.optimizer.get_lr())
         shown = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         say(
-            f"step {state.step:,}/{loop.total_steps:,}: {shown}, lr {loop.current_rate:.3g}, "
+            f"step {state.step:,}/{loop.total_steps:,}: {shown}, lr {rate_used:.3g}, "
             f"{rate:,.0f} rows/s, {duration(left)} left"
         )
-        self._write(state.step, {**means, "lr": loop.current_rate, "rows_per_second": rate}, "train")
+        self._write(state.step, {**means, "lr": rate_used, "rows_per_second": rate}, "train")
 
     def evaluation(self, loop: Loop, metrics: Mapping[str, float]) -> None:
         """Writes what an evaluation found."""

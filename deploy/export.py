@@ -79,8 +79,20 @@ def _check_target(target: Path, options: ExportOptions) -> None:
         return
     if not options.overwrite:
         raise InputError(f"--output_dir {target} is not empty; pass --overwrite or choose another folder")
-    if not ((target / EXPORT_CONFIG).is_file() or (target / "config.json").is_file()):
+    if not _is_export(target):
         raise InputError(f"--overwrite: {target} holds no export of ours; choose another folder")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether an earlier export may be replaced here; a model folder, which took hours, may not."""
+    from models.folder import OURS, read_config
+
+    if (folder / EXPORT_CONFIG).is_file():
+        return True
+    try:
+        return OURS in read_config(folder) and not (folder / "training_args.json").exists()
+    except InputError:
+        return False
 
 
 def write_export(loaded, folder: Path, rows: list[list[str]]) -> float:  # noqa: ANN001 - models.LoadedModel
@@ -134,6 +146,8 @@ def parity_rows(task: Task, data_dir: str | None, count: int) -> list[list[str]]
     """Texts of a task: dev rows of ``data_dir``, or of the built-in corpus in the task's language."""
     if data_dir:
         rows, _ = read_rows(find_split(data_dir, "dev"), task)
+        if len(rows) == 0:
+            raise InputError(f"--data_dir {data_dir}: its dev file has no rows")
         return [column[:count] for column in rows.texts]
     from data.demo_corpus import chinese_sentiment, english_pairs, english_sentiment
 

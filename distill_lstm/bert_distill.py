@@ -45,6 +45,8 @@ def distill(options: DistillOptions) -> dict[str, Any]:
     if folder.finished:
         return finish(folder, None)
     teacher = load(options.teacher_dir)
+    if teacher.model.model_type != "bert":
+        raise InputError(f"--teacher_dir {options.teacher_dir}: expected a BERT, this is a {teacher.model.model_type}")
     data = load_data(options, world)
     if teacher.task.labels != data.task.labels:
         raise InputError(

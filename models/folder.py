@@ -133,12 +133,18 @@ def load(folder: str | os.PathLike[str]) -> LoadedModel:
         )
     try:
         task, ours = task_from_config(config[OURS]), config[OURS]
+        kind, max_seq_length = ours["tokenizer"], int(ours["max_seq_length"])
         model = build(config)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / 'config.json'}: {type(error).__name__}: {error}") from error
+    tokenizer = load_tokenizer(folder, kind)
+    if len(tokenizer.vocab) > model.config.vocab_size:
+        raise InputError(
+            f"{folder}: vocab.txt has {len(tokenizer.vocab):,} entries, the model only {model.config.vocab_size:,}"
+        )
     set_weights(model, read_weights(folder), str(folder / "model.safetensors"))
     model.eval()
-    return LoadedModel(model, load_tokenizer(folder, ours["tokenizer"]), task, int(ours["max_seq_length"]))
+    return LoadedModel(model, tokenizer, task, max_seq_length)
 
 
 def build(config: Mapping[str, Any]) -> Classifier:

@@ -1,8 +1,8 @@
 """A linear layer whose training step costs what its matrix products cost.
 
 Paddle's CPU kernel sums the bias gradient over the rows at a few GFLOP/s: for 384 -> 1536 it takes longer than both
-matrix products of the backward pass together (7.6 against 3.5 ms for 384 rows). Here that sum is a product with a row of
-ones. Weights, names and results are those of ``paddle.nn.Linear``.
+matrix products of the backward pass together (7.6 against 3.5 ms for 384 rows). Here that sum is a product with a row
+of ones. Weights, names and results are those of ``paddle.nn.Linear``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Linear(PyLayer):
 class Linear(nn.Linear):
     """``paddle.nn.Linear`` with a cheap bias gradient where that matters: float32 training on a CPU."""
 
-    def forward(self, input: paddle.Tensor) -> paddle.Tensor:  # noqa: A002 - the parent's name
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
         cheap = (
             self.training
             and paddle.in_dynamic_mode()

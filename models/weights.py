@@ -33,8 +33,12 @@ def read_weights(folder: str | os.PathLike[str], trust_pickle: bool = False) -> 
     if (folder / WEIGHTS).is_file():
         return read_safetensors(folder / WEIGHTS)
     if (folder / INDEX).is_file():
-        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-        if any(Path(name).name != name for name in names):
+        try:
+            names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+            outside = any(Path(name).name != name for name in names)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{folder / INDEX}: damaged ({type(error).__name__}: {error})") from error
+        if outside:
             raise InputError(f"{folder / INDEX}: names a file outside its folder")
         parts = [read_safetensors(folder / name) for name in sorted(names)]
         return {name: value for part in parts for name, value in part.items()}
@@ -72,13 +76,17 @@ def _widened(value: np.ndarray) -> np.ndarray:
 
 
 def _read_pickled(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix == ".pdparams":
-        state = paddle.load(str(path), return_numpy=True)
-    else:
-        from paddlenlp.utils.serialization import load_torch
+    try:
+        if path.suffix == ".pdparams":
+            state = paddle.load(str(path), return_numpy=True)
+        else:
+            from paddlenlp.utils.serialization import load_torch
 
-        state = load_torch(str(path))
-    return {name: _widened(np.asarray(value)) for name, value in state.items()}
+            state = load_torch(str(path))
+        return {name: _widened(np.asarray(value)) for name, value in state.items()}
+    except Exception as error:  # What a damaged pickle raises has no bounds.
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(f"{path}: these pickled weights cannot be read ({reason})") from error
 
 
 def write_safetensors(
@@ -97,9 +105,17 @@ def write_safetensors(
     write_atomically(path, content)
 
 
+def _tensors(layer: nn.Layer) -> dict[str, paddle.Tensor]:
+    """A layer's parameters and buffers, each under its first name: ``nn.LSTM`` lists its own under two."""
+    first: dict[int, str] = {}
+    for name, value in layer.state_dict().items():
+        first.setdefault(id(value), name)
+    return {name: value for name, value in layer.state_dict().items() if first[id(value)] == name}
+
+
 def layer_weights(layer: nn.Layer) -> dict[str, np.ndarray]:
     """A layer's parameters and buffers as arrays."""
-    return {name: value.numpy() for name, value in layer.state_dict().items()}
+    return {name: value.numpy() for name, value in _tensors(layer).items()}
 
 
 def set_weights(
@@ -120,7 +136,7 @@ def set_weights(
         InputError: a weight is missing, or has another shape.
     """
     missing = []
-    for name, parameter in layer.state_dict().items():
+    for name, parameter in _tensors(layer).items():
         if name not in weights:
             missing.append(name)
         elif list(weights[name].shape) != list(parameter.shape):

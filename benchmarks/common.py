@@ -1,0 +1,192 @@
+"""What all measurements share: the record of a result, the machine's matrix rate, and two sides taking turns.
+
+Machines are shared and noisy, so a speed is measured as a ratio: both sides run in processes of their own, take turns
+many times in one run, and the medians are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from console import InputError, say
+from data.store import write_atomically
+from process import without_tuning
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = ("paddlepaddle", "paddlenlp", "numpy", "tokenizers")
+
+Turn = Callable[[], Mapping[str, float]]
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Options that every measurement has."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--data_dir", default="../shared/data/sst-2", help="folder with SST-2's train.tsv and dev.tsv")
+    made.add_argument("--work_dir", default=None, help="folder for models and caches (default: the cache folder)")
+    made.add_argument("--seed", type=int, default=0)
+    return made
+
+
+def work_dir(given: str | None) -> Path:
+    """Where trained models of the measurements stay, so that later ones find them."""
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "paddledistill" / "bench"
+
+
+def write_result(name: str, arguments: argparse.Namespace, figures: Mapping[str, Any], seconds: float) -> None:
+    """Writes ``benchmarks/results/<name>.json``: the figures with command, seed, versions, machine and date."""
+    hidden = {key for key, value in vars(arguments).items() if isinstance(value, str) and os.path.isabs(value)}
+    shown = " ".join(f"--{k} {v}" for k, v in vars(arguments).items() if v is not None and k not in hidden)
+    record = {
+        "command": f"python -m benchmarks.{name} {shown}".strip(),
+        "seed": arguments.seed,
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "minutes": round(seconds / 60, 1),
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0))},
+        "figures": figures,
+    }
+    write_atomically(RESULTS / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    say(json.dumps(record["figures"], indent=1))
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """A result file.
+
+    Raises:
+        InputError: it has not been measured yet.
+    """
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        raise InputError(f"{path.name}: not measured yet; run python -m benchmarks.{name}")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        lines = dict(line.split(":", 1) for line in file if ":" in line)
+    names = {key.strip(): value.strip() for key, value in lines.items()}
+    return f"{names.get('model name', '?')} ({'AVX-512' if 'avx512f' in names.get('flags', '') else 'no AVX-512'})"
+
+
+def matrix_rate(size: int = 2048, turns: int = 7) -> float:
+    """GFLOP/s of a square float32 matrix product in this process."""
+    import paddle
+
+    a, b = paddle.randn([size, size]), paddle.randn([size, size])
+    times = []
+    for _ in range(turns + 2):
+        began = time.perf_counter()
+        paddle.matmul(a, b).numpy()
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / statistics.median(times[2:]) / 1e9
+
+
+def stock_environment(kernels: bool) -> dict[str, str]:
+    """The environment of a side that is set up plainly.
+
+    Args:
+        kernels: give it this machine's matrix kernels and threads all the same, so that what is compared is the way
+            of working, not MKL's choice of kernels on processors that are not Intel's.
+    """
+    plain = without_tuning(os.environ)
+    if kernels:
+        plain.update({k: os.environ[k] for k in ("MKL_DEBUG_CPU_TYPE", "OMP_NUM_THREADS") if k in os.environ})
+    return plain
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison, run in a process of its own.
+
+    Attributes:
+        name: in the result.
+        maker: ``module:function``; called with ``options`` it returns a function that takes one turn and returns
+            named amounts, such as rows.
+        options: JSON values.
+        environment: of the process.
+    """
+
+    name: str
+    maker: str
+    options: Mapping[str, Any]
+    environment: Mapping[str, str]
+
+
+def alternate(sides: Sequence[Side], turns: int) -> dict[str, dict[str, Any]]:
+    """Lets the sides take turns; returns for each the amounts a second of every turn, and their medians."""
+    workers = {side.name: _Worker(side) for side in sides}
+    rates: dict[str, dict[str, list[float]]] = {side.name: {} for side in sides}
+    try:
+        for turn in range(turns + 1):
+            for name, worker in workers.items():
+                seconds, amounts = worker.turn()
+                # The first turn warms up: kernels are chosen and caches filled.
+                if turn:
+                    for amount, value in amounts.items():
+                        rates[name].setdefault(amount, []).append(value / seconds)
+            say(
+                f"turn {turn}/{turns}: "
+                + ", ".join(f"{n} {r.get('rows', [0])[-1]:,.1f} rows/s" for n, r in rates.items() if r)
+            )
+    finally:
+        for worker in workers.values():
+            worker.stop()
+    return {
+        name: {f"{amount}_per_second": statistics.median(values) for amount, values in amounts.items()}
+        | {"turns": turns}
+        for name, amounts in rates.items()
+    }
+
+
+class _Worker:
+    def __init__(self, side: Side) -> None:
+        command = [sys.executable, "-m", "benchmarks.common", side.maker, json.dumps(dict(side.options))]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=dict(side.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def turn(self) -> tuple[float, dict[str, float]]:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write("turn\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line.startswith("RESULT "):
+                seconds, amounts = json.loads(line.removeprefix("RESULT "))
+                return seconds, amounts
+        raise RuntimeError("a side of the measurement ended early; its own output above says why")
+
+    def stop(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+
+
+def _serve(maker: str, options: str) -> None:
+    module, _, name = maker.partition(":")
+    turn: Turn = getattr(importlib.import_module(module), name)(**json.loads(options))
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        amounts = turn()
+        print("RESULT " + json.dumps([time.perf_counter() - began, dict(amounts)]), flush=True)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])

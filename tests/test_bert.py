@@ -1,0 +1,281 @@
+"""Our BERT against PaddleNLP's, Hugging Face's names, and the properties of its mask."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import paddle
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from console import InputError
+from models import folder as model_folder
+from models.bert import (
+    ACTIVATIONS,
+    BertConfig,
+    BertForSequenceClassification,
+    from_hugging_face,
+    is_hugging_face,
+    to_hugging_face,
+    with_prefix,
+)
+from models.weights import layer_weights, set_weights
+
+UNPADDED = [[2, 9, 10, 11, 12, 3], [2, 20, 21, 22, 23, 3]]
+PADDED = [[2, 9, 10, 11, 12, 3], [2, 20, 21, 3, 0, 0]]
+PLAIN_TYPES = [[0] * 6, [0] * 6]
+PAIR_TYPES = [[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 0, 0]]
+
+
+@pytest.fixture(scope="module")
+def nlp():
+    return tiny.paddlenlp_bert()
+
+
+def close(found, expected):
+    """|difference| <= 1e-5 * max(1, |logit|)."""
+    return bool((np.abs(found - expected) <= 1e-5 * np.maximum(1, np.abs(expected))).all())
+
+
+def logits(model, ids, types, **more):
+    with paddle.no_grad():
+        found = model(paddle.to_tensor(ids), paddle.to_tensor(types), **more)
+    return (found[0] if isinstance(found, (tuple, list)) else found).numpy()
+
+
+def nlp_model(nlp, ours):
+    """PaddleNLP's network with our weights."""
+    config = nlp.BertConfig(**{k: v for k, v in dataclasses.asdict(ours.config).items() if k != "head_size"})
+    model = nlp.BertForSequenceClassification(config)
+    set_weights(model, layer_weights(ours), "ours")
+    model.eval()
+    return model
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+@pytest.mark.parametrize(("ids", "types"), [(UNPADDED, PLAIN_TYPES), (PADDED, PLAIN_TYPES), (PADDED, PAIR_TYPES)])
+def test_logits_equal_those_of_paddlenlp(nlp, activation, ids, types):
+    ours = tiny.bert(hidden_act=activation).model
+    assert close(logits(ours, ids, types), logits(nlp_model(nlp, ours), ids, types))
+
+
+def test_without_padding_the_mask_can_be_left_out(nlp):
+    ours = tiny.bert().model
+    found = logits(ours, UNPADDED, PAIR_TYPES, has_padding=False)
+    assert close(found, logits(nlp_model(nlp, ours), UNPADDED, PAIR_TYPES))
+
+
+# PaddleNLP's encoder knows gelu and relu only, so gelu_new stands here in numbers.
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("relu", [0.0, 0.0, 1.0]),
+        # x * (1 + erf(x / sqrt 2)) / 2: -2 * 0.0227501, 1 * 0.8413447
+        ("gelu", [-0.0455003, 0.0, 0.8413447]),
+        # x / 2 * (1 + tanh(0.7978846 * (x + 0.044715 x^3))): at 1 tanh(0.8335622) = 0.6823838, at -2 -0.9545977
+        ("gelu_new", [-0.0454023, 0.0, 0.8411920]),
+    ],
+)
+def test_activations_by_hand(name, expected):
+    found = ACTIVATIONS[name](paddle.to_tensor([-2.0, 0.0, 1.0])).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_the_activation_of_the_config_is_used():
+    found = [logits(tiny.bert(hidden_act=name).model, PADDED, PAIR_TYPES) for name in ("gelu", "gelu_new", "relu")]
+    assert not np.allclose(found[0], found[1], atol=1e-7)
+    assert not np.allclose(found[0], found[2], atol=1e-3)
+
+
+def test_paddlenlp_loads_a_model_folder_of_ours_with_equal_logits(nlp, tmp_path):
+    ours = tiny.bert()
+    model_folder.save(tmp_path / "model", ours)
+    theirs = nlp.BertForSequenceClassification.from_pretrained(str(tmp_path / "model"))
+    theirs.eval()
+    assert close(logits(ours.model, PADDED, PAIR_TYPES), logits(theirs, PADDED, PAIR_TYPES))
+
+
+def test_a_folder_that_paddlenlp_saved_is_a_pretrained_folder(nlp, tmp_path):
+    source = tiny.bert(seed=5)
+    nlp_model(nlp, source.model).save_pretrained(str(tmp_path / "nlp"), safe_serialization=True)
+    source.tokenizer.save(tmp_path / "nlp")
+    loaded = model_folder.pretrained_bert(str(tmp_path / "nlp"), tiny.SINGLE, 16, 0, tmp_path)
+    loaded.model.eval()
+    assert close(logits(loaded.model, PADDED, PAIR_TYPES), logits(source.model, PADDED, PAIR_TYPES))
+
+
+def test_a_bare_encoder_gets_a_fresh_classifier_that_the_seed_decides(tmp_path):
+    folder = str(tiny.write_pretrained(tmp_path / "bert"))
+    first, again, other = (
+        layer_weights(model_folder.pretrained_bert(folder, tiny.SINGLE, 16, seed, tmp_path).model) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first["classifier.weight"], again["classifier.weight"])
+    assert not np.array_equal(first["classifier.weight"], other["classifier.weight"])
+    np.testing.assert_array_equal(first["bert.pooler.dense.weight"], other["bert.pooler.dense.weight"])
+    np.testing.assert_array_equal(first["classifier.bias"], [0, 0])
+
+
+def test_a_hugging_face_folder_of_a_bare_encoder_loads(tmp_path):
+    from models.weights import write_safetensors
+
+    source = tiny.bert(seed=3)
+    folder = tiny.write_pretrained(tmp_path / "hf", seed=3)
+    bare = {k.removeprefix("bert."): v for k, v in layer_weights(source.model).items() if k.startswith("bert.")}
+    write_safetensors(folder / "model.safetensors", to_hugging_face(bare), tensor_format="pt")
+    loaded = model_folder.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
+    for name, value in layer_weights(source.model).items():
+        if name.startswith("bert."):
+            np.testing.assert_array_equal(layer_weights(loaded.model)[name], value, err_msg=name)
+
+
+def test_hugging_face_names_there_and_back():
+    weights = layer_weights(tiny.bert().model)
+    there = to_hugging_face(weights)
+    back = from_hugging_face(there)
+    assert list(back) == list(weights)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(back[name], value, err_msg=name)
+    assert is_hugging_face(there)
+    assert not is_hugging_face(weights)
+
+
+def test_hugging_face_names_are_those_that_it_publishes():
+    names = set(to_hugging_face(layer_weights(tiny.bert(num_hidden_layers=1).model)))
+    layer = "bert.encoder.layer.0"
+    stems = [
+        "bert.embeddings.LayerNorm",
+        "bert.pooler.dense",
+        "classifier",
+        f"{layer}.attention.output.LayerNorm",
+        f"{layer}.attention.output.dense",
+        *(f"{layer}.attention.self.{part}" for part in ("query", "key", "value")),
+        f"{layer}.intermediate.dense",
+        f"{layer}.output.LayerNorm",
+        f"{layer}.output.dense",
+    ]
+    tables = [f"bert.embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")]
+    assert names == {*tables, *(f"{stem}.{part}" for stem in stems for part in ("weight", "bias"))}
+
+
+def test_hugging_face_linear_layers_are_transposed_and_embeddings_are_not():
+    weights = layer_weights(tiny.bert().model)
+    there = to_hugging_face(weights)
+    np.testing.assert_array_equal(
+        there["bert.encoder.layer.1.intermediate.dense.weight"], weights["bert.encoder.layers.1.linear1.weight"].T
+    )
+    np.testing.assert_array_equal(
+        there["bert.embeddings.word_embeddings.weight"], weights["bert.embeddings.word_embeddings.weight"]
+    )
+
+
+def test_old_names_of_layer_norms_are_understood():
+    old = {"bert.embeddings.LayerNorm.gamma": np.ones(2), "bert.embeddings.LayerNorm.beta": np.zeros(2)}
+    assert list(from_hugging_face(old)) == ["bert.embeddings.layer_norm.weight", "bert.embeddings.layer_norm.bias"]
+
+
+def test_prefix_is_added_to_a_bare_encoder_only():
+    names = with_prefix(dict.fromkeys(["embeddings.a", "encoder.b", "pooler.c", "classifier.d", "bert.encoder.e"], 0))
+    assert list(names) == ["bert.embeddings.a", "bert.encoder.b", "bert.pooler.c", "classifier.d", "bert.encoder.e"]
+
+
+def test_unknown_activation_is_refused():
+    with pytest.raises(ValueError, match="hidden_act 'swish': expected one of gelu, gelu_new, relu"):
+        BertConfig.from_dict({"hidden_act": "swish"})
+
+
+def test_heads_that_do_not_divide_the_hidden_size_are_refused():
+    with pytest.raises(ValueError, match="hidden_size 16 is no multiple of 3 heads"):
+        BertConfig.from_dict({"hidden_size": 16, "num_attention_heads": 3})
+
+
+def test_labels_are_counted_where_a_config_names_them_only():
+    assert BertConfig.from_dict({"id2label": {"0": "a", "1": "b", "2": "c"}}).num_labels == 3
+
+
+def test_narrow_heads_compute_save_and_load(tmp_path):
+    narrow = tiny.bert(head_size=3)  # 2 heads x 3 = 6 wide within a hidden size of 16
+    assert list(narrow.model.bert.encoder.layers[0].self_attn.q_proj.weight.shape) == [16, 6]
+    expected = logits(narrow.model, PADDED, PAIR_TYPES)
+    assert expected.shape == (2, 2)
+    model_folder.save(tmp_path / "narrow", narrow)
+    again = model_folder.load(tmp_path / "narrow")
+    assert again.model.config.head_size == 3
+    np.testing.assert_array_equal(logits(again.model, PADDED, PAIR_TYPES), expected)
+
+
+def test_narrow_heads_attend_as_wide_ones_whose_other_columns_are_zero():
+    narrow, wide = tiny.bert(head_size=4), tiny.bert()
+    weights = {k: v.copy() for k, v in layer_weights(narrow.model).items()}
+    for name, value in layer_weights(narrow.model).items():
+        if "self_attn" not in name or name.endswith("out_proj.bias"):
+            continue
+        axis = 0 if "out_proj" in name else value.ndim - 1
+        parts = np.split(value, 2, axis)
+        zeros = np.zeros_like(parts[0])
+        weights[name] = np.concatenate([parts[0], zeros, parts[1], zeros], axis)
+        if "q_proj" in name:
+            weights[name] *= np.float32(8**0.5 / 4**0.5)  # the scale is 1 / sqrt(head size)
+    set_weights(wide.model, weights, "widened")
+    assert close(logits(wide.model, PADDED, PAIR_TYPES), logits(narrow.model, PADDED, PAIR_TYPES))
+
+
+@settings(max_examples=25, deadline=None)
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=5), extra=st.integers(0, 7))
+def test_padding_does_not_change_logits(lengths, extra):
+    model = SHARED.model
+    width = max(lengths) + extra
+    rng = np.random.default_rng(sum(lengths))
+    ids = np.zeros((len(lengths), width), np.int64)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = rng.integers(5, len(tiny.VOCAB), length)
+    together = logits(model, ids, np.zeros_like(ids))
+    for row, length in enumerate(lengths):
+        alone = ids[row : row + 1, :length]
+        assert close(together[row : row + 1], logits(model, alone, np.zeros_like(alone), has_padding=False))
+
+
+SHARED = tiny.bert()
+
+
+def test_too_long_for_the_positions_is_refused(tmp_path):
+    folder = str(tiny.write_pretrained(tmp_path / "bert"))
+    with pytest.raises(InputError, match="--max_seq_length 65: .* has 64 positions"):
+        model_folder.pretrained_bert(folder, tiny.SINGLE, 65, 0, tmp_path)
+
+
+def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
+    folder = tiny.write_pretrained(tmp_path / "bert")
+    with open(folder / "vocab.txt", "a", encoding="utf-8") as file:
+        file.write("onemore\n")
+    with pytest.raises(InputError, match=r"vocab.txt has 237 entries, the model only 236"):
+        model_folder.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
+
+
+def test_building_takes_the_shape_from_the_config():
+    model = BertForSequenceClassification(tiny.bert_config(num_hidden_layers=1, num_labels=3))
+    # Embeddings (236 + 64 + 2) * 16 + 2 * 16; a layer: 4 * (16 * 16 + 16) + (16 * 32 + 32) + (32 * 16 + 16) + 4 * 16;
+    # pooler 16 * 16 + 16; classifier 16 * 3 + 3: 4864 + 2224 + 272 + 51 = 7411
+    assert sum(int(np.prod(p.shape)) for p in model.parameters()) == 7411
+
+
+UNPATCHED = """
+import paddle
+from paddle import nn
+layers = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiHeadAttention, nn.TransformerEncoderLayer, nn.LSTM, nn.Layer)
+def state():
+    return {f"{layer.__name__}.{name}": value for layer in layers for name, value in vars(layer).items()}
+before, functions = state(), dict(vars(nn.functional))
+import core.train, core.teacher, core.classifier, deploy.export, deploy.predictor, deploy.benchmark, models.folder
+import distill_lstm.bert_distill, distill_lstm.small, distill_lstm.student, finetune.run_classifier, demo
+assert state() == before
+assert dict(vars(nn.functional)) == functions
+print("unchanged")
+"""
+
+
+def test_importing_the_project_changes_nothing_in_paddle():
+    done = tiny.run(["-c", UNPATCHED])
+    assert done.stdout == "unchanged\n", done.stderr

@@ -1,0 +1,159 @@
+"""The student against an LSTM in plain NumPy, written here from the equations."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+import tiny
+
+from models.bilstm import embeddings_from_teacher
+from models.weights import layer_weights
+
+ROWS = [[7, 8, 9, 10], [11, 12]]
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def numpy_states(weights, inputs, suffix, hidden):
+    """All states of one direction, [tokens, hidden]; Paddle's gates come in the order input, forget, cell, output."""
+    w_ih, w_hh, b_ih, b_hh = (
+        weights[f"lstm.{kind}_{suffix}"].astype(np.float64) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    h, c, states = np.zeros(hidden), np.zeros(hidden), []
+    for x in inputs:
+        i, f, g, o = np.split(w_ih @ x + b_ih + w_hh @ h + b_hh, 4)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        states.append(h)
+    return np.array(states)
+
+
+def numpy_sentence(loaded, ids):
+    """The last states of both directions of the top layer."""
+    weights, config = layer_weights(loaded.model), loaded.model.config
+    inputs = weights["embedding.weight"][ids].astype(np.float64)
+    for layer in range(config.num_layers):
+        forward = numpy_states(weights, inputs, f"l{layer}", config.hidden_size)
+        backward = numpy_states(weights, inputs[::-1], f"l{layer}_reverse", config.hidden_size)
+        inputs = np.concatenate([forward, backward[::-1]], axis=1)
+    return np.concatenate([forward[-1], backward[-1]])
+
+
+def numpy_logits(loaded, features):
+    weights = layer_weights(loaded.model)
+    dense = np.tanh(features @ weights["fc.weight"] + weights["fc.bias"])
+    return dense @ weights["output_layer.weight"] + weights["output_layer.bias"]
+
+
+def padded(rows):
+    width = max(map(len, rows))
+    ids = np.array([row + [0] * (width - len(row)) for row in rows])
+    return paddle.to_tensor(ids), paddle.to_tensor(np.array([len(row) for row in rows]))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_logits_equal_a_numpy_lstm(layers):
+    loaded = tiny.bilstm(num_layers=layers)
+    found = loaded.model(*padded(ROWS)).numpy()
+    expected = [numpy_logits(loaded, numpy_sentence(loaded, row)) for row in ROWS]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_masked_rows_equal_rows_without_padding():
+    loaded = tiny.bilstm(num_layers=2)
+    together = loaded.model(*padded(ROWS)).numpy()
+    alone = [loaded.model(paddle.to_tensor([row])).numpy()[0] for row in ROWS]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["sum", "product"])
+def test_pair_features_by_hand(kind):
+    loaded = tiny.bilstm(tiny.PAIR, pair_features=kind)
+    first, second = numpy_sentence(loaded, ROWS[0]), numpy_sentence(loaded, ROWS[1])
+    third = first + second if kind == "sum" else first * second
+    expected = numpy_logits(loaded, np.concatenate([first, second, third, np.abs(first - second)]))
+    found = loaded.model(*padded([ROWS[0]]), *padded([ROWS[1]])).numpy()[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_batch_gives_the_logits_of_its_rows():
+    loaded = tiny.bilstm(tiny.PAIR)
+    columns = loaded.encoder.encode([["the good film", "a"], ["bad", "the cast is weak"]])
+    from data.batches import Batches
+
+    batch = Batches(columns, 2, loaded.encoder.pad_id, shuffle=False).collate(np.array([0, 1]))
+    found = loaded.model.from_batch(batch).numpy()
+    for row in range(2):
+        ids = [paddle.to_tensor(columns[name][row][None].astype(np.int64)) for name in ("input_ids", "input_ids_b")]
+        np.testing.assert_allclose(found[row], loaded.model(ids[0], None, ids[1], None).numpy()[0], atol=1e-6)
+
+
+def test_padding_row_of_the_embedding_gets_no_gradient():
+    model = tiny.bilstm().model
+    model.train()
+    model(*padded(ROWS)).sum().backward()
+    gradient = model.embedding.weight.grad.numpy()
+    assert not gradient[0].any()
+    assert gradient[7].any()
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("task", [tiny.SINGLE, tiny.PAIR], ids=["single", "pair"])
+def test_parameters_by_formula(task, layers):
+    vocab, width, hidden, labels = len(tiny.VOCAB), 8, 6, 2
+    lstm = sum(
+        2 * 4 * (hidden * (width if layer == 0 else 2 * hidden) + hidden * hidden + 2 * hidden)
+        for layer in range(layers)
+    )
+    features = 2 * hidden * (4 if task.is_pair else 1)
+    expected = vocab * width + lstm + (features * hidden + hidden) + (hidden * labels + labels)
+    assert tiny.bilstm(task, num_layers=layers).parameters == expected
+
+
+def test_every_weight_is_stored_once():
+    loaded = tiny.bilstm(num_layers=2)
+    assert sum(value.size for value in layer_weights(loaded.model).values()) == loaded.parameters
+
+
+def test_same_seed_same_weights():
+    first, again, other = (layer_weights(tiny.bilstm(seed=seed).model) for seed in (1, 1, 2))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["fc.weight"], other["fc.weight"])
+
+
+TEACHER = np.random.default_rng(0).normal(0.5, 0.02, (200, 12)) * np.linspace(3, 0.1, 12)
+
+
+@pytest.mark.parametrize("width", [12, 5])
+def test_teacher_embeddings_are_centred_scaled_and_have_a_zero_padding_row(width):
+    made = embeddings_from_teacher(TEACHER, width, 0.3, pad_token_id=4)
+    assert made.shape == (200, width)
+    assert made.dtype == np.float32
+    assert not made[4].any()
+    others = np.delete(made, 4, axis=0)
+    assert others.std() == pytest.approx(0.3, rel=0.02)
+    np.testing.assert_allclose(others.mean(0), 0, atol=0.02)
+
+
+def test_teacher_embeddings_of_full_width_keep_the_directions():
+    made = embeddings_from_teacher(TEACHER, 12, 0.3, pad_token_id=0)[1:]
+    centred = (TEACHER - TEACHER.mean(0))[1:]
+    np.testing.assert_allclose(made / made.std(), centred / centred.std(), atol=0.02)
+
+
+def test_projection_keeps_the_largest_variance():
+    made = embeddings_from_teacher(TEACHER, 4, 1.0).astype(np.float64)
+    centred = TEACHER - TEACHER.mean(0)
+    values = np.linalg.svd(centred, compute_uv=False) ** 2
+    # The columns hold the four largest shares of the variance, in falling order.
+    kept = (made[1:] ** 2).sum(0)
+    np.testing.assert_allclose(kept / kept.sum(), values[:4] / values[:4].sum(), atol=0.02)
+    assert values[:4].sum() > 0.6 * values.sum()
+
+
+def test_embeddings_wider_than_the_teachers_are_refused():
+    with pytest.raises(ValueError, match="embedding size 13 is wider than the teacher's 12"):
+        embeddings_from_teacher(TEACHER, 13)
