@@ -15,20 +15,37 @@ import numpy as np
 import paddle
 
 from benchmarks.common import Turn, matrix_rate
+from console import InputError
 from core.losses import distillation_losses, hard_label_loss
 from core.optim import clip_gradients, make_optimizer
 from core.static_graph import StaticGraph, save_graph
 from core.teacher import TOKENS_PER_BATCH, token_parts
+from data.augment import Augmentation
 from data.batches import Batch, Batches
 from data.sources import find_split, read_rows
 from data.tasks import get_task
 from data.tokenization import InputEncoder, WordPieceTokenizer
-from data.transfer import load_transfer_set
+from data.transfer import build_transfer_set, load_transfer_set
 from models.bilstm import BiLSTM, BiLSTMConfig
 from models.dropout import STREAM
 from models.folder import LoadedModel, bundled_folder, load, pretrained_bert
 
 MAX_TOKENS = 128
+
+
+def prepare(data_dir: str, work: Path, n_iter: int = 20) -> tuple[str, str]:
+    """The fine-tuned teacher of ``benchmarks.sst2`` and a transfer set of its training rows.
+
+    Raises:
+        InputError: the teacher has not been trained yet.
+    """
+    teacher_dir = work / "sst-2" / "teacher"
+    if not (teacher_dir / "metrics.json").is_file():
+        raise InputError(f"no fine-tuned teacher in {work}: run python -m benchmarks.sst2 first")
+    rows, _ = _sst2(data_dir)
+    folder = work / "sst-2" / f"transfer-{n_iter}"
+    build_transfer_set(rows, load(teacher_dir).tokenizer, Augmentation(n_iter=n_iter), 0, folder, whole_words=False)
+    return str(teacher_dir), str(folder)
 
 
 def bert_flops(config: Any, tokens: float, squared_tokens: float) -> float:
@@ -90,8 +107,8 @@ def stock_finetuning(data_dir: str, batches: int, seed: int) -> Turn:
 
 def our_finetuning(data_dir: str, batches: int, seed: int) -> Turn:
     """The same training as ``finetune.run_classifier`` does it."""
-    rows, task = _sst2(data_dir)
-    columns, tokenizer = _encoded(data_dir)
+    _, task = _sst2(data_dir)
+    columns, _ = _encoded(data_dir)
     loaded = pretrained_bert("all-MiniLM-L6-v2", task, MAX_TOKENS, seed, Path("unused"))
     optimizer = make_optimizer("adamw", loaded.model, 0.01)
     optimizer.set_lr(6e-5)

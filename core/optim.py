@@ -51,7 +51,7 @@ def clip_gradients(parameters: Iterable[paddle.Tensor], max_norm: float) -> floa
         gradients = [p.grad for p in parameters if p.grad is not None]
         rows = [gradient.reshape([1, -1]) for gradient in gradients]
         # A matrix product: paddle.dot and paddle.linalg.norm take three to twenty times as long.
-        norm = math.sqrt(sum(float(paddle.matmul(row, row, transpose_y=True)) for row in rows))
+        norm = math.sqrt(sum(paddle.matmul(row, row, transpose_y=True).item() for row in rows))
         if norm > max_norm:
             for gradient in gradients:
                 gradient.scale_(max_norm / norm)

@@ -1,8 +1,8 @@
 """A frozen teacher: its outputs for a transfer set, computed once and kept on disk.
 
-The key of a cache entry is made of the teacher's shape and weights and the token ids it reads (which follow from vocabulary,
-length limit and text). Rows are deduplicated, sorted by length and run through the static graph in parts; a part is a
-store of its own, so an interrupted pass goes on with the next part.
+The key of a cache entry is made of the teacher's shape and weights and the token ids it reads (which follow from
+vocabulary, length limit and text). Rows are deduplicated, sorted by length and run through the static graph in parts; a
+part is a store of its own, so an interrupted pass goes on with the next part.
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ class Rows:
         return len(self.texts[0])
 
     def take(self, rows: np.ndarray) -> Rows:
-        """The named rows, in the order given."""
+        """The named rows, in the order given; what was skipped in the file is still told."""
         texts = tuple([column[i] for i in rows] for column in self.texts)
-        return Rows(texts, None if self.labels is None else self.labels[rows])
+        return Rows(texts, None if self.labels is None else self.labels[rows], self.skipped)
 
 
 @dataclass(frozen=True)
@@ -319,7 +319,7 @@ def _json_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int,
             continue
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield number, BadRow("expected one JSON object a line")
             continue
         if not isinstance(record, dict):

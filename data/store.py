@@ -1,8 +1,8 @@
 """One checksummed, memory-mappable store: a folder of plain columns that is complete or absent.
 
 Every column is a file of little-endian numbers; a ragged column has a second file of offsets.
-``manifest.json`` names the columns, their shapes, a SHA-256 of each file and free metadata. A writer fills a
-folder with a temporary name, which takes its real name in one step when everything is on the disk.
+``manifest.json`` names the columns, their shapes, a SHA-256 of each file and of itself, and free metadata. A writer
+fills a folder with a temporary name, which takes its real name in one step when everything is on the disk.
 """
 
 from __future__ import annotations
@@ -71,18 +71,31 @@ class StoreWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            for column in self._columns.values():
-                column.close()
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._discard()
             return
+        try:
+            self._publish()
+        except BaseException:
+            self._discard()
+            raise
+
+    def _publish(self) -> None:
         manifest = {
             "format": FORMAT,
             "rows": self.rows,
             "columns": {name: column.close() for name, column in self._columns.items()},
             "metadata": self._metadata,
         }
+        manifest["sha256"] = _manifest_checksum(manifest)
         write_atomically(self._temporary / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
         publish_folder(self._temporary, self._folder)
+
+    def _discard(self) -> None:
+        for column in self._columns.values():
+            # A full disk has been reported already.
+            with contextlib.suppress(OSError):
+                column.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 class Store:
@@ -103,6 +116,8 @@ class Store:
             manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
             if manifest["format"] != FORMAT:
                 raise StoreDamaged(f"{folder}: expected a store of format {FORMAT}, found {manifest['format']!r}")
+            if manifest.pop("sha256") != _manifest_checksum(manifest):
+                raise StoreDamaged(f"{self.folder / 'manifest.json'}: the checksum differs from the one written")
             self.rows: int = manifest["rows"]
             self.metadata: dict[str, Any] = manifest["metadata"]
             self._columns: dict[str, dict[str, Any]] = manifest["columns"]
@@ -195,15 +210,19 @@ class _HashedFile:
 
     def close(self) -> dict[str, Any]:
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
         return {
             "name": self._path.name,
             "dtype": self._dtype.str,
             "bytes": self._bytes,
             "sha256": self._hash.hexdigest(),
         }
+
+
+def _manifest_checksum(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
 
 
 def file_checksum(path: str | os.PathLike[str]) -> str:

@@ -250,7 +250,7 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
     folder = tiny.write_pretrained(tmp_path / "bert")
     with open(folder / "vocab.txt", "a", encoding="utf-8") as file:
         file.write("onemore\n")
-    with pytest.raises(InputError, match=r"vocab.txt has 237 entries, the model only 236"):
+    with pytest.raises(InputError, match=r"vocab.txt has \d+ entries, the model only \d+"):
         model_folder.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
 
 

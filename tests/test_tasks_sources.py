@@ -414,7 +414,7 @@ class TestHoldOut:
         rows = numbered(10)
         assert hold_out(rows, 0, 1) == (rows, None)
 
-    @given(st.integers(2, 60), st.floats(0.2, 0.8), st.integers(0, 5))
+    @given(st.integers(5, 60), st.floats(0.2, 0.8), st.integers(0, 5))
     def test_the_sides_are_disjoint_and_complete(self, count, share, seed):
         kept, held = hold_out(numbered(count), share, seed)
         assert set(kept.texts[0]).isdisjoint(held.texts[0])

@@ -37,6 +37,7 @@ VOCAB = [
     *"0123456789.,!?'-",
     *(word for word in (*GOOD, *BAD, *NEUTRAL, *TOPICS) if len(word) > 1),
     *(f"##{first}{second}" for first in "aeiou" for second in ascii_lowercase),
+    *"这的不很好房间酒店服务干净书看错差电影脑屏幕，。！",
 ]
 SINGLE, PAIR = get_task("sst-2"), get_task("qqp")
 

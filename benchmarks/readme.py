@@ -1,0 +1,182 @@
+"""Writes the tables of the README from the files in ``benchmarks/results``.
+
+python -m benchmarks.readme
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from benchmarks.common import RESULTS, ROOT, read_result
+from console import run_script
+from data.store import write_atomically
+
+README = ROOT / "README.md"
+
+
+def main(argv: list[str]) -> None:
+    """Replaces what stands between the marks ``<!-- name -->`` and ``<!-- /name -->``."""
+    del argv
+    text = README.read_text(encoding="utf-8")
+    write_atomically(README, filled(text))
+
+
+def filled(text: str) -> str:
+    """The README with its tables made anew; parts whose measurement is missing stay as they are."""
+    for name, render in TABLES.items():
+        if (RESULTS / f"{name}.json").is_file():
+            record = read_result(name)
+            body = f"{render(record['figures'])}\n\n{_source(record)}"
+            text = re.sub(
+                rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, b=body: m[1] + b + "\n" + m[2], text, flags=re.S
+            )
+    return text
+
+
+def _source(record: Mapping[str, Any]) -> str:
+    machine, versions = record["machine"], record["versions"]
+    return (
+        f"`{record['command']}`, {record['date']}, {machine['cores']} cores of {machine['processor']}, "
+        f"paddlepaddle {versions['paddlepaddle']}; the run took {record['minutes']:g} minutes."
+    )
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _sst2(figures: Mapping[str, Any]) -> str:
+    rows = []
+    for name, title in (("teacher", "teacher"), ("alone", "Bi-LSTM alone"), ("distilled", "Bi-LSTM distilled")):
+        part = figures[name]
+        spread = f" ± {100 * part['standard_deviation']:.2f}" if "standard_deviation" in part else ""
+        low, high = part["bootstrap_95"]
+        minutes = part["training_minutes"]
+        shown = f"{minutes:g}" if isinstance(minutes, (int, float)) else ", ".join(f"{m:g}" for m in minutes)
+        rows.append(
+            [
+                title,
+                f"{part['parameters'] / 1e6:.1f} M",
+                f"{100 * part['accuracy']:.2f}{spread}",
+                f"{100 * low:.1f} – {100 * high:.1f}",
+                f"{part['rows_visited']:,}",
+                shown,
+            ]
+        )
+    header = ["model", "parameters", "dev accuracy, %", "95 % interval over rows", "rows visited", "training, minutes"]
+    return f"{_table(header, rows)}\n\n**Gap closed: {figures['gap_closed']:.0%}** (published: 44 %; best known: 67 %)."
+
+
+def _finetune(figures: Mapping[str, Any]) -> str:
+    rates = figures["rows_per_second"]
+    rows = [
+        ["ours", f"{rates['ours']:,.0f}", ""],
+        ["stock dygraph loop", f"{rates['stock']:,.1f}", f"{figures['ratio_to_stock']:.1f}×"],
+        [
+            "the same, given our matrix kernels and threads",
+            f"{rates['stock_tuned']:,.1f}",
+            f"{figures['ratio_to_stock_with_matrix_kernels']:.1f}×",
+        ],
+    ]
+    return _table(["fine-tuning", "rows/s", "ours is faster by"], rows)
+
+
+def _teacher(figures: Mapping[str, Any]) -> str:
+    rates = figures["rows_per_second"]
+    rows = [
+        ["ours: static graph, sorted by length", f"{rates['ours']:,.0f}", ""],
+        ["dygraph, random batches", f"{rates['dygraph']:,.1f}", f"{figures['ratio_to_dygraph']:.1f}×"],
+        [
+            "the same, given our matrix kernels and threads",
+            f"{rates['dygraph_tuned']:,.1f}",
+            f"{figures['ratio_to_dygraph_with_matrix_kernels']:.1f}×",
+        ],
+    ]
+    return (
+        f"{_table(['teacher outputs', 'rows/s', 'ours is faster by'], rows)}\n\n"
+        f"{figures['gflops']:.0f} GFLOP/s: {figures['share_of_matrix_rate']:.0%} of what this machine reaches in a "
+        f"matrix product with our settings ({figures['matrix_gflops']:.0f}; without them "
+        f"{figures['stock_matrix_gflops']:.0f})."
+    )
+
+
+def _schedule(figures: Mapping[str, Any]) -> str:
+    hours = figures["hours"]
+    rows = [
+        ["ours", f"{hours['ours']:.2f}", ""],
+        ["published schedule", f"{hours['published']:.1f}", f"{figures['ratio_to_published']:.1f}×"],
+        [
+            "the same, given our matrix kernels and threads",
+            f"{hours['published_with_matrix_kernels']:.1f}",
+            f"{figures['ratio_to_published_with_matrix_kernels']:.1f}×",
+        ],
+    ]
+    title = f"six epochs over {figures['transfer_rows']:,} rows"
+    proof = figures["proof"]
+    both = " and ".join(
+        f"{100 * proof['accuracy'][name]:.2f} ± {100 * proof['standard_deviation'][name]:.2f} % ({name})"
+        for name in ("cached", "live")
+    )
+    return (
+        f"{_table([title, 'hours', 'ours is faster by'], rows)}\n\n"
+        f"Both give the same student: on {proof['rows']:,} rows, stored and live teacher logits differ by at most "
+        f"{proof['largest_relative_difference_of_a_logit']:.1e}, and the students reach {both}."
+    )
+
+
+def _student(figures: Mapping[str, Any]) -> str:
+    rows = []
+    for name, title in (("defaults", "defaults: batch 64, Adadelta"), ("adam_128", "batch 128, Adam, width 384")):
+        part = figures[name]
+        parts = part["milliseconds"]
+        rows.append(
+            [
+                title,
+                f"{part['rows_per_second']:,.0f}",
+                f"{part['share_of_matrix_rate']:.0%}",
+                *(f"{parts[key]:.1f}" for key in PARTS),
+            ]
+        )
+    header = ["student's step", "rows/s", "of the matrix rate", "whole, ms", "LSTM", "embedding", "optimiser"]
+    return _table(header, rows)
+
+
+PARTS = ("whole_step", "lstm_forward_and_backward", "embedding_forward_and_backward", "optimizer")
+
+
+def _memory(figures: Mapping[str, Any]) -> str:
+    peaks = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in figures["peak_gb_after"].items())
+    return f"Peak memory for {figures['rows']:,} rows: **{figures['peak_gb']:.2f} GB** (after {peaks})."
+
+
+def _serving(figures: Mapping[str, Any]) -> str:
+    rows = []
+    for record in (*figures["over_teacher"], *figures["over_bert_base"]):
+        rows.append(
+            [
+                record["model"],
+                str(record["threads"]),
+                *(f"{record[key]:.2f}" for key in ("p50_ms", "p90_ms", "p99_ms")),
+                f"{record['rows_per_second']:,.0f}",
+                f"{record['latency_speedup']:.1f}×",
+                f"{record['throughput_speedup']:.1f}×",
+            ]
+        )
+    header = ["model", "threads", "p50, ms", "p90", "p99", "rows/s, batch 32", "faster, batch 1", "faster, batch 32"]
+    return _table(header, rows)
+
+
+TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "sst2": _sst2,
+    "finetune_speed": _finetune,
+    "teacher_speed": _teacher,
+    "schedule": _schedule,
+    "student_step": _student,
+    "memory": _memory,
+    "serving": _serving,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

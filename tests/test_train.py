@@ -1,0 +1,414 @@
+"""Tiny trainings: what they write, that they learn, and what the loop's options do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from args import OptimizerOptions, RunOptions
+from console import InputError
+from core.checkpoint import keep_weights
+from core.distributed import World
+from core.evaluate import evaluate_model
+from core.losses import hard_label_loss
+from core.train import Loop, LoopSettings, averaged
+from data.batches import Batches
+from data.sources import load_task_data
+from data.tasks import get_task
+from distill_lstm.bert_distill import distill
+from distill_lstm.small import train_small
+from finetune.run_classifier import finetune
+from models import folder as model_folder
+from models.weights import layer_weights, read_safetensors, write_safetensors
+
+MODEL_FILES = {"config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"}
+RUN_FILES = {"metrics.json", "metrics.jsonl", "training_args.json", "visualdl"}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A data folder, a pre-trained BERT and a fine-tuned teacher with weights that were never trained."""
+    root = tmp_path_factory.mktemp("inputs")
+    tiny.write_single(root / "data")
+    tiny.write_pairs(root / "pairs")
+    tiny.write_chinese(root / "chinese")
+    tiny.write_pretrained(root / "bert", initializer_range=0.1)
+    tiny.write_model(root / "teacher")
+    return root
+
+
+@pytest.fixture
+def small(inputs, tmp_path):
+    """Trains on labels alone."""
+
+    def train(name="small", **changes):
+        folder = tmp_path / name
+        metrics = train_small(tiny.small_options(folder, inputs / "data", inputs / "bert" / "vocab.txt", **changes))
+        return folder, metrics
+
+    return train
+
+
+@pytest.fixture
+def distilled(inputs, tmp_path):
+    """Distils."""
+
+    def train(name="distilled", data="data", teacher=None, **changes):
+        folder = tmp_path / name
+        options = tiny.distill_options(folder, inputs / data, teacher or inputs / "teacher", **changes)
+        return folder, distill(options)
+
+    return train
+
+
+def losses(folder):
+    return [row["loss"] for row in tiny.log_rows(folder) if row["part"] == "train"]
+
+
+def check_run(folder, metrics, data_dir):
+    """What every finished run must have left."""
+    assert {path.name for path in folder.iterdir()} == MODEL_FILES | RUN_FILES
+    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == metrics
+    assert any((folder / "visualdl").iterdir())
+    loaded = model_folder.load(folder)
+    data = load_task_data(loaded.task, str(data_dir))
+    assert evaluate_model(loaded, data.dev) == metrics["dev"]
+    assert metrics["dev_rows"] == len(data.dev) == 20
+    assert metrics["parameters"] == loaded.parameters
+
+
+def test_finetuning_writes_a_model_folder_that_has_learned(inputs, tmp_path):
+    options = tiny.finetune_options(tmp_path / "teacher", inputs / "data", inputs / "bert", num_train_epochs=12)
+    metrics = finetune(options)
+    check_run(tmp_path / "teacher", metrics, inputs / "data")
+    before, after = (read_safetensors(path / "model.safetensors") for path in (inputs / "bert", tmp_path / "teacher"))
+    assert all(not np.array_equal(value, after[name]) for name, value in before.items())
+    found = losses(tmp_path / "teacher")
+    assert np.mean(found[-4:]) < 0.5 * np.mean(found[:4])
+    assert metrics["dev"]["accuracy"] >= 0.8
+    assert metrics["training"]["steps"] == 12 * 4  # 60 rows in batches of 16
+    assert metrics["training"]["rows"] == 12 * 60
+
+
+def test_training_on_labels_writes_a_model_folder_that_has_learned(inputs, small):
+    folder, metrics = small(max_epoch=15)
+    check_run(folder, metrics, inputs / "data")
+    found = losses(folder)
+    assert np.mean(found[-4:]) < 0.5 * np.mean(found[:4])
+    assert metrics["dev"]["accuracy"] >= 0.8
+
+
+def test_distillation_writes_a_model_folder_and_comes_closer_to_the_teacher(inputs, distilled):
+    folder, metrics = distilled(max_epoch=15)
+    check_run(folder, metrics, inputs / "data")
+    found = losses(folder)
+    assert np.mean(found[-4:]) < 0.5 * np.mean(found[:4])
+    # 60 rows and at most two new copies of each.
+    assert 60 < metrics["transfer_rows"] <= 180
+    assert metrics["teacher"]["computed_rows"] > 0
+
+
+def test_the_second_distillation_takes_transfer_set_and_teacher_outputs_from_the_cache(distilled, capsys):
+    distilled("first", max_epoch=1)
+    _, metrics = distilled("second", max_epoch=1, lr=0.02)
+    assert metrics["teacher"]["computed_rows"] == 0
+    assert "found in the cache" in capsys.readouterr().out
+
+
+def test_training_args_hold_every_option(small):
+    folder, _ = small(max_epoch=1, seed=7)
+    record = json.loads((folder / "training_args.json").read_text(encoding="utf-8"))
+    assert record["script"] == "distill_lstm.small"
+    assert record["options"]["seed"] == record["state"]["seed"] == 7
+    assert record["options"]["output_dir"] == str(folder)
+    assert "output_dir" not in record["state"]
+
+
+def test_same_seed_same_bytes_and_other_seed_other_bytes(small):
+    models = [
+        (small(name, max_epoch=1, seed=seed)[0] / "model.safetensors").read_bytes()
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    assert models[0] == models[1]
+    assert models[0] != models[2]
+
+
+def test_workers_change_nothing_in_the_result(small):
+    models = [
+        (small(f"w{workers}", max_epoch=1, num_workers=workers)[0] / "model.safetensors").read_bytes()
+        for workers in (0, 1, 3)
+    ]
+    assert models[0] == models[1] == models[2]
+
+
+def test_the_log_holds_the_rate_each_step_used(small):
+    folder, _ = small(lr=0.08, lr_scheduler="linear", warmup_steps=2, max_epoch=2)
+    rates = [row["lr"] for row in tiny.log_rows(folder) if row["part"] == "train"]
+    # Half and full warm-up, then 8 - 2 = 6 steps of the way down: 6/6, 5/6, 4/6 … of 0.08.
+    assert rates == pytest.approx([0.04, 0.08, 0.08, 0.066667, 0.053333, 0.04, 0.026667, 0.013333], abs=1e-6)
+
+
+def test_a_line_of_the_log_is_the_mean_of_its_steps(small):
+    every, _ = small("every", max_epoch=1)
+    second, _ = small("second", max_epoch=1, logging_steps=2)
+    found = losses(every)
+    assert losses(second) == pytest.approx([(found[0] + found[1]) / 2, (found[2] + found[3]) / 2], rel=1e-6)
+
+
+def test_evaluations_come_after_every_epoch_or_every_eval_steps(small):
+    def evaluated(folder):
+        return [row["step"] for row in tiny.log_rows(folder) if row["part"] == "evaluation"]
+
+    assert evaluated(small("epochs")[0]) == [4, 8]
+    assert evaluated(small("steps", eval_steps=3)[0]) == [3, 6, 8]
+
+
+def test_averaged_is_the_mean_by_hand(tmp_path):
+    values = ([1.0, 2.0], [2.0, 4.0], [6.0, 0.0])
+    names = [keep_weights(tmp_path, f"s{n}", {"w": np.float32(value)}) for n, value in enumerate(values)]
+    # (1 + 2 + 6) / 3 and (2 + 4 + 0) / 3
+    assert averaged(tmp_path, names)["w"].tolist() == [3.0, 2.0]
+
+
+def test_average_checkpoints_writes_the_mean_of_the_last_evaluations(small, monkeypatch):
+    monkeypatch.setattr("core.classifier.remove_checkpoints", lambda folder: None)
+    # A rate this small changes no prediction: the average is as good as the best, and is taken.
+    folder, metrics = small(average_checkpoints=2, max_epoch=3, lr=1e-6)
+    assert metrics["training"]["chosen"] == "average of the last 2"
+    kept = sorted(path.name for path in (folder / "kept").glob("snapshot-*"))
+    assert kept == ["snapshot-12.safetensors", "snapshot-8.safetensors"]
+    first, second = (read_safetensors(folder / "kept" / name) for name in kept)
+    for name, value in read_safetensors(folder / "model.safetensors").items():
+        mean = ((first[name].astype(np.float64) + second[name]) / 2).astype(np.float32)
+        np.testing.assert_array_equal(value, mean, err_msg=name)
+
+
+def test_without_averaging_the_best_evaluation_is_written(small, monkeypatch):
+    monkeypatch.setattr("core.classifier.remove_checkpoints", lambda folder: None)
+    folder, metrics = small(max_epoch=6)
+    scores = {row["step"]: row["accuracy"] for row in tiny.log_rows(folder) if row["part"] == "evaluation"}
+    best = next(step for step, score in scores.items() if score == max(scores.values()))
+    assert metrics["training"]["chosen"] == f"best, at step {best}"
+    assert metrics["dev"]["accuracy"] == scores[best]
+    expected = read_safetensors(folder / "kept" / f"best-{best}.safetensors")
+    for name, value in read_safetensors(folder / "model.safetensors").items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_early_stopping_ends_after_evaluations_without_a_gain(small):
+    _, metrics = small(early_stopping=2, max_epoch=10, lr=1e-6)
+    # The first evaluation is the best, the second and the third bring nothing: three epochs of four steps.
+    assert metrics["training"]["steps"] == 12
+    assert metrics["training"]["chosen"] == "best, at step 4"
+
+
+def test_max_steps_ends_within_an_epoch_and_evaluates(small):
+    folder, metrics = small(max_steps=3)
+    assert metrics["training"]["steps"] == 3
+    assert [row["step"] for row in tiny.log_rows(folder) if row["part"] == "evaluation"] == [3]
+
+
+def test_max_steps_beyond_the_epochs_changes_nothing(small):
+    assert small(max_steps=100)[1]["training"]["steps"] == 8
+
+
+def accumulated(folder, batch_size, steps):
+    """The weights after two epochs of Adam over 64 rows, in plain batches."""
+    loaded = tiny.bilstm(dropout_prob=0.0)
+    rng = np.random.default_rng(0)
+    texts = [[" ".join(rng.choice(tiny.NEUTRAL, 5)) for _ in range(64)]]
+    columns = {**loaded.encoder.encode(texts), "labels": rng.integers(0, 2, 64)}
+
+    def step(batch):
+        import paddle
+
+        return {"loss": hard_label_loss(loaded.model.from_batch(batch), paddle.to_tensor(batch["labels"]))}
+
+    run = RunOptions(output_dir=str(folder))
+    settings = LoopSettings(epochs=2, learning_rate=1e-3, optimizer="adam")
+    batches = Batches(columns, batch_size, loaded.encoder.pad_id, by_length=False)
+    optimization = OptimizerOptions(gradient_accumulation_steps=steps)
+    loop = Loop(loaded.model, step, batches, lambda: {"accuracy": 0.0}, settings, run, optimization, World())
+    loop.settings = dataclasses.replace(settings, selection_metric="accuracy")
+    loop.run()
+    # The last evaluation's score is no better than the first's: read the weights of the very end.
+    return read_safetensors(folder / "checkpoint" / "model.safetensors"), loop.state.step
+
+
+def test_two_batches_of_eight_are_one_of_sixteen(tmp_path):
+    halves, steps_of_halves = accumulated(tmp_path / "halves", 8, 2)
+    whole, steps_of_whole = accumulated(tmp_path / "whole", 16, 1)
+    assert steps_of_halves == steps_of_whole == 8
+    for name, value in whole.items():
+        np.testing.assert_allclose(halves[name], value, atol=1e-6, err_msg=name)
+
+
+def test_fp16_needs_a_gpu_and_leaves_no_folder(small, tmp_path):
+    with pytest.raises(InputError, match="--precision fp16 needs a GPU"):
+        small(precision="fp16")
+    assert not (tmp_path / "small").exists()
+
+
+def test_bf16_without_its_arithmetic_is_refused(small, monkeypatch):
+    monkeypatch.setattr("core.distributed._cpu_has_bf16", lambda: False)
+    with pytest.raises(InputError, match="--precision bf16: this device has no bf16 arithmetic"):
+        small(precision="bf16")
+
+
+def test_bf16_trains_float32_weights(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr("core.distributed._cpu_has_bf16", lambda: True)
+    options = tiny.finetune_options(
+        tmp_path / "bf16", inputs / "data", inputs / "bert", precision="bf16", num_train_epochs=1
+    )
+    metrics = finetune(options)
+    weights = read_safetensors(tmp_path / "bf16" / "model.safetensors")
+    assert metrics["training"]["steps"] == 4
+    assert all(value.dtype == np.float32 and np.isfinite(value).all() for value in weights.values())
+
+
+def test_holdout_chooses_on_rows_of_train(small):
+    _, metrics = small(holdout=0.25, max_epoch=1)
+    assert metrics["selected_on"] == "held-out training rows"
+    # 60 rows, equal texts on one side: about 15 are held out.
+    assert 12 <= metrics["selection_rows"] <= 18
+    assert metrics["train_rows"] + metrics["selection_rows"] == 60
+
+
+def test_pairs_are_distilled(inputs, tmp_path, distilled):
+    teacher = tiny.write_model(tmp_path / "teacher", tiny.bert(tiny.PAIR))
+    folder, metrics = distilled("pairs", "pairs", teacher, task_name="qqp", pair_features="product")
+    check_run(folder, metrics, inputs / "pairs")
+    assert set(metrics["dev"]) == {"accuracy", "f1"}
+    assert model_folder.load(folder).model.config.pair_features == "product"
+
+
+def test_pairs_are_learned_from_labels(inputs, small):
+    folder, metrics = small(task_name="qqp", data_dir=str(inputs / "pairs"), max_epoch=15)
+    check_run(folder, metrics, inputs / "pairs")
+    found = losses(folder)
+    assert np.mean(found[-4:]) < np.mean(found[:4])
+
+
+def test_chinese_students_read_words(inputs, tmp_path, distilled):
+    teacher = tiny.write_model(tmp_path / "teacher", tiny.bert(get_task("chnsenticorp"), max_seq_length=48))
+    folder, metrics = distilled("zh", "chinese", teacher, task_name="chnsenticorp")
+    check_run(folder, metrics, inputs / "chinese")
+    student = model_folder.load(folder)
+    assert student.tokenizer.kind == "jieba"
+    assert any(len(word) > 1 for word in student.tokenizer.vocab[3:])
+
+
+def test_a_chinese_vocabulary_keeps_to_its_size(inputs, small):
+    folder, _ = small(
+        task_name="chnsenticorp", data_dir=str(inputs / "chinese"), vocab_path=None, vocab_size=40, max_epoch=1
+    )
+    assert model_folder.load(folder).model.config.vocab_size == 40
+
+
+def test_distillation_from_a_text_file(distilled, tmp_path):
+    rows = tmp_path / "rows.txt"
+    rows.write_text("a good film\nthe plot was dull\n\nthe cast is fine\n", encoding="utf-8")
+    _, metrics = distilled(transfer_set=str(rows), max_epoch=1)
+    assert metrics["transfer_rows"] == 3
+
+
+def test_distillation_from_a_table_with_labels(distilled, tmp_path):
+    rows = tmp_path / "rows.tsv"
+    rows.write_text("sentence\tlabel\na good film\t1\nthe plot was dull\t0\n", encoding="utf-8")
+    folder, metrics = distilled(transfer_set=str(rows), max_epoch=1, alpha=0.5)
+    assert metrics["transfer_rows"] == 2
+    (row,) = [row for row in tiny.log_rows(folder) if row["part"] == "train"]
+    assert row["loss"] == pytest.approx(0.5 * row["hard"] + 0.5 * row["soft"], rel=1e-5)
+    assert row["hard"] > 0
+
+
+def test_a_row_without_a_label_gives_the_labels_no_loss(distilled, tmp_path):
+    rows = tmp_path / "rows.txt"
+    rows.write_text("a good film\n", encoding="utf-8")
+    folder, _ = distilled(transfer_set=str(rows), max_epoch=1, alpha=0.5)
+    assert [row["hard"] for row in tiny.log_rows(folder) if row["part"] == "train"] == [0.0]
+
+
+def test_soft_cross_entropy_trains_with_a_temperature(distilled):
+    folder, _ = distilled(distill_loss="soft_ce", temperature=2.0, max_epoch=15)
+    found = losses(folder)
+    assert np.mean(found[-4:]) < np.mean(found[:4])
+
+
+def test_the_student_starts_from_the_embeddings_of_its_teacher(inputs, small):
+    folder, _ = small(embedding_init="teacher", teacher_dir=str(inputs / "teacher"), vocab_path=None, lr=1e-9)
+    rows = read_safetensors(folder / "model.safetensors")["embedding.weight"]
+    # Scaled to 0.3; the row of [PAD] is zero and stays it.
+    assert np.delete(rows, 0, axis=0).std() == pytest.approx(0.3, rel=0.02)
+    assert not rows[0].any()
+
+
+def test_a_student_goes_on_from_another(small):
+    first, _ = small("first", max_epoch=1)
+    second, _ = small("second", max_epoch=1, lr=1e-9, init_from_ckpt=str(first))
+    before, after = (read_safetensors(path / "model.safetensors") for path in (first, second))
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embedding_init": "teacher", "embedding_size": 17}, "--embedding_size 17: the teacher's embeddings are 16"),
+        ({"vocab_size": 10}, r"--vocab_size 10: the vocabulary has \d+ pieces"),
+        ({"max_seq_length": 24, "data_dir": "nope"}, "--data_dir nope: no such folder"),
+        ({"transfer_set": "nope.txt"}, "--transfer_set nope.txt: no such file"),
+        ({"teacher_dir": "nope"}, "nope: no such model folder"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_folder_is_made(distilled, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        distilled(**changes)
+    assert not (tmp_path / "distilled").exists()
+
+
+def test_a_teacher_with_other_labels_is_refused(distilled, tmp_path):
+    teacher = tiny.write_model(tmp_path / "teacher", tiny.bert(tiny.SINGLE.with_labels(("no", "yes"))))
+    with pytest.raises(InputError, match=r"its labels are \('no', 'yes'\), the task's \('0', '1'\)"):
+        distilled(teacher=teacher)
+
+
+def test_a_teacher_of_pairs_is_refused_for_single_texts(distilled, tmp_path):
+    teacher = tiny.write_model(tmp_path / "teacher", tiny.bert(tiny.PAIR))
+    with pytest.raises(InputError, match="one of teacher and task reads pairs, the other single texts"):
+        distilled(teacher=teacher)
+
+
+def test_a_student_is_no_teacher(distilled, tmp_path):
+    teacher = tiny.write_model(tmp_path / "teacher", tiny.bilstm())
+    with pytest.raises(InputError, match="expected a BERT, this is a bilstm"):
+        distilled(teacher=teacher)
+
+
+def test_a_checkpoint_of_another_vocabulary_is_refused(small, tmp_path):
+    other = tiny.bilstm(vocab_size=len(tiny.VOCAB))
+    other.tokenizer.vocab = [*reversed(tiny.VOCAB)]
+    folder = tiny.write_model(tmp_path / "other", other)
+    with pytest.raises(InputError, match="its vocabulary differs from this student's"):
+        small(init_from_ckpt=str(folder))
+
+
+def test_frozen_parameters_of_the_padding_row_stay_zero(small):
+    folder, _ = small(max_epoch=2)
+    assert not read_safetensors(folder / "model.safetensors")["embedding.weight"][0].any()
+
+
+def test_a_classifier_of_the_right_shape_is_taken_over_from_a_finetuned_folder(inputs, tmp_path):
+    source = tiny.bert(seed=4)
+    folder = tiny.write_pretrained(tmp_path / "tuned", seed=4)
+    write_safetensors(folder / "model.safetensors", layer_weights(source.model))
+    options = tiny.finetune_options(
+        tmp_path / "out", inputs / "data", folder, num_train_epochs=1, learning_rate=1e-9, max_steps=1
+    )
+    finetune(options)
+    found = read_safetensors(tmp_path / "out" / "model.safetensors")["classifier.weight"]
+    np.testing.assert_allclose(found, layer_weights(source.model)["classifier.weight"], atol=1e-6)
