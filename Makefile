@@ -7,7 +7,7 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
-REQUIREMENTS := requirements.txt requirements-dev.txt requirements-teacher.txt constraints.txt pyproject.toml
+REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt requirements-teacher.txt constraints.txt pyproject.toml
 TASK ?= demo
 DATA_DIR ?=
 TEACHER ?=
@@ -20,6 +20,7 @@ $(VENV)/.cpu: $(REQUIREMENTS)
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.10, 3.11 or 3.12 on the path; name one with PYTHON=…"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned packages: two to five minutes"
+	$(PIP) -r requirements-build.txt
 	$(PIP) -r requirements.txt -r requirements-dev.txt -c constraints.txt
 	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
@@ -28,6 +29,7 @@ $(VENV)/.cpu: $(REQUIREMENTS)
 # The 3.x GPU builds are on Paddle's own index (README, section GPU): all but Paddle itself is installed here.
 $(VENV)/.gpu: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements-build.txt
 	grep -v '^paddlepaddle==' requirements.txt > $(VENV)/requirements-gpu.txt
 	$(PIP) -r $(VENV)/requirements-gpu.txt -r requirements-dev.txt -c <(grep -v '^paddlepaddle==' constraints.txt)
 	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt
@@ -55,6 +57,10 @@ test-hf: setup
 	.venv-hf/bin/python -m pip install --disable-pip-version-check --quiet -r requirements-hf.txt
 	$(BIN)/python tests/hugging_face/write_folder.py build/hf
 	.venv-hf/bin/python tests/hugging_face/compare.py build/hf
+
+# Measurements, on SST-2 in DATA_DIR; hours, and each goes on where it was stopped.
+bench-%: setup
+	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
 
 clean:
 	rm -rf build outputs

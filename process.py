@@ -62,7 +62,7 @@ def settings(environment: Mapping[str, str], cpuinfo: str, cores: int) -> dict[s
     wanted["TOKENIZERS_PARALLELISM"] = "true"
     # Start-up notes of Paddle that are not for users.
     wanted["GLOG_minloglevel"] = "2"
-    wanted["PYTHONWARNINGS"] = "ignore:No ccache found"
+    wanted["PYTHONWARNINGS"] = "ignore:No ccache found,ignore:pkg_resources is deprecated"
     return {name: value for name, value in wanted.items() if name not in environment}
 
 

@@ -28,9 +28,9 @@ def filled(text: str) -> str:
         if (RESULTS / f"{name}.json").is_file():
             record = read_result(name)
             body = f"{render(record['figures'])}\n\n{_source(record)}"
-            text = re.sub(
-                rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, b=body: m[1] + b + "\n" + m[2], text, flags=re.S
-            )
+            begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+            head, _, rest = text.partition(begin)
+            text = f"{head}{begin}{body}\n{end}{rest.partition(end)[2]}"
     return text
 
 

@@ -2,8 +2,9 @@
 
     python -m benchmarks.sst2 --data_dir DIR
 
-Checkpoints are chosen on 2 % of the training rows, dev is only reported. Every stage is found again when it has
-finished, and goes on from its checkpoint when it was interrupted.
+Checkpoints are chosen on 2 % of the training rows, dev is only reported. All students learn from one transfer set.
+They are trained by the scripts that users start, ``--jobs`` at a time. Every stage is found again when it has finished,
+and goes on from its checkpoint when it was interrupted.
 """
 
 from __future__ import annotations
@@ -14,25 +15,29 @@ if __name__ == "__main__":
     process.tune()
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
-from dataclasses import fields
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import parser, work_dir, write_result
+from benchmarks.common import ROOT, parser, work_dir, write_result
 from console import run_script, say
 from demo import ALONE, DISTILLED, STUDENT, TEACHER
-from distill_lstm.options import DistillOptions, SmallOptions
-from finetune.options import FinetuneOptions
 
 SEEDS = (1, 2, 3)
-SETTINGS = {"teacher": TEACHER, "student": STUDENT, "alone": ALONE, "distilled": DISTILLED}
+DEFAULTS = ("hidden_size", "num_layers", "dropout_prob", "alpha", "distill_loss", "p_mask", "p_ngram", "embedding_std")
 
 
 def main(argv: list[str]) -> None:
     """Trains what has not been trained yet and writes the result."""
-    arguments = parser(__doc__ or "").parse_args(argv)
+    made = parser(__doc__ or "")
+    made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
+    arguments = made.parse_args(argv)
     began = time.perf_counter()
     figures = measure(arguments)
     write_result("sst2", arguments, figures, time.perf_counter() - began)
@@ -41,59 +46,110 @@ def main(argv: list[str]) -> None:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All runs and their summary."""
     from core.metrics import gap_closed
-    from distill_lstm.bert_distill import distill
-    from distill_lstm.small import train_small
-    from finetune.run_classifier import finetune
+    from distill_lstm.options import DistillOptions
 
     folder = work_dir(arguments.work_dir) / "sst-2"
-    shared = {"task_name": "sst-2", "data_dir": arguments.data_dir, "cache_dir": str(folder / "cache"), "resume": True}
-    teacher_dir = str(folder / "teacher")
-    say("== teacher")
-    teacher = finetune(FinetuneOptions(**shared, **TEACHER, output_dir=teacher_dir))
-    student = {**shared, **STUDENT, "teacher_dir": teacher_dir}
-    alone, distilled = [], []
+    data_dir = arguments.data_dir
+    shared = {"task_name": "sst-2", "data_dir": data_dir, "cache_dir": str(folder / "cache"), "resume": True}
+    teacher = folder / "teacher"
+    run("finetune.run_classifier", {**shared, **TEACHER, "output_dir": str(teacher)}, jobs=1)
+    student = {**shared, **STUDENT, "teacher_dir": str(teacher)}
+    transfer, transfer_rows, seconds = prepare_transfer(folder, data_dir, DISTILLED["n_iter"])
+    settings = {k: v for k, v in DISTILLED.items() if k != "n_iter"}
+    jobs = []
     for seed in SEEDS:
-        say(f"== seed {seed}")
-        alone.append(train_small(SmallOptions(**student, **ALONE, seed=seed, output_dir=str(folder / f"alone-{seed}"))))
-        settings = DistillOptions(**student, **DISTILLED, seed=seed, output_dir=str(folder / f"distilled-{seed}"))
-        distilled.append(distill(settings))
-    figures = {
-        "settings": {**SETTINGS, "defaults": _defaults()},
-        "teacher": _one(teacher, Path(teacher_dir), arguments.data_dir),
-        "alone": _many(alone, [folder / f"alone-{seed}" for seed in SEEDS], arguments.data_dir),
-        "distilled": _many(distilled, [folder / f"distilled-{seed}" for seed in SEEDS], arguments.data_dir),
+        alone = {**student, **ALONE, "seed": seed, "output_dir": str(folder / f"alone-{seed}")}
+        distilled = {**student, **settings, "seed": seed, "output_dir": str(folder / f"distilled-{seed}")}
+        jobs += [("distill_lstm.bert_distill", {**distilled, "transfer_set": transfer}), ("distill_lstm.small", alone)]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        list(pool.map(lambda job: run(*job, jobs=arguments.jobs), sorted(jobs, key=lambda job: job[0])))
+    figures: dict[str, Any] = {
+        "settings": {
+            "teacher": TEACHER,
+            "student": STUDENT,
+            "alone": ALONE,
+            "distilled": DISTILLED,
+            "defaults": {name: getattr(DistillOptions, name) for name in DEFAULTS},
+        },
+        "teacher": _one(teacher, data_dir),
+        "alone": _many([folder / f"alone-{seed}" for seed in SEEDS], data_dir),
+        "distilled": _many([folder / f"distilled-{seed}" for seed in SEEDS], data_dir),
+        "transfer_rows": transfer_rows,
+        "teacher_outputs_seconds": seconds,
+        "students_at_a_time": arguments.jobs,
     }
-    accuracies = [figures[name]["accuracy"] for name in ("teacher", "alone", "distilled")]
-    figures["gap_closed"] = gap_closed(*accuracies)
+    figures["gap_closed"] = gap_closed(*(figures[name]["accuracy"] for name in ("teacher", "alone", "distilled")))
     return figures
 
 
-def _defaults() -> dict[str, Any]:
-    """What the students' options are where the settings name none."""
-    shown = ("hidden_size", "num_layers", "dropout_prob", "alpha", "distill_loss", "p_mask", "p_ngram", "embedding_std")
-    return {f.name: f.default for f in fields(DistillOptions) if f.name in shown}
+def run(module: str, options: dict[str, Any], jobs: int) -> None:
+    """Starts a script as a user does, with its share of the cores."""
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    output = Path(options["output_dir"])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    say(f"{output.name}: python -m {module} … ({threads} thread(s); log: {output}.log)")
+    with open(f"{output}.log", "a", encoding="utf-8") as log:
+        subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=True,
+        )
 
 
-def _one(metrics: dict[str, Any], folder: Path, data_dir: str) -> dict[str, Any]:
+def prepare_transfer(folder: Path, data_dir: str, n_iter: int) -> tuple[str, int, float]:
+    """The transfer set and the teacher's outputs for it, both before the students compete for the cores.
+
+    Returns:
+        Its folder, its rows, and the seconds that the teacher took when the outputs were computed.
+    """
+    from core.teacher import teacher_outputs
+    from data.augment import Augmentation
+    from data.sources import load_task_data
+    from data.tasks import get_task
+    from data.transfer import build_transfer_set
+    from models.folder import load
+
+    teacher = load(folder / "teacher")
+    data = load_task_data(get_task("sst-2"), data_dir, holdout=STUDENT["holdout"], seed=0)
+    target, record = folder / f"transfer-held-{n_iter}", folder / f"transfer-held-{n_iter}.json"
+    how = Augmentation(n_iter=n_iter)
+    transfer = build_transfer_set(data.train, teacher.tokenizer, how, 0, target, whole_words=False)
+    outputs = teacher_outputs(teacher, transfer, folder / "cache")
+    if outputs.computed:
+        record.write_text(json.dumps(outputs.seconds), encoding="utf-8")
+    seconds = json.loads(record.read_text(encoding="utf-8"))
+    say(f"transfer set: {len(transfer):,} rows; the teacher took {seconds:.0f} s")
+    return str(target), len(transfer), seconds
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def _one(folder: Path, data_dir: str) -> dict[str, Any]:
     from core.metrics import bootstrap_interval
 
-    correct = correct_rows(folder, data_dir)
-    training = metrics["training"]
+    metrics = _metrics(folder)
     return {
         "accuracy": metrics["dev"]["accuracy"],
-        "bootstrap_95": bootstrap_interval(correct),
-        "held_out_accuracy": training["score"],
+        "bootstrap_95": bootstrap_interval(correct_rows(folder, data_dir)),
+        "held_out_accuracy": metrics["training"]["score"],
         "parameters": metrics["parameters"],
-        "rows_visited": training["rows"],
-        "training_minutes": round(training["seconds"] / 60, 1),
+        "rows_visited": metrics["training"]["rows"],
+        "training_minutes": round(metrics["training"]["seconds"] / 60, 1),
     }
 
 
-def _many(runs: list[dict[str, Any]], folders: list[Path], data_dir: str) -> dict[str, Any]:
+def _many(folders: list[Path], data_dir: str) -> dict[str, Any]:
     import numpy as np
 
     from core.metrics import bootstrap_interval
 
+    runs = [_metrics(folder) for folder in folders]
     accuracies = [run["dev"]["accuracy"] for run in runs]
     # The interval is that of the mean over the seeds, so rows are drawn with all seeds' answers together.
     correct = np.mean([correct_rows(folder, data_dir) for folder in folders], axis=0)
@@ -106,9 +162,7 @@ def _many(runs: list[dict[str, Any]], folders: list[Path], data_dir: str) -> dic
         "chosen": [run["training"]["chosen"] for run in runs],
         "parameters": runs[0]["parameters"],
         "rows_visited": runs[0]["training"]["rows"],
-        "transfer_rows": runs[0].get("transfer_rows"),
         "training_minutes": [round(run["training"]["seconds"] / 60, 1) for run in runs],
-        "teacher_outputs_seconds": [round(run["teacher"]["seconds"], 1) for run in runs if "teacher" in run],
     }
 
 

@@ -59,19 +59,12 @@ def choose_device(device: str) -> str:
 
 def check_precision(precision: str) -> None:
     """Raises :class:`InputError` when the current device cannot compute in ``precision``."""
-    on_gpu = paddle.device.get_device().startswith("gpu")
-    if precision == "fp16" and not on_gpu:
-        raise InputError("--precision fp16 needs a GPU; use fp32 or bf16 on this machine")
-    if precision == "bf16" and not (paddle.amp.is_bfloat16_supported() if on_gpu else _cpu_has_bf16()):
-        raise InputError("--precision bf16: this device has no bf16 arithmetic; use fp32")
-
-
-def _cpu_has_bf16() -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            return "avx512_bf16" in file.read()
-    except OSError:
-        return False
+    if precision == "fp32":
+        return
+    if not paddle.device.get_device().startswith("gpu"):
+        raise InputError(f"--precision {precision} needs a GPU: on a CPU Paddle's mixed precision is without effect")
+    if precision == "bf16" and not paddle.amp.is_bfloat16_supported():
+        raise InputError("--precision bf16: this GPU has no bf16 arithmetic; use fp32 or fp16")
 
 
 def sum_gradients(parameters: Iterable[paddle.Tensor]) -> None:

@@ -209,6 +209,8 @@ class WordPieceTokenizer:
             config = {}
         except ValueError as error:
             raise InputError(f"{folder / 'tokenizer_config.json'}: not valid JSON ({error})") from error
+        if not isinstance(config, dict):
+            raise InputError(f"{folder / 'tokenizer_config.json'}: expected a JSON object")
         return cls(vocab, lowercase=bool(config.get("do_lower_case", True)))
 
 

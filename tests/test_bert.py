@@ -255,10 +255,10 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
 
 
 def test_building_takes_the_shape_from_the_config():
-    model = BertForSequenceClassification(tiny.bert_config(num_hidden_layers=1, num_labels=3))
-    # Embeddings (236 + 64 + 2) * 16 + 2 * 16; a layer: 4 * (16 * 16 + 16) + (16 * 32 + 32) + (32 * 16 + 16) + 4 * 16;
-    # pooler 16 * 16 + 16; classifier 16 * 3 + 3: 4864 + 2224 + 272 + 51 = 7411
-    assert sum(int(np.prod(p.shape)) for p in model.parameters()) == 7411
+    model = BertForSequenceClassification(tiny.bert_config(vocab_size=100, num_hidden_layers=1, num_labels=3))
+    # Embeddings (100 + 64 + 2) * 16 + 2 * 16 = 2688; a layer 4 * (16 * 16 + 16) + (16 * 32 + 32) + (32 * 16 + 16)
+    # + 4 * 16 = 2224; pooler 16 * 16 + 16 = 272; classifier 16 * 3 + 3 = 51.
+    assert sum(int(np.prod(p.shape)) for p in model.parameters()) == 5235
 
 
 UNPATCHED = """

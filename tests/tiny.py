@@ -160,7 +160,7 @@ def finetune_options(output_dir: Path, data_dir: Path, pretrained: Path, **chang
         "cache_dir": str(output_dir.parent / "cache"),
         "max_seq_length": 24,
         "batch_size": 16,
-        "learning_rate": 5e-3,
+        "learning_rate": 1e-2,
         "num_train_epochs": 2,
         "logging_steps": 1,
         "device": "cpu",

@@ -1,6 +1,6 @@
 """Loads an exported folder in Hugging Face transformers and compares its logits with ours.
 
-    python tests/hugging_face/compare.py FOLDER
+python tests/hugging_face/compare.py FOLDER
 """
 
 from __future__ import annotations

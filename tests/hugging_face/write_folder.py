@@ -1,6 +1,6 @@
 """Writes a small fine-tuned BERT, its Hugging Face export, and the logits it gives for a few texts.
 
-    python tests/hugging_face/write_folder.py FOLDER
+python tests/hugging_face/write_folder.py FOLDER
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from core.evaluate import dygraph_forward, predict_logits
-from data.tasks import get_task
 from data.store import write_atomically
+from data.tasks import get_task
 from deploy.export import ExportOptions, export, parity_rows
 from models.folder import pretrained_bert, save
 
