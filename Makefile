@@ -11,6 +11,7 @@ REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt req
 TASK ?= demo
 DATA_DIR ?=
 TEACHER ?=
+FRESH ?=
 
 .PHONY: setup demo test lint format test-hf clean
 
@@ -38,7 +39,7 @@ $(VENV)/.gpu: $(REQUIREMENTS)
 	@touch $@
 
 demo: setup
-	$(BIN)/python demo.py --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(TEACHER),--teacher "$(TEACHER)") --resume
+	$(BIN)/python demo.py --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(TEACHER),--teacher "$(TEACHER)") $(if $(FRESH),--overwrite,--resume)
 
 lint: setup
 	$(BIN)/ruff check .

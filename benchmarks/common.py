@@ -174,9 +174,8 @@ class _Worker:
         raise RuntimeError("a side of the measurement ended early; its own output above says why")
 
     def stop(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
+        # Closes its standard input, which ends its loop, and waits.
+        self._process.communicate(timeout=60)
 
 
 def _serve(maker: str, options: str) -> None:

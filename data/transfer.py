@@ -7,6 +7,7 @@ views of the same units come from :meth:`TransferSet.encode`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -216,6 +217,8 @@ def transfer_set_from_path(
         rows = _plain_lines(path, skip_bad_rows)
     else:
         rows, _ = read_rows(path, task, skip_bad_rows, labelled=_has_label(path, task))
+    if len(rows) == 0:
+        raise InputError(f"--transfer_set {path}: no text in this file")
     units, columns, unit = _units(rows, tokenizer, whole_words)
     labels = rows.labels if rows.labels is not None else np.full(len(rows), NO_LABEL, np.int64)
     identity = transfer_key(rows, tokenizer, Augmentation(n_iter=0), 0, whole_words)
@@ -226,10 +229,20 @@ def _has_label(path: Path, task: Task) -> bool:
     if not path.is_file():
         raise InputError(f"--transfer_set {path}: no such file or folder")
     if path.suffix in (".jsonl", ".json"):
-        first = next(decoded_lines(path), (1, "{}"))[1]
-        return any(f'"{name}"' in str(first) for name in task.aliases(task.label_column))
-    header = str(next(decoded_lines(path), (1, ""))[1]).replace('"', "").split("," if path.suffix == ".csv" else "\t")
+        header = _first_fields(path)
+    else:
+        first = str(next(decoded_lines(path), (1, ""))[1])
+        header = first.replace('"', "").split("," if path.suffix == ".csv" else "\t")
     return any(name in header for name in task.aliases(task.label_column))
+
+
+def _first_fields(path: Path) -> list[str]:
+    for _, line in decoded_lines(path):
+        with contextlib.suppress(ValueError, RecursionError):
+            record = json.loads(line) if isinstance(line, str) else None
+            if isinstance(record, dict):
+                return list(record)
+    return []
 
 
 def _plain_lines(path: Path, skip_bad_rows: bool) -> Rows:
@@ -243,6 +256,4 @@ def _plain_lines(path: Path, skip_bad_rows: bool) -> Rows:
             skipped += 1
         elif line.strip():
             texts.append(line.strip())
-    if not texts:
-        raise InputError(f"--transfer_set {path}: no text in this file")
     return Rows((texts,), None, skipped)

@@ -1,0 +1,526 @@
+"""Export, prediction and benchmark of finished models."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import tiny
+
+from console import InputError, run_script
+from core.evaluate import dygraph_forward, predict_logits
+from data.tasks import get_task
+from deploy import benchmark, export, predict
+from deploy.benchmark import BenchmarkOptions
+from deploy.export import ExportOptions
+from deploy.predictor import Predictor
+from models import folder as model_folder
+from models.bert import from_hugging_face
+from models.weights import layer_weights, read_safetensors
+
+TEXTS = ["a good film", "the story is very dull , and it is weak", "bad", "the cast was fine"]
+PAIRS = [("how to swim", "the very end of swim"), ("how to cook", "the end of sing"), ("x", "it is a very dull end")]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Four model folders, with what is exported of them below ``exported``."""
+    root = tmp_path_factory.mktemp("models")
+    made = {
+        "bert": tiny.bert(),
+        "bert_pairs": tiny.bert(tiny.PAIR),
+        "bilstm": tiny.bilstm(num_layers=2),
+        "bilstm_pairs": tiny.bilstm(tiny.PAIR),
+        "chinese": tiny.chinese_bilstm(),
+        "narrow": tiny.bert(head_size=3),
+    }
+    for name, loaded in made.items():
+        tiny.write_model(root / name, loaded)
+        export.export(ExportOptions(model_dir=str(root / name), output_dir=str(root / "exported" / name)))
+    return root
+
+
+def exported(models, name):
+    return models / "exported" / name
+
+
+def copied(folder, target):
+    """A copy of a flat folder that a test may spoil."""
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def script(module, capsys, *words):
+    """Exit code, standard output and the lines of standard error of a script's ``main``."""
+    capsys.readouterr()
+    code = run_script(module.main, list(map(str, words)))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err.splitlines()
+
+
+# Export
+
+
+def test_export_writes_graph_tokenizer_and_its_record(models):
+    folder = exported(models, "bert")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"export.json", "model.json", "model.pdiparams", "tokenizer_config.json", "vocab.txt"}
+    record = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    assert record["task"] == "sst-2"
+    assert record["labels"] == ["0", "1"]
+    assert record["inputs"] == ["input_ids", "token_type_ids"]
+    assert record["parameters"] == tiny.bert().parameters
+    assert record["parity"]["rows"] == 64
+    assert 0 <= record["parity"]["largest_relative_difference"] <= 1e-5
+
+
+def test_export_reports_the_parity(models, tmp_path, capsys):
+    export.export(ExportOptions(model_dir=str(models / "bilstm"), output_dir=str(tmp_path / "out"), parity_rows=5))
+    assert "parity on 5 rows: largest difference" in capsys.readouterr().out
+
+
+def test_parity_is_checked_on_the_users_rows_when_there_are_some(models, tmp_path):
+    tiny.write_single(tmp_path / "data", dev=7)
+    options = ExportOptions(
+        model_dir=str(models / "bilstm"), output_dir=str(tmp_path / "out"), data_dir=str(tmp_path / "data")
+    )
+    export.export(options)
+    record = json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))
+    assert record["parity"]["rows"] == 7
+
+
+def test_a_graph_that_differs_is_not_published(models, tmp_path, monkeypatch):
+    from core.static_graph import StaticGraph
+
+    call = StaticGraph.__call__
+    monkeypatch.setattr(StaticGraph, "__call__", lambda self, batch: call(self, batch) + np.float32(0.01))
+    with pytest.raises(InputError, match="the static graph differs from the model"):
+        export.export(ExportOptions(model_dir=str(models / "bert"), output_dir=str(tmp_path / "out")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_leaves_the_model_folder_alone(models, tmp_path):
+    before = {path.name: path.read_bytes() for path in (models / "bert").iterdir()}
+    export.export(ExportOptions(model_dir=str(models / "bert"), output_dir=str(tmp_path / "out")))
+    assert {path.name: path.read_bytes() for path in (models / "bert").iterdir()} == before
+
+
+def test_export_refuses_a_folder_that_is_not_empty(models, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    options = {"model_dir": str(models / "bert"), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(InputError, match="is not empty; pass --overwrite or choose another folder"):
+        export.export(ExportOptions(**options))
+    with pytest.raises(InputError, match="--overwrite: .* holds no export of ours"):
+        export.export(ExportOptions(**options, overwrite=True))
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+
+
+def test_overwrite_never_replaces_a_trained_model(models, tmp_path):
+    trained = tiny.write_model(tmp_path / "trained")
+    (trained / "training_args.json").write_text("{}")
+    with pytest.raises(InputError, match="holds no export of ours"):
+        export.export(
+            ExportOptions(model_dir=str(models / "bert"), output_dir=str(trained), overwrite=True, format="hf")
+        )
+    assert (trained / "training_args.json").exists()
+
+
+def test_overwrite_never_replaces_a_foreign_model(models, tmp_path):
+    foreign = tiny.write_pretrained(tmp_path / "foreign")
+    with pytest.raises(InputError, match="holds no export of ours"):
+        export.export(ExportOptions(model_dir=str(models / "bert"), output_dir=str(foreign), overwrite=True))
+    assert (foreign / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_export_refuses_the_model_folder_itself(models, overwrite):
+    options = ExportOptions(model_dir=str(models / "bert"), output_dir=str(models / "." / "bert"), overwrite=overwrite)
+    with pytest.raises(InputError, match="must not be the model folder itself"):
+        export.export(options)
+    assert model_folder.load(models / "bert").parameters == tiny.bert().parameters
+
+
+@pytest.mark.parametrize("form", ["paddle", "hf"])
+def test_overwrite_replaces_an_earlier_export(models, tmp_path, form):
+    options = {"model_dir": str(models / "bert"), "output_dir": str(tmp_path / "out"), "format": form}
+    export.export(ExportOptions(**options))
+    (tmp_path / "out" / "old").write_text("x")
+    export.export(ExportOptions(**options, overwrite=True))
+    assert not (tmp_path / "out" / "old").exists()
+    assert (tmp_path / "out" / "vocab.txt").exists()
+
+
+def test_hf_folder_carries_hugging_faces_names(models, tmp_path):
+    export.export(ExportOptions(model_dir=str(models / "bert"), output_dir=str(tmp_path / "hf"), format="hf"))
+    weights = read_safetensors(tmp_path / "hf" / "model.safetensors")
+    assert "bert.encoder.layer.0.attention.self.query.weight" in weights
+    assert "bert.embeddings.LayerNorm.weight" in weights
+    back, ours = from_hugging_face(weights), layer_weights(tiny.bert().model)
+    assert back.keys() == ours.keys()
+    assert all(np.array_equal(back[name], ours[name]) for name in ours)
+    config = json.loads((tmp_path / "hf" / "config.json").read_text(encoding="utf-8"))
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    assert config["id2label"] == {"0": "0", "1": "1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("bilstm", "only BERTs have a Hugging Face counterpart, this is a bilstm"), ("narrow", "a narrowed attention")],
+)
+def test_what_hugging_face_cannot_hold_is_refused(models, tmp_path, name, message):
+    with pytest.raises(InputError, match=message):
+        export.export(ExportOptions(model_dir=str(models / name), output_dir=str(tmp_path / "hf"), format="hf"))
+    assert not (tmp_path / "hf").exists()
+
+
+def test_parity_rows_of_an_empty_file_are_refused(models, tmp_path):
+    tiny.write_single(tmp_path / "data")
+    (tmp_path / "data" / "dev.tsv").write_text("sentence\tlabel\n")
+    options = ExportOptions(
+        model_dir=str(models / "bert"), output_dir=str(tmp_path / "out"), data_dir=str(tmp_path / "data")
+    )
+    with pytest.raises(InputError, match="dev file has no rows"):
+        export.export(options)
+
+
+# Predictor
+
+
+def dygraph(models, name, rows):
+    loaded = model_folder.load(models / name)
+    columns = loaded.encoder.encode([list(column) for column in zip(*rows, strict=True)])
+    return predict_logits(dygraph_forward(loaded.model), columns, loaded.encoder.pad_id, 2)
+
+
+@pytest.mark.parametrize("name", ["bert", "bilstm", "narrow", "bert_pairs", "bilstm_pairs", "chinese"])
+def test_the_predictor_says_what_the_model_says(models, name):
+    rows = PAIRS if "pairs" in name else [(text,) for text in TEXTS]
+    if name == "chinese":
+        rows = [("房间干净，服务很好",), ("失望",), ("书的内容看得失望。",)]
+    expected = dygraph(models, name, rows)
+    predictions = Predictor(exported(models, name)).predict(rows, batch_size=2)
+    np.testing.assert_allclose([p.logits for p in predictions], expected, atol=1e-5)
+    labels = get_task("sst-2").labels
+    for prediction, row, values in zip(predictions, rows, expected, strict=True):
+        assert prediction.texts == row
+        assert prediction.label == labels[values.argmax()]
+        assert prediction.probability == pytest.approx(math.exp(values.max()) / np.exp(values).sum(), abs=1e-5)
+
+
+def test_batch_size_changes_nothing(models):
+    predictor = Predictor(exported(models, "bilstm"))
+    one, all_at_once = (predictor.logits([TEXTS], size) for size in (1, 8))
+    np.testing.assert_allclose(one, all_at_once, atol=1e-6)
+
+
+def test_no_rows_no_predictions(models):
+    assert Predictor(exported(models, "bilstm")).predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (("a", "b"), r"row 2: this model reads 1 text\(s\) a row, got 2"),
+        (("  ",), "row 2: the text in column 'sentence' is empty"),
+        (("a\0b",), "row 2: a NUL character"),
+        ((7,), "row 2: expected a text in column 'sentence', found 7"),
+    ],
+)
+def test_rows_that_the_model_cannot_read_are_refused(models, row, message):
+    with pytest.raises(InputError, match=message):
+        Predictor(exported(models, "bilstm")).predict([("fine",), row])
+
+
+def test_a_stream_is_read_in_bounded_blocks(models):
+    read = []
+
+    def endless():
+        while True:
+            read.append(None)
+            yield ("a good film",)
+
+    stream = Predictor(exported(models, "bilstm")).stream(endless(), batch_size=2)
+    first = next(stream)
+    # A block is 32 batches of two.
+    assert len(read) == 64
+    for _ in range(64):
+        last = next(stream)
+    assert len(read) == 128
+    assert last == first
+
+
+def test_a_stream_keeps_the_order(models):
+    rows = [(f"a good film {'very ' * (n % 5)}{n}",) for n in range(150)]
+    found = list(Predictor(exported(models, "bilstm")).stream(iter(rows), batch_size=2))
+    assert [prediction.texts for prediction in found] == rows
+
+
+# The predict script
+
+
+def labelled(lines):
+    return [json.loads(line) for line in lines]
+
+
+def test_predicting_texts_of_the_command_line(models, capsys):
+    code, out, err = script(predict, capsys, "--model_dir", exported(models, "bert"), "--text", *TEXTS)
+    found = labelled(out.splitlines())
+    assert (code, err) == (0, [])
+    assert [row["sentence"] for row in found] == TEXTS
+    expected = dygraph(models, "bert", [(text,) for text in TEXTS])
+    np.testing.assert_allclose([row["logits"] for row in found], expected, atol=2e-5)
+    assert set(found[0]) == {"sentence", "label", "probability", "logits"}
+
+
+def test_predicting_pairs_of_the_command_line(models, capsys):
+    first, second = zip(*PAIRS, strict=True)
+    code, out, _ = script(
+        predict, capsys, "--model_dir", exported(models, "bilstm_pairs"), "--text", *first, "--text_pair", *second
+    )
+    found = labelled(out.splitlines())
+    assert code == 0
+    assert [(row["question1"], row["question2"]) for row in found] == PAIRS
+
+
+FILES = {
+    "rows.tsv": 'id\tsentence\n1\ta "good" film\n2\tbad\n',
+    "rows.csv": 'sentence,id\n"a ""good"" film",1\nbad,2\n',
+    "rows.jsonl": '{"id": 1, "sentence": "a \\"good\\" film"}\n{"sentence": "bad"}\n',
+    "rows.txt": 'a "good" film\nbad\n',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_predicting_a_file(models, tmp_path, capsys, name):
+    (tmp_path / name).write_text(FILES[name], encoding="utf-8")
+    out_file = tmp_path / "deep" / "labels.jsonl"
+    code, out, err = script(
+        predict,
+        capsys,
+        *("--model_dir", exported(models, "bilstm"), "--input_file", tmp_path / name, "--output_file", out_file),
+    )
+    assert (code, err) == (0, [])
+    assert out == f"2 predictions in {out_file}\n"
+    found = labelled(out_file.read_text(encoding="utf-8").splitlines())
+    assert [row["sentence"] for row in found] == ['a "good" film', "bad"]
+
+
+class Standard:
+    def __init__(self, content):
+        self.buffer = io.BytesIO(content)
+
+
+def test_predicting_standard_input(models, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", Standard(b"a good film\nbad\n"))
+    code, out, _ = script(predict, capsys, "--model_dir", exported(models, "bilstm"))
+    assert code == 0
+    assert [row["sentence"] for row in labelled(out.splitlines())] == ["a good film", "bad"]
+
+
+def test_predicting_pairs_from_standard_input(models, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", Standard(b"how to swim\tthe end\n"))
+    code, out, _ = script(predict, capsys, "--model_dir", exported(models, "bilstm_pairs"))
+    assert code == 0
+    assert labelled(out.splitlines())[0]["question2"] == "the end"
+
+
+def test_predicting_nothing_writes_an_empty_file(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", Standard(b""))
+    code, _, _ = script(
+        predict, capsys, "--model_dir", exported(models, "bilstm"), "--output_file", tmp_path / "labels.jsonl"
+    )
+    assert code == 0
+    assert (tmp_path / "labels.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        (b"\xff\xfe oops", "expected UTF-8"),
+        (b"a\0b", "a NUL character"),
+        (b"   ", "the text in column 'sentence' is empty"),
+    ],
+    ids=["utf-8", "nul", "empty"],
+)
+def test_a_bad_row_midway_leaves_the_old_file_untouched(models, tmp_path, capsys, row, fault):
+    (tmp_path / "rows.txt").write_bytes(b"a good film\n" * 100 + row + b"\nbad\n")
+    (tmp_path / "labels.jsonl").write_text("old")
+    words = ("--model_dir", exported(models, "bilstm"), "--input_file", tmp_path / "rows.txt", "--batch_size", 1)
+    code, _, err = script(predict, capsys, *words, "--output_file", tmp_path / "labels.jsonl")
+    assert code == 2
+    assert len(err) == 1
+    assert err[0].startswith(f"error: {tmp_path / 'rows.txt'}, line 101: {fault}")
+    assert (tmp_path / "labels.jsonl").read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.txt", "labels.jsonl"}
+
+
+def test_bad_rows_are_skipped_and_counted_on_demand(models, tmp_path, capsys):
+    (tmp_path / "rows.tsv").write_bytes(b"sentence\na good film\n\xff\ntwo\tfields\nbad\n")
+    code, out, err = script(
+        predict,
+        capsys,
+        *("--model_dir", exported(models, "bilstm"), "--input_file", tmp_path / "rows.tsv", "--skip_bad_rows"),
+    )
+    assert (code, err) == (0, ["2 bad rows skipped"])
+    assert [row["sentence"] for row in labelled(out.splitlines())] == ["a good film", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("bilstm", ("--text", "a", "--text_pair", "b"), "--text_pair: the model in .* reads single texts"),
+        ("bilstm_pairs", ("--text", "a"), "--text_pair is missing: the model in .* reads pairs"),
+        (
+            "bilstm_pairs",
+            ("--text", "a", "b", "--text_pair", "c"),
+            r"--text_pair: expected as many texts as --text \(2\)",
+        ),
+        ("bilstm", ("--text", "a", "--input_file", "b"), "--text and --input_file exclude each other"),
+        ("bilstm", ("--input_file", "nope.tsv"), "--input_file nope.tsv: no such file"),
+        ("bilstm", ("--text", "a", "--device", "gpu"), "--device gpu: the installed build is paddlepaddle"),
+        ("bilstm", ("--text", "a", "--batch_size", "0"), "--batch_size 0: must be above 0"),
+    ],
+)
+def test_impossible_commands_are_one_line_and_exit_code_two(models, capsys, name, words, message):
+    code, out, err = script(predict, capsys, "--model_dir", exported(models, name), *words)
+    assert (code, out, len(err)) == (2, "", 1)
+    with pytest.raises(InputError, match=f"^error: {message}"):
+        raise InputError(err[0])
+
+
+# Folders that are none
+
+
+def spoil_graph(folder):
+    (folder / "model.json").write_text("{}")
+
+
+def spoil_graph_text(folder):
+    path = folder / "model.json"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def spoil_parameters(folder):
+    path = folder / "model.pdiparams"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def spoil_parameters_empty(folder):
+    (folder / "model.pdiparams").write_bytes(b"")
+
+
+def spoil_record(folder):
+    (folder / "export.json").write_text("{")
+
+
+def spoil_labels(folder):
+    path = folder / "export.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    del record["labels"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+
+
+def spoil_vocabulary(folder):
+    (folder / "vocab.txt").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_record, "not an export.json of ours"),
+        (spoil_labels, "damaged (KeyError: 'labels')"),
+        (spoil_vocabulary, "no vocabulary here"),
+        (spoil_parameters_empty, "model.pdiparams: missing or empty"),
+    ],
+)
+def test_damaged_export_folders_are_one_line_and_exit_code_two(models, tmp_path, capsys, spoil, message):
+    folder = copied(exported(models, "bilstm"), tmp_path / "copy")
+    spoil(folder)
+    code, _, err = script(predict, capsys, "--model_dir", folder, "--text", "a")
+    assert (code, len(err)) == (2, 1)
+    assert message in err[0]
+
+
+# In a process of its own: Paddle's C++ side might bring the test process down with it.
+@pytest.mark.parametrize("spoil", [spoil_graph, spoil_graph_text, spoil_parameters])
+def test_damaged_graphs_are_one_line_and_exit_code_two(models, tmp_path, spoil):
+    folder = copied(exported(models, "bilstm"), tmp_path / "copy")
+    spoil(folder)
+    done = tiny.run(["-m", "deploy.predict", "--model_dir", str(folder), "--text", "a"])
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2, done.stderr
+    assert len(errors) == 1
+    assert "cannot be loaded" in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_folder_is_no_export_folder(models, capsys):
+    code, _, err = script(predict, capsys, "--model_dir", models / "bert", "--text", "a")
+    assert (code, len(err)) == (2, 1)
+    assert "this is no export folder; export it first with deploy.export" in err[0]
+
+
+def test_an_absent_folder_is_named(tmp_path, capsys):
+    code, _, err = script(predict, capsys, "--model_dir", tmp_path / "nope", "--text", "a")
+    assert (code, err) == (2, [f"error: --model_dir {tmp_path / 'nope'}: no such folder"])
+
+
+def test_predicting_imports_neither_paddlenlp_nor_the_networks():
+    code = (
+        "import sys, deploy.predict, deploy.predictor\n"
+        "loaded = {name.split('.')[0] for name in sys.modules}\n"
+        "print(sorted(loaded & {'paddlenlp', 'paddleslim', 'models', 'visualdl', 'transformers'}))"
+    )
+    done = tiny.run(["-c", code])
+    assert done.stdout == "[]\n", done.stderr
+
+
+# Benchmark
+
+
+def test_benchmark_writes_finite_figures(models, tmp_path, capsys):
+    words = ["--model_dir", exported(models, "bert"), exported(models, "bilstm"), "--rows", 8, "--rounds", 2]
+    words += ["--latency_rows", 3, "--batch_size", 4, "--output_file", tmp_path / "speed.json"]
+    code, out, _ = script(benchmark, capsys, *words)
+    assert code == 0
+    assert "bilstm" in out
+    records = json.loads((tmp_path / "speed.json").read_text(encoding="utf-8"))
+    assert [record["model"] for record in records[:2]] == ["bert", "bilstm"]
+    assert {record["threads"] for record in records} >= {1}
+    for record in records:
+        figures = [value for name, value in record.items() if name not in ("model", "threads")]
+        assert len(figures) == 6
+        assert all(math.isfinite(value) and value > 0 for value in figures)
+        assert record["p50_ms"] <= record["p90_ms"] <= record["p99_ms"]
+    assert all(record["latency_speedup"] == record["throughput_speedup"] == 1 for record in records[::2])
+
+
+def test_speed_ups_by_hand():
+    # Medians 4 and 2 ms: twice as fast; turn by turn 30/10, 20/10 and 50/10 rows a second: the median is 3.
+    latencies, rates = [[3.0, 4.0, 5.0], [1.0, 2.0, 3.0]], [[10.0, 10.0, 10.0], [30.0, 20.0, 50.0]]
+    record = benchmark._record("outputs/student", 2, latencies, rates, 1)
+    assert record["model"] == "student"
+    assert (record["latency_speedup"], record["throughput_speedup"]) == (2.0, 3.0)
+    assert (record["p50_ms"], record["rows_per_second"]) == (2.0, 30.0)
+
+
+def test_benchmark_of_something_else_is_one_line(models, capsys):
+    code, _, err = script(benchmark, capsys, "--model_dir", models / "bert")
+    assert (code, len(err)) == (2, 1)
+
+
+def test_benchmark_reads_the_users_rows(models, tmp_path):
+    tiny.write_single(tmp_path / "data", dev=5)
+    options = BenchmarkOptions(
+        model_dir=(str(exported(models, "bilstm")),),
+        data_dir=str(tmp_path / "data"),
+        **{"rows": 50, "rounds": 1, "latency_rows": 7},
+    )
+    (record,) = benchmark.measure_alternating(list(options.model_dir), 1, options)
+    assert record["rows_per_second"] > 0

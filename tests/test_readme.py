@@ -1,0 +1,84 @@
+"""The README's commands are ones that the scripts and the Makefile accept, and its figures come from result files."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from args import parse
+from benchmarks.readme import TABLES, filled
+from deploy.benchmark import BenchmarkOptions
+from deploy.export import ExportOptions
+from deploy.predict import PredictOptions
+from distill_lstm.options import DistillOptions, SmallOptions
+from finetune.options import FinetuneOptions
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPTIONS = {
+    "finetune.run_classifier": FinetuneOptions,
+    "distill_lstm.small": SmallOptions,
+    "distill_lstm.bert_distill": DistillOptions,
+    "deploy.export": ExportOptions,
+    "deploy.predict": PredictOptions,
+    "deploy.benchmark": BenchmarkOptions,
+}
+
+
+def commands() -> list[list[str]]:
+    """Every command line in a shell block of the README, as words."""
+    blocks = re.findall(r"```shell\n(.*?)```", README, re.S)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+SCRIPTS = [words for words in commands() if words[:2] == ["python", "-m"]]
+MAKES = [words for words in commands() if words[0] == "make"]
+
+
+def test_the_readme_has_commands_of_every_script():
+    assert {words[2] for words in SCRIPTS} >= OPTIONS.keys()
+    assert len(SCRIPTS) + len(MAKES) == len(commands())
+
+
+@pytest.mark.parametrize("words", [w for w in SCRIPTS if w[2] in OPTIONS], ids=lambda words: " ".join(words[2:5]))
+def test_script_commands_parse(words):
+    options = parse(OPTIONS[words[2]], words[3:], "")
+    given = {word[2:] for word in words if word.startswith("--")}
+    assert given <= vars(options).keys()
+
+
+@pytest.mark.parametrize("words", [w for w in SCRIPTS if w[2] not in OPTIONS], ids=lambda words: words[2])
+def test_other_modules_exist(words):
+    assert callable(importlib.import_module(words[2]).main)
+
+
+@pytest.mark.parametrize("words", MAKES, ids=lambda words: " ".join(words))
+def test_make_targets_exist(words):
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    target = words[1]
+    if target.startswith("bench-"):
+        name = target.removeprefix("bench-").replace("-", "_")
+        assert callable(importlib.import_module(f"benchmarks.{name}").main)
+        target = "bench-%"
+    assert re.search(rf"^{re.escape(target)}:", makefile, re.M)
+    variables = [word.partition("=")[0] for word in words[2:]]
+    assert all(re.search(rf"\$\({name}\)", makefile) for name in variables)
+
+
+def test_tables_are_those_of_the_result_files():
+    assert filled(README) == README
+
+
+def test_results_say_how_they_were_made():
+    results = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    assert {path.stem for path in results} <= TABLES.keys()
+    for path in results:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        assert {"command", "seed", "date", "minutes", "versions", "machine", "figures"} <= record.keys()
+        assert f"benchmarks.{path.stem}" in record["command"]
