@@ -89,12 +89,12 @@ class BertWords:
         return " ".join(part if part in SPECIAL_TOKENS else self._words(part) for part in parts)
 
     def _words(self, text: str) -> str:
-        if text.isascii():
+        if text.isascii() and (self.lowercase or "[" not in text):
             return text.translate(self._ascii)
         text = text.translate(self._clean)
         if self.lowercase:
             return unicodedata.normalize("NFD", text).translate(self._split)
-        # What cleaning turns into a special token is one, if it stands alone: ``[MA<zero width space>SK]``.
+        # What cleaning turns into a special token is one, if it keeps its case and stands alone: ``[MA\x01SK]``.
         return " ".join(word if word in SPECIAL_TOKENS else word.translate(self._split) for word in text.split())
 
 

@@ -88,7 +88,19 @@ RANGES = {
 }
 FRAGMENTS = [
     *SPECIAL_TOKENS,
-    *("[mask]", "[unused1]", "[MA\u200bSK]", "[[MASK]]", "[MASK", "##ing", "unaffable", "naïve", "Straße", "ẞ"),
+    *(
+        "[mask]",
+        "[unused1]",
+        "[MA\u200bSK]",
+        "[MA\x01SK]",
+        "[[MASK]]",
+        "[MASK",
+        "##ing",
+        "unaffable",
+        "naïve",
+        "Straße",
+        "ẞ",
+    ),
     *("İstanbul", "ısı", "ΣΑΣ", "ὈΔΥΣΣΕΎΣ", "e\u0301\u0327", "a\u0327\u0301", "ﬁne", "Ǆ", "ŉ", "ΐ"),
     *("👩\u200d👩\u200d👧\u200d👦", "🏳️\u200d🌈", "👍🏽", "🇩🇪", "❤️", "1️⃣"),
     *("５ Ａｂ", "\u3000", "\u00a0", "\u2028", "\u2029", "\u0085", "\ufeff", "\u00ad", "\u200b", "\u202e", "\ufffd"),
@@ -246,6 +258,13 @@ class TestBertWords:
     )
     def test_cased(self, text, words):
         assert BertWords(lowercase=False)(text).split() == words.split()
+
+    def test_the_steps_of_the_tokenizers_library_still_leave_symbols_joined(self):
+        # When this fails, the library may do what BertWords is there for.
+        from tokenizers import normalizers, pre_tokenizers
+
+        text = normalizers.BertNormalizer().normalize_str("5€ off")
+        assert [word for word, _ in pre_tokenizers.BertPreTokenizer().pre_tokenize_str(text)] == ["5€", "off"]
 
     @given(st.text())
     def test_words_of_words_are_the_same(self, text):
