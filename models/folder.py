@@ -185,6 +185,11 @@ def pretrained_bert(
         raise InputError(
             f"--max_seq_length {max_seq_length}: {name_or_path} has {shape.max_position_embeddings} positions"
         )
+    smallest = 5 if task.is_pair else 3
+    if max_seq_length < smallest:
+        raise InputError(
+            f"--max_seq_length {max_seq_length}: a BERT needs at least {smallest}, special tokens included"
+        )
     tokenizer = WordPieceTokenizer.load(folder)
     if len(tokenizer.vocab) > shape.vocab_size:
         raise InputError(

@@ -49,7 +49,7 @@ def start_and_wait_for(module, options, lines, *more):
     """A process that has written at least ``lines`` lines of its log since it started, and a checkpoint."""
     child = tiny.start(module, *tiny.arguments(options), *more)
     log, checkpoint = (Path(options.output_dir) / name for name in ("metrics.jsonl", "checkpoint"))
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 300
     while child.poll() is None and time.monotonic() < give_up:
         if log.exists() and log.read_bytes().count(b"\n") >= lines and checkpoint.exists():
             return child
@@ -93,7 +93,7 @@ def test_a_run_killed_twice_ends_with_the_bits_of_one_that_was_not(inputs, tmp_p
     kill(start_and_wait_for(module, options, 8))
     assert "going on from step" in kill(start_and_wait_for(module, options, 35, "--resume"))
     child = tiny.start(module, *tiny.arguments(options), "--resume")
-    out, err = child.communicate(timeout=200)
+    out, err = child.communicate(timeout=300)
     assert child.returncode == 0, err
     assert "going on from step" in out
     assert equal_runs(tmp_path / "killed" / "run", tmp_path / "whole" / "run")
@@ -106,7 +106,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(inputs, tmp_path):
     options = finetuning(inputs, tmp_path / "run", num_train_epochs=30)
     child = start_and_wait_for("finetune.run_classifier", options, 10)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=300)
     assert child.returncode == 130
     assert "saving after this step" in out
     message = err.strip().splitlines()[-1]

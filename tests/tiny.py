@@ -239,7 +239,7 @@ def run(command: list[str], cwd: Path = ROOT, input: str | None = None, **more: 
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=240,
+        timeout=300,
     )
 
 

@@ -1,0 +1,121 @@
+"""The main job, tiny: five stages, a summary of finite figures, and a second run that finds the first."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+
+import pytest
+import tiny
+
+import demo
+from console import InputError
+from deploy import benchmark
+from models import folder as model_folder
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A pre-trained BERT with the 128 positions that the recipes ask for."""
+    root = tmp_path_factory.mktemp("teacher")
+    return tiny.write_pretrained(root / "bert", max_position_embeddings=128, initializer_range=0.1)
+
+
+@pytest.fixture
+def tiny_demo(monkeypatch):
+    """The demo with everything that takes time turned down."""
+    monkeypatch.setattr(demo, "BUILT_IN_ROWS", (64, 24))
+    shared = {"eval_steps": 0, "holdout": 0.0, "batch_size": 16, "logging_steps": 5}
+    monkeypatch.setattr(demo, "TEACHER", {**demo.TEACHER, **shared, "num_train_epochs": 1, "learning_rate": 1e-2})
+    student = {"average_checkpoints": 2, "hidden_size": 8, "lr": 1e-2}
+    monkeypatch.setattr(demo, "STUDENT", {**demo.STUDENT, **shared, **student})
+    monkeypatch.setattr(demo, "ALONE", {"max_epoch": 2})
+    monkeypatch.setattr(demo, "DISTILLED", {"max_epoch": 2, "n_iter": 1})
+    monkeypatch.setattr(demo, "SMALL_DATA", {"teacher": {}, "alone": {}, "distilled": {}})
+    quick = functools.partial(benchmark.BenchmarkOptions, rows=8, rounds=2, latency_rows=3)
+    monkeypatch.setattr(benchmark, "BenchmarkOptions", quick)
+
+
+def options(tmp_path, teacher, **changes):
+    values = {"teacher": str(teacher), "output_dir": str(tmp_path / "demo"), "cache_dir": str(tmp_path / "cache")}
+    return demo.DemoOptions(**{**values, **changes})
+
+
+def check_summary(summary):
+    assert [row["model"] for row in summary["models"]] == ["teacher", "alone", "distilled"]
+    for row in summary["models"]:
+        figures = {name: value for name, value in row.items() if name not in ("model", "gap_closed")}
+        assert len(figures) == 8
+        assert all(math.isfinite(value) for value in figures.values())
+        assert row["parameters"] > 0 and row["bytes"] > 0 and row["rows_per_second"] > 0
+        assert 0 <= row["accuracy"] <= 1
+    closed = [row["gap_closed"] for row in summary["models"]]
+    assert closed[:2] == [None, None]
+    assert closed[2] is None or math.isfinite(closed[2])
+    return True
+
+
+def test_the_built_in_demo_ends_with_its_summary_and_is_found_again(tiny_demo, teacher, tmp_path, capsys):
+    summary = demo.run(options(tmp_path, teacher))
+    out = capsys.readouterr().out
+    assert check_summary(summary)
+    assert json.loads((tmp_path / "demo" / "summary.json").read_text(encoding="utf-8")) == summary
+    assert [f"== {stage} of 5" in out for stage in range(1, 6)] == [True] * 5
+    for name in ("teacher", "alone", "distilled"):
+        assert model_folder.load(tmp_path / "demo" / name).task.name == "sst-2"
+        assert (tmp_path / "demo" / "exported" / name / "export.json").is_file()
+    for (text,) in demo.EXAMPLES["single-en"]:
+        assert text in out
+
+    again = demo.run(options(tmp_path, teacher, resume=True))
+    assert capsys.readouterr().out.count("this run had finished") == 3
+    for before, after in zip(summary["models"], again["models"], strict=True):
+        assert all(before[name] == after[name] for name in ("parameters", "bytes", "accuracy", "gap_closed"))
+
+
+@pytest.mark.parametrize("task", ["qqp", "chnsenticorp"])
+def test_other_tasks_go_the_same_way(tiny_demo, teacher, tmp_path, capsys, task):
+    write = tiny.write_pairs if task == "qqp" else tiny.write_chinese
+    write(tmp_path / "data", train=32, dev=10)
+    summary = demo.run(options(tmp_path, teacher, task=task, data_dir=str(tmp_path / "data")))
+    assert check_summary(summary)
+    assert (tmp_path / "demo" / task / "summary.json").is_file()
+    assert model_folder.load(tmp_path / "demo" / task / "distilled").task.name == task
+
+
+def test_without_overwrite_or_resume_a_second_run_is_refused(tiny_demo, teacher, tmp_path):
+    (tmp_path / "demo" / "teacher").mkdir(parents=True)
+    (tmp_path / "demo" / "teacher" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        demo.run(options(tmp_path, teacher))
+    assert (tmp_path / "demo" / "teacher" / "thesis.txt").read_text() == "mine"
+
+
+def record(accuracy, parameters=1000):
+    return {"dev": {"accuracy": accuracy}, "parameters": parameters}
+
+
+def rows_of(tmp_path, teacher, alone, distilled):
+    speed = {"p50_ms": 2.0, "p99_ms": 3.0, "rows_per_second": 10.0, "throughput_speedup": 4.0, "latency_speedup": 5.0}
+    exported = {}
+    for name in ("teacher", "alone", "distilled"):
+        exported[name] = tmp_path / name
+        exported[name].mkdir()
+        (exported[name] / "model").write_bytes(b"x" * 7)
+    metrics = {"teacher": record(teacher), "alone": record(alone), "distilled": record(distilled)}
+    return demo.summary_rows(metrics, exported, dict.fromkeys(exported, speed))
+
+
+def test_summary_rows_by_hand(tmp_path):
+    rows = rows_of(tmp_path, 0.9, 0.8, 0.85)
+    # (0.85 - 0.8) / (0.9 - 0.8) = 0.5
+    assert rows[2]["gap_closed"] == pytest.approx(0.5)
+    assert [row["bytes"] for row in rows] == [7, 7, 7]
+    assert "50%" in demo.summary_table(rows)
+
+
+def test_without_a_gap_none_is_closed(tmp_path):
+    rows = rows_of(tmp_path, 0.8, 0.8, 0.85)
+    assert rows[2]["gap_closed"] is None
+    assert demo.summary_table(rows).splitlines()[-1].split()[6] == "-"

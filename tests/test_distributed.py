@@ -1,0 +1,116 @@
+"""Two processes under ``paddle.distributed.launch`` end where one does; devices that are not there are named."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from console import InputError
+from core.distributed import World, choose_device, main_first
+from distill_lstm.bert_distill import distill
+from distill_lstm.small import train_small
+from models.weights import read_safetensors
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """57 rows: in batches of 8 the last one holds a single row, and the second process has none of it."""
+    root = tmp_path_factory.mktemp("inputs")
+    tiny.write_single(root / "data", train=57)
+    tiny.write_pretrained(root / "bert")
+    tiny.write_model(root / "teacher")
+    return root
+
+
+def launch(script, options, logs, **environment):
+    """Runs a script in two processes."""
+    command = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(logs)]
+    done = tiny.run([*command, str(tiny.ROOT / script), *tiny.arguments(options)], **environment)
+    said = "\n".join(path.read_text(errors="replace") for path in sorted(logs.glob("workerlog.*")))
+    return done.returncode, said
+
+
+def assert_equal_models(folder, reference):
+    found, expected = (read_safetensors(path / "model.safetensors") for path in (folder, reference))
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+
+
+def test_two_processes_learn_from_labels_what_one_does(inputs, tmp_path):
+    changes = {"dropout_prob": 0.0, "batch_size": 8, "lr": 1e-3, "average_checkpoints": 2}
+    vocabulary = inputs / "bert" / "vocab.txt"
+    one = train_small(tiny.small_options(tmp_path / "one" / "run", inputs / "data", vocabulary, **changes))
+    options = tiny.small_options(tmp_path / "two" / "run", inputs / "data", vocabulary, **changes)
+    # With the script's own set-up of the process, which starts it again in every worker.
+    code, said = launch("distill_lstm/small.py", options, tmp_path / "logs", PADDLEDISTILL_NO_TUNING="")
+    assert code == 0, said
+    assert_equal_models(tmp_path / "two" / "run", tmp_path / "one" / "run")
+    two = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert two["training"]["rows"] == one["training"]["rows"] == 2 * 57
+    assert two["dev"] == one["dev"]
+    # Only the main process writes and logs.
+    assert said.count("step 16: evaluation") == 1
+
+
+def test_two_processes_distil_what_one_does(inputs, tmp_path):
+    changes = {"dropout_prob": 0.0, "batch_size": 8, "lr": 1e-3, "max_epoch": 1, "cache_dir": str(tmp_path / "cache")}
+    options = tiny.distill_options(tmp_path / "two" / "run", inputs / "data", inputs / "teacher", **changes)
+    code, said = launch("distill_lstm/bert_distill.py", options, tmp_path / "logs")
+    assert code == 0, said
+    metrics = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["teacher"]["computed_rows"] > 0
+    # The single process finds what the two have left in the cache.
+    one = distill(tiny.distill_options(tmp_path / "one" / "run", inputs / "data", inputs / "teacher", **changes))
+    assert one["teacher"]["computed_rows"] == 0
+    assert one["transfer_rows"] == metrics["transfer_rows"]
+    assert_equal_models(tmp_path / "two" / "run", tmp_path / "one" / "run")
+
+
+def test_a_gpu_that_this_build_has_not_is_named():
+    with pytest.raises(InputError, match=r"--device gpu: the installed build is paddlepaddle 3\S+, and it is built withou"):
+        choose_device("gpu")
+
+
+def test_a_gpu_build_without_a_gpu_is_told_apart(monkeypatch):
+    monkeypatch.setattr("paddle.device.is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr("paddle.device.cuda.device_count", lambda: 0)
+    with pytest.raises(InputError, match="this machine shows no GPU to it"):
+        choose_device("gpu")
+    assert choose_device("auto") == "cpu"
+
+
+def test_auto_takes_the_gpu_where_there_is_one(monkeypatch):
+    monkeypatch.setattr("paddle.device.is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr("paddle.device.cuda.device_count", lambda: 1)
+    assert choose_device("auto") == "gpu"
+    assert choose_device("cpu") == "cpu"
+
+
+def test_gpu_on_this_build_ends_the_script_with_exit_code_two(inputs, tmp_path):
+    vocabulary = inputs / "bert" / "vocab.txt"
+    options = tiny.small_options(tmp_path / "run", inputs / "data", vocabulary, device="gpu")
+    done = tiny.run(["-m", "distill_lstm.small", *tiny.arguments(options)])
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2
+    assert len(errors) == 1
+    assert "the installed build is paddlepaddle 3." in errors[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_single_process_works_once():
+    calls = []
+    assert main_first(World(), lambda: calls.append(1) or "done") == "done"
+    assert calls == [1]
+
+
+@pytest.mark.parametrize(("rank", "order"), [(0, ["work", "barrier"]), (1, ["barrier", "work"])])
+def test_the_main_process_works_first(monkeypatch, rank, order):
+    events = []
+    monkeypatch.setattr("paddle.distributed.barrier", lambda: events.append("barrier"))
+    assert main_first(World(rank, 2), lambda: events.append("work") or rank) == rank
+    assert events == order
