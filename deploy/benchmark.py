@@ -90,7 +90,7 @@ def measure_alternating(folders: list[str], threads: int, options: BenchmarkOpti
     from deploy.predictor import Predictor
 
     predictors = [Predictor(folder, threads) for folder in folders]
-    texts = [parity_rows(_task(p), options.data_dir, options.rows) for p in predictors]
+    texts = [parity_rows(p.task, options.data_dir, options.rows) for p in predictors]
     latencies: list[list[float]] = [[] for _ in predictors]
     rates: list[list[float]] = [[] for _ in predictors]
     for predictor, rows in zip(predictors, texts, strict=True):
@@ -124,13 +124,6 @@ def _record(
         "latency_speedup": float(np.median(latencies[0]) / p50),
         "throughput_speedup": float(np.median(np.asarray(rates[number]) / np.asarray(rates[0]))),
     }
-
-
-def _task(predictor):  # noqa: ANN001, ANN202
-    from data.tasks import Task
-
-    config = predictor.config
-    return Task(config["task"], tuple(config["text_columns"]), language=config["language"])
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def write_export(loaded, folder: Path, rows: list[list[str]]) -> float:  # noqa:
 def parity_rows(task: Task, data_dir: str | None, count: int) -> list[list[str]]:
     """Texts of a task: dev rows of ``data_dir``, or of the built-in corpus in the task's language."""
     if data_dir:
-        rows, _ = read_rows(find_split(data_dir, "dev"), task)
+        rows, _ = read_rows(find_split(data_dir, "dev"), task, labelled=False)
         if len(rows) == 0:
             raise InputError(f"--data_dir {data_dir}: its dev file has no rows")
         return [column[:count] for column in rows.texts]

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -79,7 +79,7 @@ def predict(options: PredictOptions) -> int:
         raise InputError(f"--text_pair: the model in {options.model_dir} reads single texts")
     if options.text and predictor.is_pair and not options.text_pair:
         raise InputError(f"--text_pair is missing: the model in {options.model_dir} reads pairs")
-    rows = input_rows(options, predictor.text_columns)
+    rows = input_rows(options, predictor.task)
     count = 0
     with output(options.output_file) as file:
         for prediction in predictor.stream(rows, options.batch_size):
@@ -90,14 +90,14 @@ def predict(options: PredictOptions) -> int:
     return count
 
 
-def input_rows(options: PredictOptions, columns: list[str]) -> Iterator[tuple[str, ...]]:
+def input_rows(options: PredictOptions, task: Task) -> Iterator[tuple[str, ...]]:
     """The rows to label, checked one by one as they are read."""
+    columns = task.text_columns
     if options.text:
         yield from zip(*([options.text, options.text_pair] if options.text_pair else [options.text]), strict=True)
         return
     skipped = 0
     if options.input_file and Path(options.input_file).suffix != ".txt":
-        task = Task("input", tuple(columns))
         source: Iterable = iterate_records(Path(options.input_file), task, labelled=False)
         name = options.input_file
     else:
@@ -116,7 +116,7 @@ def input_rows(options: PredictOptions, columns: list[str]) -> Iterator[tuple[st
         print(f"{skipped:,} bad rows skipped", file=sys.stderr)
 
 
-def _text_records(lines: Iterable, columns: list[str]) -> Iterator[tuple[int, dict[str, str] | BadRow]]:
+def _text_records(lines: Iterable, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | BadRow]]:
     for number, line in lines:
         if isinstance(line, BadRow):
             yield number, line

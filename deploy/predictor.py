@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from console import InputError
 from core.static_graph import StaticGraph
 from data.batches import Batches
 from data.sources import BadRow, checked_text
+from data.tasks import TASKS, Task
 from data.tokenization import InputEncoder, load_tokenizer
 
 EXPORT_CONFIG = "export.json"
@@ -61,6 +62,7 @@ class Predictor:
         try:
             self.labels: list[str] = list(self.config["labels"])
             self.text_columns: list[str] = list(self.config["text_columns"])
+            self.task: Task = _task(self.config)
             tokenizer = load_tokenizer(folder, self.config["tokenizer"])
             self.encoder = InputEncoder(tokenizer, int(self.config["max_seq_length"]), self.config["layout"])
         except (KeyError, TypeError, ValueError) as error:
@@ -115,6 +117,14 @@ class Predictor:
         shifted = np.exp(logits - logits.max())
         best = int(logits.argmax())
         return Prediction(row, self.labels[best], float(shifted[best] / shifted.sum()), tuple(logits.tolist()))
+
+
+def _task(config: Mapping[str, Any]) -> Task:
+    """What the model reads; of a registered task with the other names that published copies give to its columns."""
+    known, columns = TASKS.get(config["task"]), tuple(config["text_columns"])
+    if known is not None and known.text_columns == columns:
+        return known
+    return Task(config["task"], columns, language=config["language"])
 
 
 def read_export_config(folder: str | os.PathLike[str]) -> dict[str, Any]:

@@ -311,6 +311,14 @@ def test_predicting_a_file(models, tmp_path, capsys, name):
     assert [row["sentence"] for row in found] == ['a "good" film', "bad"]
 
 
+def test_columns_may_carry_the_names_of_published_copies(models, tmp_path, capsys):
+    (tmp_path / "rows.tsv").write_text("sentence1\tsentence2\nhow to swim\tthe end\n", encoding="utf-8")
+    words = ("--model_dir", exported(models, "bilstm_pairs"), "--input_file", tmp_path / "rows.tsv")
+    code, out, _ = script(predict, capsys, *words)
+    assert code == 0
+    assert labelled(out.splitlines())[0]["question2"] == "the end"
+
+
 class Standard:
     def __init__(self, content):
         self.buffer = io.BytesIO(content)
@@ -515,10 +523,11 @@ def test_benchmark_of_something_else_is_one_line(models, capsys):
     assert (code, len(err)) == (2, 1)
 
 
-def test_benchmark_reads_the_users_rows(models, tmp_path):
-    tiny.write_single(tmp_path / "data", dev=5)
+@pytest.mark.parametrize(("name", "write"), [("bilstm", tiny.write_single), ("bilstm_pairs", tiny.write_pairs)])
+def test_benchmark_reads_the_users_rows(models, tmp_path, name, write):
+    write(tmp_path / "data", dev=5)
     options = BenchmarkOptions(
-        model_dir=(str(exported(models, "bilstm")),),
+        model_dir=(str(exported(models, name)),),
         data_dir=str(tmp_path / "data"),
         **{"rows": 50, "rounds": 1, "latency_rows": 7},
     )

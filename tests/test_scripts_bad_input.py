@@ -69,6 +69,7 @@ def words(options):
 
 
 FINETUNE, SMALL, DISTILL = "finetune.run_classifier", "distill_lstm.small", "distill_lstm.bert_distill"
+OWN_FILES = {"task_name": None, "data_dir": None, "text_columns": "sentence"}
 CASES = [
     *((script, {"data_dir": "nope"}, "--data_dir nope: no such folder") for script in (FINETUNE, SMALL, DISTILL)),
     (FINETUNE, {"data_dir": "<no_dev>"}, r"expected dev.tsv, .csv, .jsonl or .json, found train.tsv"),
@@ -85,8 +86,7 @@ CASES = [
     (FINETUNE, {"task_name": "sst-3"}, "--task_name sst-3: no such task; known are chnsenticorp, qqp, sst-2"),
     (FINETUNE, {"task_name": None, "data_dir": None}, "give --task_name, or your own data with --train_file"),
     (SMALL, {"train_file": "a.tsv"}, "--task_name and --train_file exclude each other"),
-    (SMALL, {"task_name": None, "data_dir": None, "train_file": "nope.tsv", "dev_file": "nope.tsv", "text_columns": "a"},
-     "nope.tsv: no such file"),
+    (SMALL, {**OWN_FILES, "train_file": "nope.tsv", "dev_file": "nope.tsv"}, "nope.tsv: no such file"),
     (FINETUNE, {"output_dir": None}, "--output_dir is required"),
     (DISTILL, {"teacher_dir": None}, "--teacher_dir is required"),
     (DISTILL, {"teacher_dir": "nope"}, "nope: no such model folder"),

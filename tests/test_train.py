@@ -275,6 +275,20 @@ def test_pairs_are_learned_from_labels(inputs, small):
     assert np.mean(found[-4:]) < np.mean(found[:4])
 
 
+def test_own_files_with_three_labels(small, tmp_path):
+    rows = [
+        f'"a {word}, very {word} film",{mood}' for word, mood in (("good", "yes"), ("dull", "no"), ("a", "perhaps"))
+    ]
+    (tmp_path / "train.csv").write_text("\n".join(["text,mood", *rows * 10, ""]), encoding="utf-8")
+    (tmp_path / "dev.csv").write_text("\n".join(["text,mood", *rows, ""]), encoding="utf-8")
+    files = {"train_file": str(tmp_path / "train.csv"), "dev_file": str(tmp_path / "dev.csv")}
+    own = {"text_columns": ("text",), "label_column": "mood", "metric": "accuracy"}
+    folder, metrics = small(task_name=None, data_dir=None, max_epoch=20, **files, **own)
+    assert model_folder.load(folder).task.labels == ("no", "perhaps", "yes")
+    assert (metrics["train_rows"], metrics["dev_rows"]) == (30, 3)
+    assert metrics["dev"] == {"accuracy": 1.0}
+
+
 def test_chinese_students_read_words(inputs, tmp_path, distilled):
     teacher = tiny.write_model(tmp_path / "teacher", tiny.bert(get_task("chnsenticorp"), max_seq_length=48))
     folder, metrics = distilled("zh", "chinese", teacher, task_name="chnsenticorp")

@@ -150,7 +150,7 @@ def write_chinese(folder: Path, train: int = 60, dev: int = 20) -> Path:
     return folder
 
 
-def finetune_options(output_dir: Path, data_dir: Path, pretrained: Path, **changes: Any) -> FinetuneOptions:
+def finetune_options(output_dir: Path, data_dir: Path, pretrained: Path, /, **changes: Any) -> FinetuneOptions:
     """A fine-tuning that takes a second."""
     values = {
         "task_name": "sst-2",
@@ -168,7 +168,7 @@ def finetune_options(output_dir: Path, data_dir: Path, pretrained: Path, **chang
     return FinetuneOptions(**{**values, **changes})
 
 
-def student_values(output_dir: Path, data_dir: Path, **changes: Any) -> dict[str, Any]:
+def student_values(output_dir: Path, data_dir: Path, /, **changes: Any) -> dict[str, Any]:
     """Options of a student that trains in a second."""
     values = {
         "task_name": "sst-2",
@@ -188,12 +188,12 @@ def student_values(output_dir: Path, data_dir: Path, **changes: Any) -> dict[str
     return {**values, **changes}
 
 
-def small_options(output_dir: Path, data_dir: Path, vocabulary: Path, **changes: Any) -> SmallOptions:
+def small_options(output_dir: Path, data_dir: Path, vocabulary: Path, /, **changes: Any) -> SmallOptions:
     """A training on labels alone that takes a second."""
     return SmallOptions(**student_values(output_dir, data_dir, **{"vocab_path": str(vocabulary), **changes}))
 
 
-def distill_options(output_dir: Path, data_dir: Path, teacher: Path, **changes: Any) -> DistillOptions:
+def distill_options(output_dir: Path, data_dir: Path, teacher: Path, /, **changes: Any) -> DistillOptions:
     """A distillation that takes a second."""
     return DistillOptions(
         **student_values(output_dir, data_dir, **{"teacher_dir": str(teacher), "n_iter": 2, **changes})
