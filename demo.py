@@ -52,7 +52,14 @@ STUDENT = {
 ALONE = {"max_epoch": 6, "eval_steps": 250}
 DISTILLED = {"max_epoch": 4, "n_iter": 10, "eval_steps": 1000}
 SMALL_DATA = {
-    "teacher": {"num_train_epochs": 2, "eval_steps": 0, "holdout": 0.05},
+    "teacher": {
+        "learning_rate": 6e-5,
+        "num_train_epochs": 2,
+        "batch_size": 32,
+        "average_checkpoints": 0,
+        "eval_steps": 0,
+        "holdout": 0.05,
+    },
     "alone": {"eval_steps": 0, "holdout": 0.05, "embedding_init": "teacher"},
     "distilled": {"max_epoch": 4, "n_iter": 8, "eval_steps": 0, "holdout": 0.05},
 }

@@ -42,12 +42,16 @@ class StaticGraph:
         folder: holds ``model.json`` and ``model.pdiparams``.
         threads: for matrix kernels; None takes one a core.
         device: ``cpu`` (with oneDNN) or ``gpu``.
+        shapes: input shapes for which oneDNN keeps what it prepared. That holds a copy of the weights, so each costs
+            as much memory as the model; a shape that it does not keep costs several runs' time.
 
     Raises:
         InputError: the files are absent or damaged.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu", shapes: int = 16
+    ) -> None:
         from paddle import inference
 
         paths = [Path(folder) / name for name in (GRAPH, PARAMETERS)]
@@ -64,8 +68,7 @@ class StaticGraph:
         else:
             config.disable_gpu()
             config.enable_mkldnn()
-            # A cache entry a shape: with batches of every length it would grow without end.
-            config.set_mkldnn_cache_capacity(64)
+            config.set_mkldnn_cache_capacity(shapes)
             config.set_cpu_math_library_num_threads(threads or len(os.sched_getaffinity(0)))
         config.enable_memory_optim()
         config.switch_ir_optim(True)

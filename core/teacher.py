@@ -135,7 +135,7 @@ def _compute(teacher: LoadedModel, encoded: dict[str, Ragged], parts: Path, devi
 
 def _graph(teacher: LoadedModel, folder: str, device: str) -> StaticGraph:
     save_graph(teacher, folder)
-    return StaticGraph(folder, device=device)
+    return StaticGraph(folder, device=device, shapes=1)
 
 
 def _fill(teacher: LoadedModel, name: str) -> int:

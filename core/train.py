@@ -247,7 +247,8 @@ class Loop:
     def _restore(self) -> None:
         found = load_checkpoint(self.folder)
         if found is None:
-            say(f"no checkpoint in {self.folder} yet: starting from the beginning")
+            if (self.folder / LOG).is_file():
+                say(f"no checkpoint in {self.folder} yet: starting from the beginning")
             return
         weights, optimizer, state = found
         set_weights(self.model, weights, str(self.folder))

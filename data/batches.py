@@ -34,6 +34,8 @@ class Batches:
         rank: which share of every batch this process gets.
         world: number of processes.
         workers: threads that prepare batches ahead; the order stays the same.
+        multiple: pad to a width that is a multiple of this, but no wider than ``max_width``: fewer shapes.
+        max_width: the widest a batch is padded to beyond its longest row.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         workers: int = 1,
+        multiple: int = 1,
+        max_width: int = 0,
     ) -> None:
         sizes = {name: len(column) for name, column in columns.items()}
         if len(set(sizes.values())) != 1:
@@ -54,6 +58,7 @@ class Batches:
         self.columns, self.batch_size, self.pad_id = columns, batch_size, pad_id
         self.shuffle, self.seed, self.by_length = shuffle, seed, by_length
         self.rank, self.world, self.workers = rank, world, workers
+        self.multiple, self.max_width = multiple, max_width
         self.rows = next(iter(sizes.values()))
         lengths = [
             column.lengths
@@ -107,6 +112,10 @@ class Batches:
             while waiting:
                 yield waiting.popleft().result()
 
+    def _width(self, column: Ragged, rows: np.ndarray) -> int:
+        longest = int((column.offsets[rows + 1] - column.offsets[rows]).max(initial=0))
+        return max(longest, min(-(-longest // self.multiple) * self.multiple, self.max_width))
+
     def collate(self, rows: np.ndarray) -> Batch:
         """Makes this rank's share of the batch of the named rows.
 
@@ -122,7 +131,7 @@ class Batches:
                 batch[name] = np.asarray(column[mine])
                 continue
             is_ids = name.startswith("input_ids")
-            batch[name] = column.padded(mine, self.pad_id if is_ids else 0)
+            batch[name] = column.padded(mine, self.pad_id if is_ids else 0, self._width(column, mine))
             if is_ids:
                 batch[name.replace("input_ids", "lengths")] = column.offsets[mine + 1] - column.offsets[mine]
         return batch

@@ -20,6 +20,7 @@ from data.tasks import TASKS, Task
 from data.tokenization import InputEncoder, load_tokenizer
 
 EXPORT_CONFIG = "export.json"
+WIDTH_MULTIPLE = 8
 EXPORT_FORMAT = "paddledistill-export-1"
 
 
@@ -78,7 +79,16 @@ class Predictor:
 
     def logits(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> np.ndarray:
         """Logits [rows, labels] of rows given as one list of strings a text column."""
-        batches = Batches(self.encoder.encode(texts), batch_size, self.encoder.pad_id, shuffle=False, workers=0)
+        batches = Batches(
+            self.encoder.encode(texts),
+            batch_size,
+            self.encoder.pad_id,
+            shuffle=False,
+            workers=0,
+            # oneDNN prepares itself anew for every input shape; single rows come in 16 widths up to 128 tokens.
+            multiple=WIDTH_MULTIPLE,
+            max_width=self.encoder.max_seq_length,
+        )
         out = np.empty((batches.rows, len(self.labels)), np.float32)
         for batch in batches.epoch(0):
             out[batch["rows"]] = self.graph(batch)

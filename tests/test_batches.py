@@ -196,3 +196,9 @@ def test_random_streams_differ_by_purpose_and_stay_the_same_everywhere():
     assert derived_seed(42, "data order", 1) != derived_seed(42, "data order", 0)
     assert generator(1, "a").random() == generator(1, "a").random()
     assert generator(1, "a").random() != generator(1, "b").random()
+
+
+def test_widths_are_rounded_up_but_not_beyond_the_limit():
+    columns = {"input_ids": Ragged.from_rows([[1] * 3, [1] * 9, [1] * 13])}
+    batches = Batches(columns, 1, shuffle=False, by_length=False, workers=0, multiple=8, max_width=12)
+    assert [batch["input_ids"].shape[1] for batch in batches.epoch(0)] == [8, 12, 13]
