@@ -199,6 +199,13 @@ class OptimizerOptions(Options):
         return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions(DataOptions, OptimizerOptions, RunOptions):
+    """What all classifier recipes share."""
+
+    batch_size: int = option(32, "rows of a batch over all processes", check=positive)
+
+
 def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None = None) -> O:
     """Reads a command line into ``cls``.
 

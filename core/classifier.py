@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from args import DataOptions, RunOptions
+import paddle
+
+from args import ClassifierOptions, DataOptions, RunOptions
 from console import say, table
 from core import distributed
 from core.checkpoint import RunFolder, remove_checkpoints
 from core.distributed import World
 from core.evaluate import evaluate_model
-from core.train import TrainingResult
+from core.losses import hard_label_loss
+from core.train import Loop, LoopSettings, Losses, TrainingResult
+from data.batches import Batch, Batches, Columns
 from data.sources import TaskData, describe, load_task_data
-from models.folder import LoadedModel, save
+from models.folder import Classifier, LoadedModel, save
 
 
 def training_world(script: str, options: RunOptions) -> tuple[World, RunFolder]:
@@ -40,6 +45,58 @@ def load_data(options: DataOptions, world: World) -> TaskData:
     if world.is_main:
         say(describe(data))
     return data
+
+
+def label_step(model: Classifier) -> Callable[[Batch], Losses]:
+    """A training step on labels alone."""
+
+    def step(batch: Batch) -> Losses:
+        return {"loss": hard_label_loss(model.from_batch(batch), paddle.to_tensor(batch["labels"]))}
+
+    return step
+
+
+def train_classifier(
+    loaded: LoadedModel,
+    columns: Columns,
+    step: Callable[[Batch], Losses],
+    data: TaskData,
+    options: ClassifierOptions,
+    settings: LoopSettings,
+    folder: RunFolder,
+    world: World,
+    extra: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Runs the loop over encoded rows, evaluates on dev and writes the model folder.
+
+    Args:
+        loaded: trained in place.
+        columns: encoded rows with what ``step`` needs beside them.
+        step: batch to losses.
+        data: gives the rows that choose checkpoints, and dev.
+        options: of the recipe.
+        settings: of the loop.
+        folder: receives the model.
+        world: the processes of the run.
+        extra: further entries of ``metrics.json``.
+    """
+    encoder = loaded.encoder
+    select = encoder.encode(data.select.texts)
+    batches = Batches(
+        columns,
+        options.batch_size,
+        encoder.pad_id,
+        seed=options.seed,
+        rank=world.rank,
+        world=world.size,
+        workers=options.num_workers,
+    )
+
+    def evaluate() -> dict[str, float]:
+        return evaluate_model(loaded, data.select, encoded=select)
+
+    result = Loop(loaded.model, step, batches, evaluate, settings, options, options, world).run()
+    return finish(folder, {**evaluate_fully(loaded, data, result, world), **(extra or {})}, loaded, world)
 
 
 def evaluate_fully(loaded: LoadedModel, data: TaskData, result: TrainingResult, world: World) -> dict[str, Any]:

@@ -33,12 +33,12 @@ def distill(options: DistillOptions) -> dict[str, Any]:
     """
     import paddle
 
-    from core.classifier import finish, load_data, training_world
+    from core.classifier import finish, load_data, train_classifier, training_world
     from core.distributed import main_first
     from core.losses import distillation_losses
     from core.teacher import current_device, teacher_outputs
+    from core.train import LoopSettings
     from distill_lstm.student import build_student
-    from distill_lstm.training import train_student
     from models.folder import load
 
     world, folder = training_world(SCRIPT, options)
@@ -77,7 +77,8 @@ def distill(options: DistillOptions) -> dict[str, Any]:
         return distillation_losses(logits, targets, labels, options.alpha, options.distill_loss, options.temperature)
 
     extra = {"transfer_rows": len(transfer), "teacher": {"computed_rows": outputs.computed, "seconds": outputs.seconds}}
-    return train_student(student, columns, step, data, options, folder, world, extra)
+    settings = LoopSettings(options.max_epoch, options.lr, options.optimizer)
+    return train_classifier(student, columns, step, data, options, settings, folder, world, extra)
 
 
 def transfer_set(options: DistillOptions, data, student):  # noqa: ANN001, ANN201

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from args import DataOptions, OptimizerOptions, RunOptions, below_one, not_negative, option, positive, probability
+from args import ClassifierOptions, below_one, not_negative, option, positive, probability
 
 PUBLISHED_NGRAMS = "2 to 6 for English, 2 to 10 for Chinese"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudentOptions(DataOptions, OptimizerOptions, RunOptions):
+class StudentOptions(ClassifierOptions):
     """The student and how it is trained."""
 
     model_name: str = option("all-MiniLM-L6-v2", "the BERT whose vocabulary an English student shares")

@@ -30,12 +30,9 @@ def train_small(options: SmallOptions) -> dict[str, Any]:
     Returns:
         What ``metrics.json`` holds.
     """
-    import paddle
-
-    from core.classifier import finish, load_data, training_world
-    from core.losses import hard_label_loss
+    from core.classifier import finish, label_step, load_data, train_classifier, training_world
+    from core.train import LoopSettings
     from distill_lstm.student import build_student
-    from distill_lstm.training import train_student
     from models.folder import load
 
     world, folder = training_world(SCRIPT, options)
@@ -47,11 +44,8 @@ def train_small(options: SmallOptions) -> dict[str, Any]:
         folder.open(SCRIPT, options)
         say(f"student: {student.parameters / 1e6:.1f} M parameters, on labels alone")
     columns = {**student.encoder.encode(data.train.texts), "labels": data.train.labels}
-
-    def step(batch):  # noqa: ANN001, ANN202
-        return {"loss": hard_label_loss(student.model.from_batch(batch), paddle.to_tensor(batch["labels"]))}
-
-    return train_student(student, columns, step, data, options, folder, world)
+    settings = LoopSettings(options.max_epoch, options.lr, options.optimizer)
+    return train_classifier(student, columns, label_step(student.model), data, options, settings, folder, world)
 
 
 if __name__ == "__main__":

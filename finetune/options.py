@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from args import DataOptions, OptimizerOptions, RunOptions, not_negative, option, positive
+from args import ClassifierOptions, not_negative, option, positive
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneOptions(DataOptions, OptimizerOptions, RunOptions):
+class FinetuneOptions(ClassifierOptions):
     """Options of ``finetune.run_classifier``."""
 
     model_type: str = option("bert", "the architecture", choices=("bert",))
@@ -17,7 +17,6 @@ class FinetuneOptions(DataOptions, OptimizerOptions, RunOptions):
         "a folder with safetensors, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
     )
     trust_pickle: bool = option(False, "open pickled weights of a local folder: doing so runs code that they may hold")
-    batch_size: int = option(32, "rows of a batch over all processes", check=positive)
     learning_rate: float = option(5e-5, "the rate at its peak", check=positive)
     num_train_epochs: int = option(3, "passes over the training rows", check=positive)
     optimizer: str = option("adamw", "the optimiser", choices=("adamw", "adam", "adadelta"))

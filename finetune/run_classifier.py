@@ -30,11 +30,8 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
     Returns:
         What ``metrics.json`` holds.
     """
-    from core.classifier import evaluate_fully, finish, load_data, training_world
-    from core.evaluate import evaluate_model
-    from core.losses import hard_label_loss
-    from core.train import Loop, LoopSettings
-    from data.batches import Batches
+    from core.classifier import finish, label_step, load_data, train_classifier, training_world
+    from core.train import LoopSettings
     from models.folder import pretrained_bert
 
     world, folder = training_world(SCRIPT, options)
@@ -52,35 +49,9 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
     if world.is_main:
         folder.open(SCRIPT, options)
         say(f"teacher: {options.model_name_or_path}, {loaded.parameters / 1e6:.1f} M parameters")
-    encoder = loaded.encoder
-    train, select = encoder.encode(data.train.texts), encoder.encode(data.select.texts)
-    batches = Batches(
-        {**train, "labels": data.train.labels},
-        options.batch_size,
-        encoder.pad_id,
-        seed=options.seed,
-        rank=world.rank,
-        world=world.size,
-        workers=options.num_workers,
-    )
-
-    def step(batch):  # noqa: ANN001, ANN202
-        import paddle
-
-        return {"loss": hard_label_loss(loaded.model.from_batch(batch), paddle.to_tensor(batch["labels"]))}
-
-    loop = Loop(
-        loaded.model,
-        step,
-        batches,
-        lambda: evaluate_model(loaded, data.select, encoded=select),
-        LoopSettings(options.num_train_epochs, options.learning_rate, options.optimizer),
-        options,
-        options,
-        world,
-    )
-    result = loop.run()
-    return finish(folder, evaluate_fully(loaded, data, result, world), loaded, world)
+    columns = {**loaded.encoder.encode(data.train.texts), "labels": data.train.labels}
+    settings = LoopSettings(options.num_train_epochs, options.learning_rate, options.optimizer)
+    return train_classifier(loaded, columns, label_step(loaded.model), data, options, settings, folder, world)
 
 
 if __name__ == "__main__":
