@@ -119,7 +119,8 @@ class SelfAttention(nn.Layer):
         if bias is not None:
             scores = scores + bias
         weights = self.dropout(F.softmax(scores))
-        mixed = paddle.matmul(weights, value).transpose([0, 2, 1, 3])
+        mixed = paddle.matmul(weights, value)  # [batch, heads, tokens, head_dim]
+        mixed = mixed.transpose([0, 2, 1, 3])
         return self.out_proj(mixed.reshape([0, 0, self.heads * self.head_dim]))
 
 

@@ -48,6 +48,11 @@ class Dropout(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         if not self.training or self._dropped == 0:
             return x
+        return self._drop(x)
+
+    # A method of its own, which conversion to a static graph never reaches: Paddle evaluates the function part of a
+    # chained call such as `paddle.to_tensor(…).astype` while it rewrites a forward, and can wait for itself there.
+    def _drop(self, x: paddle.Tensor) -> paddle.Tensor:
         if x.place.is_gpu_place():
             return nn.functional.dropout(x, self.p)
         return x * paddle.to_tensor(STREAM.keep_mask(x.shape, self._dropped)).astype(x.dtype)
