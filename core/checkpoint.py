@@ -17,7 +17,7 @@ import numpy as np
 
 from args import Options
 from console import InputError
-from data.store import file_checksum, new_folder, write_atomically
+from data.store import file_checksum, new_folder, recover_folder, write_atomically
 from models.weights import read_safetensors, write_safetensors
 
 ARGUMENTS = "training_args.json"
@@ -125,6 +125,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.n
         InputError: it is damaged.
     """
     checkpoint = folder / CHECKPOINT
+    recover_folder(checkpoint)
     if not checkpoint.is_dir():
         return None
     try:

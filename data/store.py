@@ -264,6 +264,16 @@ def publish_folder(temporary: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def recover_folder(folder: Path) -> None:
+    """Gives a folder its name back that a killed :func:`publish_folder` had moved aside and not replaced."""
+    if folder.exists():
+        return
+    for aside in sorted(folder.parent.glob(f".{folder.name}-old-*/{folder.name}")):
+        os.rename(aside, folder)
+        shutil.rmtree(aside.parent, ignore_errors=True)
+        return
+
+
 @contextlib.contextmanager
 def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A folder under a temporary name that takes the name ``folder`` when the block ends without an exception."""

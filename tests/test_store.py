@@ -302,3 +302,26 @@ def test_a_folder_keeps_its_content_when_the_block_raises(tmp_path):
         raise KeyboardInterrupt
     assert names(tmp_path / "m") == {"old"}
     assert names(tmp_path) == {"m"}
+
+
+def test_a_folder_that_a_killed_publication_moved_aside_comes_back(tmp_path, monkeypatch):
+    target = tmp_path / "checkpoint"
+    with store_module.new_folder(target) as folder:
+        (folder / "state").write_text("old")
+    rename, calls = os.rename, []
+
+    def killed_at_the_second(source, destination):
+        calls.append(destination)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt), store_module.new_folder(target) as folder:
+        (folder / "state").write_text("new")
+    monkeypatch.undo()
+    assert not target.exists()
+    store_module.recover_folder(target)
+    assert (target / "state").read_text() == "old"
+    store_module.recover_folder(target)
+    assert (target / "state").read_text() == "old"
