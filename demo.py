@@ -65,8 +65,8 @@ SMALL_DATA = {
 
 EXAMPLES = {
     "single-en": [
-        ("not a single dull moment, although the trailer looked awful",),
-        ("the cast is superb, but the story falls flat",),
+        ("Even though the humour is simply awful, I was won over by the film as a whole.",),
+        ("I enjoyed the performances, yet there is not a single memorable scene in this film.",),
     ],
     "single-zh": [("房间虽然不大，但是非常干净，服务也很好",), ("书的内容并不精彩，看得很失望",)],
     "pair-en": [
