@@ -63,11 +63,10 @@ def train_classifier(
     data: TaskData,
     options: ClassifierOptions,
     settings: LoopSettings,
-    folder: RunFolder,
     world: World,
     extra: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Runs the loop over encoded rows, evaluates on dev and writes the model folder.
+    """Runs the loop over encoded rows and evaluates on dev.
 
     Args:
         loaded: trained in place.
@@ -76,9 +75,11 @@ def train_classifier(
         data: gives the rows that choose checkpoints, and dev.
         options: of the recipe.
         settings: of the loop.
-        folder: receives the model.
         world: the processes of the run.
-        extra: further entries of ``metrics.json``.
+        extra: further entries of the record.
+
+    Returns:
+        The record of the run, for :func:`finish`.
     """
     encoder = loaded.encoder
     select = encoder.encode(data.select.texts)
@@ -96,7 +97,7 @@ def train_classifier(
         return evaluate_model(loaded, data.select, encoded=select)
 
     result = Loop(loaded.model, step, batches, evaluate, settings, options, options, world).run()
-    return finish(folder, {**evaluate_fully(loaded, data, result, world), **(extra or {})}, loaded, world)
+    return {**evaluate_fully(loaded, data, result, world), **(extra or {})}
 
 
 def evaluate_fully(loaded: LoadedModel, data: TaskData, result: TrainingResult, world: World) -> dict[str, Any]:
@@ -109,7 +110,6 @@ def evaluate_fully(loaded: LoadedModel, data: TaskData, result: TrainingResult, 
         "skipped_rows": data.train.skipped + data.dev.skipped,
         "selection_rows": len(data.select),
         "selected_on": "dev" if data.select is data.dev else "held-out training rows",
-        "parameters": loaded.parameters,
         "training": asdict(result),
         "processes": world.size,
     }
@@ -123,6 +123,7 @@ def finish(
         metrics = folder.read_metrics()
         say(f"{folder.path}: this run had finished")
     elif loaded is not None and (world is None or world.is_main):
+        metrics["parameters"] = loaded.parameters
         save(folder.path, loaded)
         folder.write_metrics(metrics)
         remove_checkpoints(folder.path)

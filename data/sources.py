@@ -19,10 +19,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from console import InputError
+from data.sentences import split_sentences
 from data.streams import generator
 from data.tasks import Task
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")
+NO_LABEL = -1
 SKIP_HINT = "mend the row or pass --skip_bad_rows"
 
 
@@ -214,6 +216,73 @@ def checked_text(text: Any, column: str) -> str:
     if not text:
         raise BadRow(f"the text in column {column!r} is empty")
     return text
+
+
+def read_lines(path: str | os.PathLike[str], skip_bad_rows: bool = False, split_language: str | None = None) -> Rows:
+    """Reads plain text, one row a line; blank lines are left out.
+
+    Args:
+        path: the file.
+        skip_bad_rows: leave out what cannot be read and count it.
+        split_language: cut the lines into sentences of this language; None leaves them whole.
+
+    Raises:
+        InputError: names file, line and what was expected.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    texts: list[str] = []
+    skipped = 0
+    for number, line in decoded_lines(path):
+        try:
+            if isinstance(line, BadRow):
+                raise line
+            if not line.strip():
+                continue
+            text = checked_text(line, "text")
+        except BadRow as fault:
+            if not skip_bad_rows:
+                raise InputError(f"{path}, line {number}: {fault}; {SKIP_HINT}") from None
+            skipped += 1
+            continue
+        texts.extend(split_sentences(text, split_language) if split_language else (text,))
+    return Rows((texts,), None, skipped)
+
+
+def read_unlabeled(paths: Sequence[str], task: Task, skip_bad_rows: bool = False, split: bool = False) -> Rows:
+    """Reads the texts of a task from files without labels, all joined.
+
+    Args:
+        paths: .txt files with one text a line, for tasks of single texts; or tables with the task's text columns.
+        task: names the columns.
+        skip_bad_rows: leave out what cannot be read and count it.
+        split: cut the lines of .txt files into sentences.
+
+    Raises:
+        InputError: names file, line and what was expected.
+    """
+    parts = []
+    for path in paths:
+        if Path(path).suffix == ".txt" and not task.is_pair:
+            rows = read_lines(path, skip_bad_rows, task.language if split else None)
+        else:
+            rows, _ = read_rows(path, task, skip_bad_rows, labelled=False)
+        if len(rows) == 0:
+            raise InputError(f"--unlabeled_file {path}: no text in this file")
+        parts.append(rows)
+    return join_rows(parts)
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """All rows of ``parts``, in order; rows without a label get the label -1 when others have one."""
+    labels = None
+    if any(part.labels is not None for part in parts):
+        labels = np.concatenate(
+            [np.full(len(part), NO_LABEL, np.int64) if part.labels is None else part.labels for part in parts]
+        )
+    columns = zip(*(part.texts for part in parts), strict=True)
+    texts = tuple([text for column in group for text in column] for group in columns)
+    return Rows(texts, labels, sum(part.skipped for part in parts))
 
 
 def _checked_label(label: Any, task: Task) -> str:

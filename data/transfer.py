@@ -20,14 +20,13 @@ import numpy as np
 from console import InputError, ProgressBar
 from data.augment import Augmentation, augment_columns, row_hashes
 from data.ragged import Ragged
-from data.sources import Rows, decoded_lines, read_rows
+from data.sources import NO_LABEL, Rows, decoded_lines, read_lines, read_rows
 from data.store import Store, StoreDamaged, StoreWriter
 from data.streams import generator
 from data.tasks import Task
 from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, tokenizer_identity
 
 BLOCK = 8192
-NO_LABEL = -1
 
 
 @dataclass(frozen=True)
@@ -213,8 +212,10 @@ def transfer_set_from_path(
     path = Path(path)
     if path.is_dir():
         return load_transfer_set(path)
+    if not path.is_file():
+        raise InputError(f"--transfer_set {path}: no such file or folder")
     if path.suffix == ".txt" and not task.is_pair:
-        rows = _plain_lines(path, skip_bad_rows)
+        rows = read_lines(path, skip_bad_rows)
     else:
         rows, _ = read_rows(path, task, skip_bad_rows, labelled=_has_label(path, task))
     if len(rows) == 0:
@@ -226,8 +227,6 @@ def transfer_set_from_path(
 
 
 def _has_label(path: Path, task: Task) -> bool:
-    if not path.is_file():
-        raise InputError(f"--transfer_set {path}: no such file or folder")
     if path.suffix in (".jsonl", ".json"):
         header = _first_fields(path)
     else:
@@ -243,17 +242,3 @@ def _first_fields(path: Path) -> list[str]:
             if isinstance(record, dict):
                 return list(record)
     return []
-
-
-def _plain_lines(path: Path, skip_bad_rows: bool) -> Rows:
-    texts, skipped = [], 0
-    if not path.is_file():
-        raise InputError(f"--transfer_set {path}: no such file or folder")
-    for number, line in decoded_lines(path):
-        if not isinstance(line, str) or "\0" in line:
-            if not skip_bad_rows:
-                raise InputError(f"{path}, line {number}: {'a NUL character' if isinstance(line, str) else line}")
-            skipped += 1
-        elif line.strip():
-            texts.append(line.strip())
-    return Rows((texts,), None, skipped)

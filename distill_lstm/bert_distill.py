@@ -11,11 +11,16 @@ if __name__ == "__main__":
 
     process.tune()
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from args import parse
 from console import InputError, run_script, say
 from distill_lstm.options import DistillOptions
+
+if TYPE_CHECKING:
+    from data.sources import Rows, TaskData
+    from data.transfer import TransferSet
+    from models.folder import LoadedModel
 
 SCRIPT = "distill_lstm.bert_distill"
 
@@ -38,16 +43,18 @@ def distill(options: DistillOptions) -> dict[str, Any]:
     from core.losses import distillation_losses
     from core.teacher import current_device, teacher_outputs
     from core.train import LoopSettings
-    from distill_lstm.student import build_student
+    from distill_lstm.student import build_student, token_ids
+    from models.bilstm import occurring_rows
     from models.folder import load
 
     world, folder = training_world(SCRIPT, options)
     if folder.finished:
         return finish(folder, None)
+    data = load_data(options, world)
+    rows = rows_to_augment(options, data)
     teacher = load(options.teacher_dir)
     if teacher.model.model_type != "bert":
         raise InputError(f"--teacher_dir {options.teacher_dir}: expected a BERT, this is a {teacher.model.model_type}")
-    data = load_data(options, world)
     if teacher.task.labels != data.task.labels:
         raise InputError(
             f"--teacher_dir {options.teacher_dir}: its labels are {teacher.task.labels}, the task's {data.task.labels}"
@@ -57,7 +64,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
             f"--teacher_dir {options.teacher_dir}: one of teacher and task reads pairs, the other single texts"
         )
     student = build_student(options, data, teacher)
-    transfer = main_first(world, lambda: transfer_set(options, data, student))
+    transfer = main_first(world, lambda: transfer_set(options, rows, student))
     if world.is_main:
         folder.open(SCRIPT, options)
         say(f"student: {student.parameters / 1e6:.1f} M parameters; transfer set: {len(transfer):,} rows")
@@ -78,26 +85,41 @@ def distill(options: DistillOptions) -> dict[str, Any]:
 
     extra = {"transfer_rows": len(transfer), "teacher": {"computed_rows": outputs.computed, "seconds": outputs.seconds}}
     settings = LoopSettings(options.max_epoch, options.lr, options.optimizer)
-    return train_classifier(student, columns, step, data, options, settings, folder, world, extra)
+    with occurring_rows(student.model, token_ids(columns, student, data)):
+        metrics = train_classifier(student, columns, step, data, options, settings, world, extra)
+    return finish(folder, metrics, student, world)
 
 
-def transfer_set(options: DistillOptions, data, student):  # noqa: ANN001, ANN201
-    """The rows to learn from: those the user names, or the training rows with augmented copies, from the cache."""
+def rows_to_augment(options: DistillOptions, data: TaskData) -> Rows:
+    """The training rows and the unlabelled ones."""
+    from data.sources import join_rows, read_unlabeled
+
+    if not options.unlabeled_file:
+        return data.train
+    more = read_unlabeled(options.unlabeled_file, data.task, options.skip_bad_rows, options.split_sentences)
+    say(f"{len(more):,} rows without labels join the transfer set")
+    return join_rows([data.train, more])
+
+
+def transfer_set(options: DistillOptions, rows: Rows, student: LoadedModel) -> TransferSet:
+    """The rows to learn from: those the user names, or ``rows`` with augmented copies, from the cache."""
     from data.augment import NGRAM_RANGE, Augmentation
     from data.transfer import build_transfer_set, transfer_key, transfer_set_from_path
 
-    words = options.whole_word_mask or data.task.language == "zh"
+    words = options.whole_word_mask or student.task.language == "zh"
     if options.transfer_set:
-        return transfer_set_from_path(options.transfer_set, data.task, student.tokenizer, words, options.skip_bad_rows)
+        return transfer_set_from_path(
+            options.transfer_set, student.task, student.tokenizer, words, options.skip_bad_rows
+        )
     how = Augmentation(
         n_iter=options.n_iter,
         p_mask=options.p_mask,
         p_ngram=options.p_ngram,
-        ngram_range=tuple(options.ngram_range) or NGRAM_RANGE[data.task.language],  # type: ignore[arg-type]
+        ngram_range=tuple(options.ngram_range) or NGRAM_RANGE[student.task.language],  # type: ignore[arg-type]
     )
-    key = transfer_key(data.train, student.tokenizer, how, options.seed, words)
+    key = transfer_key(rows, student.tokenizer, how, options.seed, words)
     folder = options.cache() / "transfer_sets" / key
-    return build_transfer_set(data.train, student.tokenizer, how, options.seed, folder, words)
+    return build_transfer_set(rows, student.tokenizer, how, options.seed, folder, words)
 
 
 if __name__ == "__main__":

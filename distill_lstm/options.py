@@ -66,7 +66,11 @@ class DistillOptions(StudentOptions):
     transfer_set: str | None = option(
         None, "rows to learn from: a transfer set, a table or a text file; made from train when left out"
     )
-    n_iter: int = option(20, "augmented copies of every training row", check=not_negative)
+    unlabeled_file: tuple[str, ...] = option(
+        (), "texts without labels that join the transfer set: .txt with one a line, or tables with the text columns"
+    )
+    split_sentences: bool = option(False, "cut the lines of a .txt in --unlabeled_file into sentences")
+    n_iter: int = option(20, "augmented copies of every row", check=not_negative)
     p_mask: float = option(0.1, "probability of masking a unit", check=probability)
     p_ngram: float = option(0.25, "probability of keeping one n-gram of a row only", check=probability)
     ngram_range: tuple[int, ...] = option((), f"smallest and largest n; {PUBLISHED_NGRAMS} when left out")
@@ -83,6 +87,10 @@ class DistillOptions(StudentOptions):
             found.append(
                 f"--ngram_range {' '.join(map(str, self.ngram_range))}: expected two numbers from 1 up, smaller first"
             )
+        if self.unlabeled_file and self.transfer_set:
+            found.append("--unlabeled_file and --transfer_set exclude each other: a transfer set has all its rows")
+        if self.split_sentences and not self.unlabeled_file:
+            found.append("--split_sentences goes with --unlabeled_file")
         if self.temperature != 1.0 and self.distill_loss == "mse":
             found.append("--temperature goes with --distill_loss soft_ce")
         return found

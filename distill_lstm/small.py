@@ -32,7 +32,8 @@ def train_small(options: SmallOptions) -> dict[str, Any]:
     """
     from core.classifier import finish, label_step, load_data, train_classifier, training_world
     from core.train import LoopSettings
-    from distill_lstm.student import build_student
+    from distill_lstm.student import build_student, token_ids
+    from models.bilstm import occurring_rows
     from models.folder import load
 
     world, folder = training_world(SCRIPT, options)
@@ -45,7 +46,9 @@ def train_small(options: SmallOptions) -> dict[str, Any]:
         say(f"student: {student.parameters / 1e6:.1f} M parameters, on labels alone")
     columns = {**student.encoder.encode(data.train.texts), "labels": data.train.labels}
     settings = LoopSettings(options.max_epoch, options.lr, options.optimizer)
-    return train_classifier(student, columns, label_step(student.model), data, options, settings, folder, world)
+    with occurring_rows(student.model, token_ids(columns, student, data)):
+        metrics = train_classifier(student, columns, label_step(student.model), data, options, settings, world)
+    return finish(folder, metrics, student, world)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
         say(f"teacher: {options.model_name_or_path}, {loaded.parameters / 1e6:.1f} M parameters")
     columns = {**loaded.encoder.encode(data.train.texts), "labels": data.train.labels}
     settings = LoopSettings(options.num_train_epochs, options.learning_rate, options.optimizer)
-    return train_classifier(loaded, columns, label_step(loaded.model), data, options, settings, folder, world)
+    metrics = train_classifier(loaded, columns, label_step(loaded.model), data, options, settings, world)
+    return finish(folder, metrics, loaded, world)
 
 
 if __name__ == "__main__":

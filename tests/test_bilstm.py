@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import paddle
 import pytest
 import tiny
 
-from models.bilstm import embeddings_from_teacher
+from core.optim import make_optimizer
+from models.bilstm import embeddings_from_teacher, occurring_rows
 from models.weights import layer_weights
 
 ROWS = [[7, 8, 9, 10], [11, 12]]
@@ -157,3 +160,40 @@ def test_projection_keeps_the_largest_variance():
 def test_embeddings_wider_than_the_teachers_are_refused():
     with pytest.raises(ValueError, match="embedding size 13 is wider than the teacher's 12"):
         embeddings_from_teacher(TEACHER, 13)
+
+
+@pytest.mark.parametrize("name", ["adam", "adadelta"])
+def test_training_the_occurring_rows_alone_changes_nothing_else(name):
+    rows = np.random.default_rng(3).choice(np.arange(1, len(tiny.VOCAB), 3), [6, 5, 4])
+    rows[:, :, -1] = 0  # the padding
+
+    def trained(only_occurring: bool) -> dict[str, np.ndarray]:
+        model = tiny.bilstm(dropout_prob=0.0).model
+        model.train()
+        with occurring_rows(model, rows) if only_occurring else nullcontext():
+            optimizer = make_optimizer(name, model)
+            optimizer.set_lr(0.01)
+            for batch in rows:
+                logits = model(paddle.to_tensor(batch), paddle.full([5], 3, "int64"))
+                (logits**2).mean().backward()
+                optimizer.step()
+                optimizer.clear_grad()
+        return layer_weights(model)
+
+    whole, part = trained(False), trained(True)
+    before = layer_weights(tiny.bilstm(dropout_prob=0.0).model)
+    assert whole.keys() == part.keys()
+    for key, value in whole.items():
+        np.testing.assert_allclose(part[key], value, atol=1e-6, err_msg=key)
+    moved = np.flatnonzero((part["embedding.weight"] != before["embedding.weight"]).any(1))
+    assert set(moved) == set(np.unique(rows)) - {0}
+
+
+def test_the_model_is_whole_again_after_a_failure():
+    model = tiny.bilstm().model
+    before = layer_weights(model)
+    with pytest.raises(RuntimeError, match="stopped"), occurring_rows(model, np.asarray([5, 7])):
+        assert model.embedding.weight.shape[0] == 3  # with the padding
+        raise RuntimeError("stopped")
+    after = layer_weights(model)
+    assert all((after[key] == before[key]).all() for key in before)

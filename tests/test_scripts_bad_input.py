@@ -94,6 +94,11 @@ CASES = [
     (DISTILL, {"teacher_dir": "<broken>"}, "model.safetensors: not a complete safetensors file"),
     (DISTILL, {"transfer_set": "nope.txt"}, "--transfer_set nope.txt: no such file or folder"),
     (DISTILL, {"transfer_set": "<teacher>"}, "no usable transfer set"),
+    (DISTILL, {"unlabeled_file": "nope.txt"}, "nope.txt: no such file"),
+    (DISTILL, {"unlabeled_file": "<data>/nope.tsv"}, "nope.tsv: no such file"),
+    (DISTILL, {"unlabeled_file": "<bert>/config.json"}, "config.json, line 1: missing field 'sentence'"),
+    (DISTILL, {"unlabeled_file": "a.txt", "transfer_set": "b.txt"}, "--unlabeled_file and --transfer_set exclude"),
+    (DISTILL, {"split_sentences": "True"}, "--split_sentences goes with --unlabeled_file"),
     (DISTILL, {"ngram_range": "6 2"}, "--ngram_range 6 2: expected two numbers from 1 up, smaller first"),
     (DISTILL, {"temperature": "2"}, "--temperature goes with --distill_loss soft_ce"),
     (DISTILL, {"distill_loss": "kl"}, "--distill_loss kl: expected one of mse, soft_ce"),
@@ -119,7 +124,10 @@ CASES = [
 
 def filled(value, inputs):
     """``<name>`` stands for a path of the fixture."""
-    return inputs / value[1:-1] if isinstance(value, str) and value.startswith("<") else value
+    if not isinstance(value, str) or not value.startswith("<"):
+        return value
+    name, _, rest = value[1:].partition(">")
+    return inputs / name / rest.lstrip("/")
 
 
 @pytest.mark.parametrize(

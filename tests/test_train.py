@@ -173,7 +173,18 @@ def test_averaged_is_the_mean_by_hand(tmp_path):
     assert averaged(tmp_path, names)["w"].tolist() == [3.0, 2.0]
 
 
-def test_average_checkpoints_writes_the_mean_of_the_last_evaluations(small, monkeypatch):
+def check_weights(folder, data_dir, expected):
+    """The model folder holds ``expected``, whose embedding has the rows that occur in the data and no others."""
+    loaded, ids = model_folder.load(folder), [0]
+    data = load_task_data(loaded.task, str(data_dir))
+    for rows in (data.train, data.dev):
+        ids = np.union1d(ids, loaded.encoder.encode(rows.texts)["input_ids"].values)
+    for name, value in read_safetensors(folder / "model.safetensors").items():
+        value = value[ids] if name == "embedding.weight" else value
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_average_checkpoints_writes_the_mean_of_the_last_evaluations(inputs, small, monkeypatch):
     monkeypatch.setattr("core.classifier.remove_checkpoints", lambda folder: None)
     # A rate this small changes no prediction: the average is as good as the best, and is taken.
     folder, metrics = small(average_checkpoints=2, max_epoch=3, lr=1e-6)
@@ -181,21 +192,18 @@ def test_average_checkpoints_writes_the_mean_of_the_last_evaluations(small, monk
     kept = sorted(path.name for path in (folder / "kept").glob("snapshot-*"))
     assert kept == ["snapshot-12.safetensors", "snapshot-8.safetensors"]
     first, second = (read_safetensors(folder / "kept" / name) for name in kept)
-    for name, value in read_safetensors(folder / "model.safetensors").items():
-        mean = ((first[name].astype(np.float64) + second[name]) / 2).astype(np.float32)
-        np.testing.assert_array_equal(value, mean, err_msg=name)
+    means = {name: ((first[name].astype(np.float64) + second[name]) / 2).astype(np.float32) for name in first}
+    check_weights(folder, inputs / "data", means)
 
 
-def test_without_averaging_the_best_evaluation_is_written(small, monkeypatch):
+def test_without_averaging_the_best_evaluation_is_written(inputs, small, monkeypatch):
     monkeypatch.setattr("core.classifier.remove_checkpoints", lambda folder: None)
     folder, metrics = small(max_epoch=6)
     scores = {row["step"]: row["accuracy"] for row in tiny.log_rows(folder) if row["part"] == "evaluation"}
     best = next(step for step, score in scores.items() if score == max(scores.values()))
     assert metrics["training"]["chosen"] == f"best, at step {best}"
     assert metrics["dev"]["accuracy"] == scores[best]
-    expected = read_safetensors(folder / "kept" / f"best-{best}.safetensors")
-    for name, value in read_safetensors(folder / "model.safetensors").items():
-        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    check_weights(folder, inputs / "data", read_safetensors(folder / "kept" / f"best-{best}.safetensors"))
 
 
 def test_early_stopping_ends_after_evaluations_without_a_gain(small):
@@ -308,6 +316,25 @@ def test_distillation_from_a_text_file(distilled, tmp_path):
     rows.write_text("a good film\nthe plot was dull\n\nthe cast is fine\n", encoding="utf-8")
     _, metrics = distilled(transfer_set=str(rows), max_epoch=1)
     assert metrics["transfer_rows"] == 3
+
+
+def test_rows_without_labels_join_the_transfer_set(distilled, tmp_path):
+    (tmp_path / "a.txt").write_text("a good film. The plot was dull!\n\nthe cast is fine\n", encoding="utf-8")
+    (tmp_path / "b.tsv").write_text("id\tsentence\n1\tthe very end of it\n", encoding="utf-8")
+    files = (str(tmp_path / "a.txt"), str(tmp_path / "b.tsv"))
+    _, metrics = distilled("whole", unlabeled_file=files, n_iter=0, max_epoch=1)
+    assert metrics["transfer_rows"] == 60 + 3
+    folder, metrics = distilled("cut", unlabeled_file=files, split_sentences=True, n_iter=0, max_epoch=1, alpha=0.5)
+    assert metrics["transfer_rows"] == 60 + 4
+    assert np.isfinite(losses(folder)).all()
+
+
+def test_pairs_without_labels_come_from_a_table(inputs, distilled, tmp_path):
+    teacher = tiny.write_model(tmp_path / "teacher", tiny.bert(tiny.PAIR))
+    (tmp_path / "more.tsv").write_text("question1\tquestion2\nhow to swim\thow to cook\n", encoding="utf-8")
+    more = (str(tmp_path / "more.tsv"),)
+    _, metrics = distilled("pairs", "pairs", teacher, task_name="qqp", unlabeled_file=more, n_iter=0, max_epoch=1)
+    assert metrics["transfer_rows"] == 60 + 1
 
 
 def test_distillation_from_a_table_with_labels(distilled, tmp_path):
