@@ -2,7 +2,8 @@
 
     python -m benchmarks.sst2 --data_dir DIR
 
-Checkpoints are chosen on 2 % of the training rows, dev is only reported. All students learn from one transfer set.
+Checkpoints are chosen on 2 % of the training rows, dev is only reported. All distilled students learn from one
+transfer set: the training rows, sentences of reviews without labels, and augmented copies of both.
 They are trained by the scripts that users start, ``--jobs`` at a time. Every stage is found again when it has finished,
 and goes on from its checkpoint when it was interrupted.
 """
@@ -27,9 +28,11 @@ from typing import Any
 
 from benchmarks.common import ROOT, parser, work_dir, write_result
 from console import run_script, say
-from demo import ALONE, DISTILLED, STUDENT, TEACHER
+from demo import ALONE, STUDENT, TEACHER
 
 SEEDS = (1, 2, 3)
+DISTILLED = {"max_epoch": 3, "n_iter": 5, "eval_steps": 1000}
+REVIEWS = ("reviews_imdb.txt", "reviews_yelp.txt", "reviews_amazon.txt")
 DEFAULTS = ("hidden_size", "num_layers", "dropout_prob", "alpha", "distill_loss", "p_mask", "p_ngram", "embedding_std")
 
 
@@ -37,6 +40,7 @@ def main(argv: list[str]) -> None:
     """Trains what has not been trained yet and writes the result."""
     made = parser(__doc__ or "")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
+    made.add_argument("--reviews_dir", default="../shared/data/en_corpus", help=f"folder with {', '.join(REVIEWS)}")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
     figures = measure(arguments)
@@ -54,7 +58,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     teacher = folder / "teacher"
     run("finetune.run_classifier", {**shared, **TEACHER, "output_dir": str(teacher)}, jobs=1)
     student = {**shared, **STUDENT, "teacher_dir": str(teacher)}
-    transfer, transfer_rows, seconds = prepare_transfer(folder, data_dir, DISTILLED["n_iter"])
+    transfer, transfer_rows, seconds = prepare_transfer(folder, data_dir, arguments.reviews_dir)
     settings = {k: v for k, v in DISTILLED.items() if k != "n_iter"}
     jobs = []
     for seed in SEEDS:
@@ -68,7 +72,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             "teacher": TEACHER,
             "student": STUDENT,
             "alone": ALONE,
-            "distilled": DISTILLED,
+            "distilled": {**DISTILLED, "unlabeled_file": REVIEWS, "split_sentences": True},
             "defaults": {name: getattr(DistillOptions, name) for name in DEFAULTS},
         },
         "teacher": _one(teacher, data_dir),
@@ -100,7 +104,7 @@ def run(module: str, options: dict[str, Any], jobs: int) -> None:
         )
 
 
-def prepare_transfer(folder: Path, data_dir: str, n_iter: int) -> tuple[str, int, float]:
+def prepare_transfer(folder: Path, data_dir: str, reviews_dir: str) -> tuple[str, int, float]:
     """The transfer set and the teacher's outputs for it, both before the students compete for the cores.
 
     Returns:
@@ -108,21 +112,23 @@ def prepare_transfer(folder: Path, data_dir: str, n_iter: int) -> tuple[str, int
     """
     from core.teacher import teacher_outputs
     from data.augment import Augmentation
-    from data.sources import load_task_data
+    from data.sources import join_rows, load_task_data, read_unlabeled
     from data.tasks import get_task
     from data.transfer import build_transfer_set
     from models.folder import load
 
     teacher = load(folder / "teacher")
     data = load_task_data(get_task("sst-2"), data_dir, holdout=STUDENT["holdout"], seed=0)
-    target, record = folder / f"transfer-held-{n_iter}", folder / f"transfer-held-{n_iter}.json"
-    how = Augmentation(n_iter=n_iter)
-    transfer = build_transfer_set(data.train, teacher.tokenizer, how, 0, target, whole_words=False)
+    more = read_unlabeled([os.path.join(reviews_dir, name) for name in REVIEWS], data.task, split=True)
+    name = f"transfer-reviews-{DISTILLED['n_iter']}"
+    target, record = folder / name, folder / f"{name}.json"
+    how = Augmentation(n_iter=DISTILLED["n_iter"])
+    transfer = build_transfer_set(join_rows([data.train, more]), teacher.tokenizer, how, 0, target, whole_words=False)
     outputs = teacher_outputs(teacher, transfer, folder / "cache")
     if outputs.computed:
         record.write_text(json.dumps(outputs.seconds), encoding="utf-8")
     seconds = json.loads(record.read_text(encoding="utf-8"))
-    say(f"transfer set: {len(transfer):,} rows; the teacher took {seconds:.0f} s")
+    say(f"transfer set: {len(transfer):,} rows, also of {len(more):,} review sentences; teacher: {seconds:.0f} s")
     return str(target), len(transfer), seconds
 
 

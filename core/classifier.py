@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import paddle
@@ -15,6 +15,7 @@ from core.checkpoint import RunFolder, remove_checkpoints
 from core.distributed import World
 from core.evaluate import evaluate_model
 from core.losses import hard_label_loss
+from core.metrics import MAIN_METRIC
 from core.train import Loop, LoopSettings, Losses, TrainingResult
 from data.batches import Batch, Batches, Columns
 from data.sources import TaskData, describe, load_task_data
@@ -81,6 +82,7 @@ def train_classifier(
     Returns:
         The record of the run, for :func:`finish`.
     """
+    settings = replace(settings, selection_metric=MAIN_METRIC[loaded.task.metric])
     encoder = loaded.encoder
     select = encoder.encode(data.select.texts)
     batches = Batches(
@@ -105,6 +107,7 @@ def evaluate_fully(loaded: LoadedModel, data: TaskData, result: TrainingResult, 
     return {
         "task": data.task.name,
         "dev": evaluate_model(loaded, data.dev),
+        **{name: evaluate_model(loaded, rows) for name, rows in data.further_dev.items()},
         "dev_rows": len(data.dev),
         "train_rows": len(data.train),
         "skipped_rows": data.train.skipped + data.dev.skipped,
@@ -128,7 +131,8 @@ def finish(
         folder.write_metrics(metrics)
         remove_checkpoints(folder.path)
     if world is None or world.is_main:
-        rows = [(f"dev {name}", f"{value:.4f}") for name, value in metrics["dev"].items()]
+        judged = [part for part in metrics if part.startswith("dev") and isinstance(metrics[part], dict)]
+        rows = [(f"{part} {name}", f"{value:.4f}") for part in judged for name, value in metrics[part].items()]
         training = metrics["training"]
         rows += [("chosen", training["chosen"]), ("parameters", f"{metrics['parameters']:,}")]
         rows += [

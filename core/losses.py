@@ -14,16 +14,20 @@ def _check_shapes(student: paddle.Tensor, teacher: paddle.Tensor) -> None:
 
 
 def hard_label_loss(logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-    """Cross-entropy with labels, over the rows that have one.
+    """Cross-entropy with labels, or the squared error to numbers, over the rows that have one.
 
     Args:
-        logits: [rows, labels].
-        labels: int64, [rows]; -1 marks rows without a label.
+        logits: [rows, labels]; [rows, 1] for numbers.
+        labels: int64, [rows], -1 marks rows without a label; or numbers, [rows], not-a-number for rows without.
 
     Returns:
         The sum over labelled rows divided by the number of all rows, so that parts of a batch add up; a batch
         without a labelled row gives 0.
     """
+    if labels.is_floating_point():
+        known = paddle.isfinite(labels)
+        each = paddle.square(logits[:, 0] - paddle.where(known, labels, logits[:, 0].detach()))
+        return each.sum() / logits.shape[0]
     each = F.cross_entropy(logits, labels, reduction="none", ignore_index=-1)
     return each.sum() / logits.shape[0]
 
@@ -83,7 +87,7 @@ def distillation_losses(
     Args:
         student: logits, [rows, labels].
         teacher: logits, [rows, labels].
-        labels: int64, [rows], -1 for augmented rows, which have none; may be None when ``alpha`` is 0.
+        labels: as for :func:`hard_label_loss`; augmented rows have none; may be None when ``alpha`` is 0.
         alpha: weight of the labels.
         kind: ``mse`` or ``soft_ce``.
         temperature: of ``soft_ce``.

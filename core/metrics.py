@@ -6,22 +6,63 @@ import numpy as np
 
 from data.streams import generator
 
-MAIN_METRIC = {"accuracy": "accuracy", "acc_and_f1": "accuracy"}
+# The entry of a metric's figures that chooses checkpoints.
+MAIN_METRIC = {
+    "accuracy": "accuracy",
+    "acc_and_f1": "accuracy",
+    "matthews": "matthews",
+    "pearson_and_spearman": "pearson",
+}
 
 
 def compute_metrics(metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Judges predictions.
 
     Args:
-        metric: ``accuracy`` or ``acc_and_f1``.
-        logits: [rows, labels].
-        labels: label ids, [rows].
+        metric: a key of :data:`MAIN_METRIC`.
+        logits: [rows, labels]; [rows, 1] for a number to predict.
+        labels: label ids, or numbers, [rows].
     """
+    if metric == "pearson_and_spearman":
+        return correlations(logits[:, 0], labels)
     predicted = logits.argmax(-1)
     found = {"accuracy": float((predicted == labels).mean())}
     if metric == "acc_and_f1":
         found["f1"] = f1_score(predicted, labels)
+    if metric == "matthews":
+        found["matthews"] = matthews_correlation(predicted, labels)
     return found
+
+
+def correlations(predicted: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    """Pearson's and Spearman's correlation; 0 where one side is constant, for which they are not defined.
+
+    Args:
+        predicted: [rows].
+        values: [rows].
+    """
+    from scipy.stats import pearsonr, spearmanr
+
+    if len(values) < 2 or np.ptp(predicted) == 0 or np.ptp(values) == 0:
+        return {"pearson": 0.0, "spearman": 0.0}
+    return {
+        "pearson": float(pearsonr(predicted, values).statistic),
+        "spearman": float(spearmanr(predicted, values).statistic),
+    }
+
+
+def matthews_correlation(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Matthews' correlation of label ids 0 and 1 (1975); 0 when either side has one label only.
+
+    Args:
+        predicted: label ids, [rows].
+        labels: label ids, [rows].
+    """
+    found, true = predicted == 1, labels == 1
+    hits, misses = float((found & true).sum()), float((~found & ~true).sum())
+    wrong, missed = float((found & ~true).sum()), float((~found & true).sum())
+    scale = (hits + wrong) * (hits + missed) * (misses + wrong) * (misses + missed)
+    return (hits * misses - wrong * missed) / scale**0.5 if scale else 0.0
 
 
 def f1_score(predicted: np.ndarray, labels: np.ndarray) -> float:

@@ -109,7 +109,7 @@ def _compute(teacher: LoadedModel, encoded: dict[str, Ragged], parts: Path, devi
     """Runs the teacher part after part; parts that an interrupted pass left are read instead."""
     lengths = encoded["input_ids"].lengths
     order = np.argsort(-lengths, kind="stable")
-    logits = np.empty((len(lengths), len(teacher.task.labels or ())), np.float32)
+    logits = np.empty((len(lengths), teacher.task.outputs), np.float32)
     graph: StaticGraph | None = None
     computed = 0
     bar = ProgressBar("teacher outputs", len(lengths))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
+import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +40,7 @@ class Rows:
 
     Attributes:
         texts: one list of strings a text column, each of length [rows].
-        labels: label ids, int64, shape [rows]; None for rows without labels.
+        labels: label ids, int64, or numbers to predict, float32; shape [rows]; None for rows without labels.
         skipped: rows that could not be read and were left out.
     """
 
@@ -64,12 +66,14 @@ class TaskData:
         train: the rows to learn from.
         dev: the rows on which results are reported.
         select: the rows on which checkpoints are chosen: dev, or a part held out of train.
+        further_dev: further rows on which results are reported, by name.
     """
 
     task: Task
     train: Rows
     dev: Rows
     select: Rows
+    further_dev: Mapping[str, Rows] = field(default_factory=dict)
 
 
 def load_task_data(
@@ -87,21 +91,27 @@ def load_task_data(
     Raises:
         InputError: a file, column, label or row is not as expected.
     """
+    further = {}
     if train_file and dev_file:
         train, task = read_rows(train_file, task, skip_bad_rows)
         dev, task = read_rows(dev_file, task, skip_bad_rows)
     elif data_dir:
         train, task = read_rows(find_split(data_dir, "train"), task, skip_bad_rows)
         dev, task = read_rows(find_split(data_dir, "dev"), task, skip_bad_rows)
+        for name in task.further_dev:
+            if has_split(data_dir, name):
+                further[name] = read_rows(find_split(data_dir, name), task, skip_bad_rows)[0]
     else:
-        train, dev = (download_rows(task, split) for split in ("train", "dev"))
+        train, task = download_rows(task, "train")
+        dev, task = download_rows(task, "dev_matched" if task.further_dev else "dev")
+        further = {name: download_rows(task, name)[0] for name in task.further_dev}
     assert train.labels is not None and dev.labels is not None
     if len(train) == 0 or len(dev) == 0:
         raise InputError(f"task {task.name}: no rows left to {'train' if len(train) == 0 else 'evaluate'} on")
     train, select = hold_out(train, holdout, seed)
     if 0 < max_train_rows < len(train):
         train = train.take(np.sort(generator(seed, "max_train_rows").permutation(len(train))[:max_train_rows]))
-    return TaskData(task, train, dev, select if select is not None else dev)
+    return TaskData(task, train, dev, select if select is not None else dev, further)
 
 
 def hold_out(train: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
@@ -123,6 +133,11 @@ def hold_out(train: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
     if not mask.any() or mask.all():
         raise InputError(f"--holdout {share}: leaves no rows on one side of {len(train)}; use 0 or another share")
     return train.take(np.flatnonzero(~mask)), train.take(np.flatnonzero(mask))
+
+
+def has_split(folder: str | os.PathLike[str], split: str) -> bool:
+    """Whether a data folder has a file of ``split``."""
+    return any((Path(folder) / f"{split}{suffix}").is_file() for suffix in SUFFIXES)
 
 
 def find_split(folder: str | os.PathLike[str], split: str) -> Path:
@@ -173,7 +188,10 @@ def read_rows(
                 raise record
             row = [checked_text(record[column], column) for column in task.text_columns]
             if labelled:
-                labels.append(_checked_label(record[task.label_column], task))
+                label = _checked_label(record[task.label_column], task)
+                if label in task.dropped_labels:
+                    continue
+                labels.append(label)
         except BadRow as fault:
             if not skip_bad_rows:
                 raise InputError(f"{path}, line {line}: {fault}; {SKIP_HINT}") from None
@@ -189,8 +207,22 @@ def read_rows(
             raise InputError(
                 f"{path}: expected at least two different labels in column {task.label_column!r}, found {labels[:1]}"
             )
+    return Rows(texts, label_values(labels, task), skipped), task
+
+
+def label_values(labels: Sequence[str], task: Task) -> np.ndarray:
+    """Checked labels as ids, int64, or as numbers to predict, float32."""
+    if task.is_regression:
+        return np.asarray([float(label) for label in labels], np.float32)
     ids = {label: i for i, label in enumerate(task.labels or ())}
-    return Rows(texts, np.asarray([ids[label] for label in labels], np.int64), skipped), task
+    return np.asarray([ids[label] for label in labels], np.int64)
+
+
+def without_labels(count: int, like: np.ndarray | None = None) -> np.ndarray:
+    """Labels of rows that have none: -1, or not-a-number beside numbers to predict."""
+    if like is not None and like.dtype.kind == "f":
+        return np.full(count, np.nan, like.dtype)
+    return np.full(count, NO_LABEL, np.int64)
 
 
 def label_order(labels: set[str]) -> list[str]:
@@ -276,9 +308,10 @@ def read_unlabeled(paths: Sequence[str], task: Task, skip_bad_rows: bool = False
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """All rows of ``parts``, in order; rows without a label get the label -1 when others have one."""
     labels = None
-    if any(part.labels is not None for part in parts):
+    known = next((part.labels for part in parts if part.labels is not None), None)
+    if known is not None:
         labels = np.concatenate(
-            [np.full(len(part), NO_LABEL, np.int64) if part.labels is None else part.labels for part in parts]
+            [without_labels(len(part), known) if part.labels is None else part.labels for part in parts]
         )
     columns = zip(*(part.texts for part in parts), strict=True)
     texts = tuple([text for column in group for text in column] for group in columns)
@@ -286,9 +319,17 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
 
 
 def _checked_label(label: Any, task: Task) -> str:
-    label = str(label).strip() if isinstance(label, (str, int)) and not isinstance(label, bool) else ""
+    kinds = (str, int, float) if task.is_regression else (str, int)
+    label = str(label).strip() if isinstance(label, kinds) and not isinstance(label, bool) else ""
     if not label:
         raise BadRow(f"expected a label in column {task.label_column!r}, found none")
+    if label in task.dropped_labels:
+        return label
+    if task.is_regression:
+        with contextlib.suppress(ValueError):
+            if math.isfinite(float(label)):
+                return label
+        raise BadRow(f"expected a number in column {task.label_column!r}, found {label!r}")
     if task.labels is not None and label not in task.labels:
         known = ", ".join(task.labels[:8]) + (", …" if len(task.labels) > 8 else "")
         raise BadRow(f"unknown label {label!r} in column {task.label_column!r}; expected one of {known}")
@@ -333,6 +374,9 @@ def _table_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int
     number, header = first
     if isinstance(header, BadRow):
         raise InputError(f"{path}, line {number}: {header}")
+    if _lacks_header(header, task):
+        rows = itertools.chain([first], rows)
+        header = list(task.header)
     where = {column: _find_column(header, task, column, path) for column in _needed(task, labelled)}
     for number, fields in rows:
         if isinstance(fields, BadRow):
@@ -346,6 +390,12 @@ def _table_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int
             )
         else:
             yield number, {column: fields[index] for column, index in where.items()}
+
+
+def _lacks_header(fields: Sequence[str], task: Task) -> bool:
+    """Whether a file is a published copy that begins with its first row."""
+    named = all(any(name in fields for name in task.aliases(column)) for column in task.text_columns)
+    return bool(task.header) and not named and len(fields) == len(task.header)
 
 
 def _tsv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRow]]:
@@ -418,8 +468,11 @@ def _find_column(header: Sequence[str], task: Task, column: str, path: Path) -> 
     raise InputError(f"{path}, line 1: expected a column {column!r}, the header has {', '.join(map(repr, header))}")
 
 
-def download_rows(task: Task, split: str) -> Rows:
+def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
     """Fetches a split through PaddleNLP.
+
+    Returns:
+        The rows, and the task with its labels.
 
     Raises:
         InputError: the task has no download, or it cannot be reached from here.
@@ -435,26 +488,35 @@ def download_rows(task: Task, split: str) -> Rows:
         raise InputError(
             f"task {task.name}: the download through PaddleNLP failed ({reason}); give a local copy with --data_dir"
         ) from error
+    if task.labels is None:
+        task = task.with_labels([str(label) for label in records.label_list])
     texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
     labels = []
-    ids = {label: i for i, label in enumerate(task.labels or ())}
     for number, record in enumerate(records, 1):
         row = _renamed(record, task, labelled=True)
         try:
             if isinstance(row, BadRow):
                 raise row
+            label = row[task.label_column]
+            # PaddleNLP gives the position in its own list, whose order need not be ours.
+            if isinstance(label, int) and getattr(records, "label_list", None):
+                label = str(records.label_list[label])
+            labels.append(_checked_label(label, task))
             for column, name in zip(texts, task.text_columns, strict=True):
                 column.append(checked_text(row[name], name))
-            labels.append(ids[_checked_label(row[task.label_column], task)])
         except BadRow as fault:
             raise InputError(f"{task.name} {split} as downloaded, row {number}: {fault}") from None
-    return Rows(texts, np.asarray(labels, np.int64))
+    return Rows(texts, label_values(labels, task)), task
 
 
 def describe(data: TaskData) -> str:
     """One line on the size of a task's data, with what was skipped."""
-    counts = Counter(np.asarray(data.train.labels).tolist())
-    labels = ", ".join(f"{name} {counts[i]:,}" for i, name in enumerate(data.task.labels or ()) if i < 10)
+    values = np.asarray(data.train.labels)
+    if data.task.is_regression:
+        labels = f"from {values.min():g} to {values.max():g}"
+    else:
+        counts = Counter(values.tolist())
+        labels = ", ".join(f"{name} {counts[i]:,}" for i, name in enumerate(data.task.labels or ()) if i < 10)
     skipped = data.train.skipped + data.dev.skipped
     held = f", {len(data.select):,} held out" if data.select is not data.dev else ""
     return f"{data.task.name}: {len(data.train):,} train ({labels}){held}, {len(data.dev):,} dev" + (

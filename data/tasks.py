@@ -1,11 +1,21 @@
-"""The tasks of the field as rows of one registry, and a user's own data as one more. Standard library only."""
+"""The tasks of the field as rows of one registry, and a user's own data as one more. Standard library only.
+
+python -m data.tasks --task_name qqp --data_dir DIR     # labels and lengths of a task's rows
+"""
 
 from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from console import InputError
+
+CHINESE_TEACHER = "bert-wwm-ext-chinese"
 
 
 @dataclass(frozen=True)
@@ -16,10 +26,14 @@ class Task:
         name: the registry's name, lower case.
         text_columns: one column for single sentences, two for pairs.
         label_column: the column that holds the label.
-        labels: the label strings in the order of their ids; None until read from the training file.
-        metric: ``accuracy``, or ``acc_and_f1`` (F1 of label id 1).
+        labels: the label strings in the order of their ids; None until read from the training file, empty when the
+            label is a number to predict (``pearson_and_spearman``).
+        metric: see :data:`METRICS`; F1 is that of label id 1.
         language: ``en`` or ``zh``: decides the words of whole-word masking and of the student.
         column_aliases: other names that published copies give to a column.
+        header: the columns of published copies without a header row; empty when all have one.
+        dropped_labels: labels of rows that the task leaves out, such as ``-`` where the annotators disagreed.
+        further_dev: names of further evaluation files.
         hub: the arguments of ``paddlenlp.datasets.load_dataset``; None for a user's own data.
         teacher: the published teacher.
     """
@@ -31,6 +45,9 @@ class Task:
     metric: str = "accuracy"
     language: str = "en"
     column_aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    header: tuple[str, ...] = ()
+    dropped_labels: tuple[str, ...] = ()
+    further_dev: tuple[str, ...] = ()
     hub: tuple[str, ...] | None = None
     teacher: str = "bert-base-uncased"
 
@@ -38,6 +55,16 @@ class Task:
     def is_pair(self) -> bool:
         """Whether a row holds two texts."""
         return len(self.text_columns) == 2
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the label is a number to predict."""
+        return self.metric == "pearson_and_spearman"
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model of this task puts out: one a label."""
+        return 1 if self.is_regression else len(self.labels or ())
 
     def aliases(self, column: str) -> tuple[str, ...]:
         """All names that ``column`` may carry in a file, its own first."""
@@ -48,17 +75,57 @@ class Task:
         return replace(self, labels=tuple(labels))
 
 
+SENTENCES = ("sentence1", "sentence2")
+NLI = ("contradiction", "entailment", "neutral")
+# PaddleNLP's copies call every GLUE label "labels".
+LABELS = (("label", ("labels",)),)
+
+
+def _pair_aliases(*names: tuple[str, str], label: str = "label") -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Other names of the columns ``sentence1`` and ``sentence2``, and of the label."""
+    first, second = (tuple(pair[side] for pair in names) for side in (0, 1))
+    others = tuple(name for name in ("label", "labels") if name != label)
+    return (("sentence1", first), ("sentence2", second), (label, others))
+
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        Task("sst-2", ("sentence",), labels=("0", "1"), hub=("glue", "sst-2")),
+        # GLUE (Wang et al. 2018)
+        Task(
+            "cola",
+            ("sentence",),
+            labels=("0", "1"),
+            metric="matthews",
+            column_aliases=LABELS,
+            header=("source", "label", "mark", "sentence"),
+            hub=("glue", "cola"),
+        ),
+        Task("sst-2", ("sentence",), labels=("0", "1"), column_aliases=LABELS, hub=("glue", "sst-2")),
+        Task(
+            "mrpc",
+            SENTENCES,
+            label_column="Quality",
+            labels=("0", "1"),
+            metric="acc_and_f1",
+            column_aliases=_pair_aliases(("#1 String", "#2 String"), label="Quality"),
+            hub=("glue", "mrpc"),
+        ),
+        Task(
+            "sts-b",
+            SENTENCES,
+            label_column="score",
+            labels=(),
+            metric="pearson_and_spearman",
+            column_aliases=_pair_aliases(label="score"),
+            hub=("glue", "sts-b"),
+        ),
         Task(
             "qqp",
             ("question1", "question2"),
             label_column="is_duplicate",
             labels=("0", "1"),
             metric="acc_and_f1",
-            # PaddleNLP's copy names the columns of every GLUE pair task in its own way.
             column_aliases=(
                 ("question1", ("sentence1",)),
                 ("question2", ("sentence2",)),
@@ -67,18 +134,83 @@ TASKS: dict[str, Task] = {
             hub=("glue", "qqp"),
         ),
         Task(
+            "mnli",
+            SENTENCES,
+            label_column="gold_label",
+            labels=NLI,
+            column_aliases=_pair_aliases(label="gold_label"),
+            dropped_labels=("-",),
+            further_dev=("dev_mismatched",),
+            hub=("glue", "mnli"),
+        ),
+        Task(
+            "qnli",
+            ("question", "sentence"),
+            labels=("entailment", "not_entailment"),
+            column_aliases=(("question", ("sentence1",)), ("sentence", ("sentence2",)), *LABELS),
+            hub=("glue", "qnli"),
+        ),
+        Task(
+            "rte",
+            SENTENCES,
+            labels=("entailment", "not_entailment"),
+            column_aliases=_pair_aliases(),
+            hub=("glue", "rte"),
+        ),
+        Task("wnli", SENTENCES, labels=("0", "1"), column_aliases=_pair_aliases(), hub=("glue", "wnli")),
+        # CLUE (Xu et al. 2020) and other Chinese tasks
+        Task(
             "chnsenticorp",
             ("text_a",),
             labels=("0", "1"),
             language="zh",
             column_aliases=(("text_a", ("text", "sentence")),),
             hub=("chnsenticorp",),
-            teacher="bert-wwm-ext-chinese",
+            teacher=CHINESE_TEACHER,
+        ),
+        Task(
+            "tnews",
+            ("sentence",),
+            # The copies differ in what they call the 15 labels: codes such as 104, or names such as news_finance.
+            labels=None,
+            language="zh",
+            column_aliases=(("sentence", ("text_a", "text")),),
+            hub=("clue", "tnews"),
+            teacher=CHINESE_TEACHER,
+        ),
+        Task(
+            "iflytek",
+            ("sentence",),
+            labels=None,
+            language="zh",
+            column_aliases=(("sentence", ("text_a", "text")),),
+            hub=("clue", "iflytek"),
+            teacher=CHINESE_TEACHER,
+        ),
+        *(
+            Task(
+                name,
+                SENTENCES,
+                labels=labels,
+                language="zh",
+                column_aliases=_pair_aliases(("text_a", "text_b"), ("query", "title")),
+                header=(*SENTENCES, "label"),
+                dropped_labels=dropped,
+                hub=hub,
+                teacher=CHINESE_TEACHER,
+            )
+            for name, labels, dropped, hub in (
+                ("afqmc", ("0", "1"), (), ("clue", "afqmc")),
+                ("ocnli", NLI, ("-",), ("clue", "ocnli")),
+                ("cmnli", NLI, ("-",), ("clue", "cmnli")),
+                ("lcqmc", ("0", "1"), (), ("lcqmc",)),
+                ("bq_corpus", ("0", "1"), (), ("bq_corpus",)),
+            )
         ),
     )
 }
-ALIASES = {"senta": "chnsenticorp", "sst2": "sst-2"}
-METRICS = ("accuracy", "acc_and_f1")
+ALIASES = {"senta": "chnsenticorp", "sst2": "sst-2", "stsb": "sts-b", "bq": "bq_corpus"}
+METRICS = ("accuracy", "acc_and_f1", "matthews", "pearson_and_spearman")
 LANGUAGES = ("en", "zh")
 
 
@@ -115,4 +247,12 @@ def custom_task(
         raise InputError(
             f"--text_columns {' '.join(text_columns)} --label_column {label_column}: the names must differ"
         )
-    return Task(name, tuple(text_columns), label_column=label_column, metric=metric, language=language)
+    labels = () if metric == "pearson_and_spearman" else None
+    return Task(name, tuple(text_columns), label_column, labels, metric, language)
+
+
+if __name__ == "__main__":
+    from console import run_script
+    from data.overview import main
+
+    raise SystemExit(run_script(main))

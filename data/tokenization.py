@@ -287,8 +287,12 @@ class JiebaTokenizer:
 
 def _jieba():  # noqa: ANN202 - a module
     import logging
+    import warnings
 
-    import jieba
+    with warnings.catch_warnings():
+        # It imports pkg_resources, which warns users of something that only its authors can change.
+        warnings.simplefilter("ignore", UserWarning)
+        import jieba
 
     jieba.setLogLevel(logging.WARNING)
     return jieba

@@ -20,7 +20,7 @@ import numpy as np
 from console import InputError, ProgressBar
 from data.augment import Augmentation, augment_columns, row_hashes
 from data.ragged import Ragged
-from data.sources import NO_LABEL, Rows, decoded_lines, read_lines, read_rows
+from data.sources import Rows, decoded_lines, read_lines, read_rows, without_labels
 from data.store import Store, StoreDamaged, StoreWriter
 from data.streams import generator
 from data.tasks import Task
@@ -37,7 +37,7 @@ class TransferSet:
         units: the strings behind the unit ids.
         unit: ``piece`` (WordPiece pieces) or ``word``.
         columns: unit ids, one :class:`Ragged` a text column.
-        labels: label ids, -1 for rows without one, int64, shape [rows].
+        labels: label ids, -1 for rows without one, int64, or numbers, not-a-number without; shape [rows].
         identity: changes whenever the rows change; for cache keys.
     """
 
@@ -113,7 +113,7 @@ def build_transfer_set(
     total = len(rows) * (1 + how.n_iter)
     bar = ProgressBar("transfer set", total)
     with StoreWriter(folder, metadata) as writer:
-        labels = rows.labels if rows.labels is not None else np.full(len(rows), NO_LABEL, np.int64)
+        labels = rows.labels if rows.labels is not None else without_labels(len(rows))
         for start in range(0, len(rows), BLOCK):
             block = tuple(column.slice(start, start + BLOCK).compact() for column in columns)
             seen.update(row_hashes(block).tolist())
@@ -126,7 +126,7 @@ def build_transfer_set(
                 augmented = augment_columns(block, copy, how, mask_id, rng)
                 new = _unseen(row_hashes(augmented), seen)
                 kept = tuple(column.take(new) for column in augmented)
-                writer.append(label=np.full(len(new), NO_LABEL, np.int64), **_named(kept))
+                writer.append(label=without_labels(len(new), labels), **_named(kept))
                 bar.advance(len(block[0]))
     bar.close()
     return load_transfer_set(folder)
@@ -221,7 +221,7 @@ def transfer_set_from_path(
     if len(rows) == 0:
         raise InputError(f"--transfer_set {path}: no text in this file")
     units, columns, unit = _units(rows, tokenizer, whole_words)
-    labels = rows.labels if rows.labels is not None else np.full(len(rows), NO_LABEL, np.int64)
+    labels = rows.labels if rows.labels is not None else without_labels(len(rows))
     identity = transfer_key(rows, tokenizer, Augmentation(n_iter=0), 0, whole_words)
     return TransferSet(units, unit, columns, labels, identity)
 

@@ -30,20 +30,23 @@ class Prediction:
 
     Attributes:
         texts: the row, one text or two.
-        label: the most probable label.
+        label: the most probable label; None when the model predicts a number.
         probability: of that label, by softmax.
-        logits: of all labels, in their order.
+        logits: of all labels, in their order; or the number.
     """
 
     texts: tuple[str, ...]
-    label: str
-    probability: float
+    label: str | None
+    probability: float | None
     logits: tuple[float, ...]
 
     def as_dict(self, columns: Sequence[str]) -> dict[str, Any]:
         """A JSON object under the task's column names."""
-        values = {**dict(zip(columns, self.texts, strict=True)), "label": self.label}
-        return {**values, "probability": round(self.probability, 6), "logits": [round(v, 6) for v in self.logits]}
+        values: dict[str, Any] = dict(zip(columns, self.texts, strict=True))
+        if self.label is None or self.probability is None:
+            return {**values, "score": round(self.logits[0], 6)}
+        values |= {"label": self.label, "probability": round(self.probability, 6)}
+        return {**values, "logits": [round(v, 6) for v in self.logits]}
 
 
 class Predictor:
@@ -89,7 +92,7 @@ class Predictor:
             multiple=WIDTH_MULTIPLE,
             max_width=self.encoder.max_seq_length,
         )
-        out = np.empty((batches.rows, len(self.labels)), np.float32)
+        out = np.empty((batches.rows, max(1, len(self.labels))), np.float32)
         for batch in batches.epoch(0):
             out[batch["rows"]] = self.graph(batch)
         return out
@@ -124,6 +127,8 @@ class Predictor:
                 raise InputError(f"{where}: {fault}") from None
 
     def _prediction(self, row: tuple[str, ...], logits: np.ndarray) -> Prediction:
+        if not self.labels:
+            return Prediction(row, None, None, tuple(logits.tolist()))
         shifted = np.exp(logits - logits.max())
         best = int(logits.argmax())
         return Prediction(row, self.labels[best], float(shifted[best] / shifted.sum()), tuple(logits.tolist()))

@@ -51,6 +51,8 @@ def distill(options: DistillOptions) -> dict[str, Any]:
     if folder.finished:
         return finish(folder, None)
     data = load_data(options, world)
+    if data.task.is_regression and options.distill_loss != "mse":
+        raise InputError(f"--distill_loss {options.distill_loss}: {data.task.name} predicts a number; use mse")
     rows = rows_to_augment(options, data)
     teacher = load(options.teacher_dir)
     if teacher.model.model_type != "bert":

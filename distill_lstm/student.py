@@ -36,7 +36,7 @@ def build_student(options: StudentOptions, data: TaskData, teacher: LoadedModel 
         hidden_size=options.hidden_size,
         num_layers=options.num_layers,
         dropout_prob=options.dropout_prob,
-        num_labels=len(data.task.labels or ()),
+        num_labels=data.task.outputs,
         is_pair=data.task.is_pair,
         pair_features=options.pair_features,
         pad_token_id=tokenizer.token_id("[PAD]"),

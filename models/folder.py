@@ -71,7 +71,8 @@ def save(folder: str | os.PathLike[str], loaded: LoadedModel, weights: Mapping[s
 
 def model_config(loaded: LoadedModel) -> dict[str, Any]:
     """``config.json``: the network's shape, the labels as other libraries read them, and our own part."""
-    labels = list(loaded.task.labels or ())
+    # Other libraries count the outputs by their labels: a number to predict is one label to them.
+    labels = list(loaded.task.labels or ["score"])
     ours = {
         "task": {k: v for k, v in asdict(loaded.task).items() if k != "hub"},
         "tokenizer": loaded.tokenizer.kind,
@@ -91,9 +92,7 @@ def task_from_config(ours: Mapping[str, Any]) -> Task:
     aliases = tuple((column, tuple(names)) for column, names in values.pop("column_aliases", ()))
     return Task(
         **{
-            **values,
-            "text_columns": tuple(values["text_columns"]),
-            "labels": tuple(values["labels"]),
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()},
             "column_aliases": aliases,
         }
     )
@@ -178,7 +177,7 @@ def pretrained_bert(
     if config.get("model_type", "bert") != "bert":
         raise InputError(f"{folder}: expected a BERT, its config.json says {config['model_type']!r}")
     try:
-        shape = bert.BertConfig.from_dict({**config, "num_labels": len(task.labels or ())})
+        shape = bert.BertConfig.from_dict({**config, "num_labels": task.outputs})
     except (TypeError, ValueError) as error:
         raise InputError(f"{folder / 'config.json'}: {error}") from error
     if max_seq_length > shape.max_position_embeddings:

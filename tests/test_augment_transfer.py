@@ -23,12 +23,12 @@ from data.augment import (
     sample_ngrams,
 )
 from data.ragged import Ragged
-from data.sources import Rows
+from data.sources import NO_LABEL, Rows
 from data.store import StoreWriter
 from data.streams import generator
 from data.tasks import custom_task
 from data.tokenization import MASK, PAD, UNK, JiebaTokenizer, WordPieceTokenizer
-from data.transfer import NO_LABEL, build_transfer_set, load_transfer_set, transfer_key, transfer_set_from_path
+from data.transfer import build_transfer_set, load_transfer_set, transfer_key, transfer_set_from_path
 
 MASK_ID = -7
 PLAIN = Augmentation(n_iter=3, p_mask=0.0, p_ngram=0.0)

@@ -23,7 +23,7 @@ ALLOWED = {
     "console": set(),
     "process": set(),
     "args": {"console", "data.tasks"},
-    "data": {"console"},
+    "data": SCRIPT_LEAVES,
     "models": {"console", "data"},
     "core": {"console", "args", "data", "models"},
     "deploy": {*SCRIPT_LEAVES, "data", "models", "core"},

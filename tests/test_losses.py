@@ -114,3 +114,13 @@ def test_shapes_that_would_broadcast_are_refused(loss):
 def test_temperature_must_be_above_zero(temperature):
     with pytest.raises(ValueError, match="temperature must be above 0"):
         soft_cross_entropy_loss(tensor([[0, 1]]), tensor([[0, 1]]), temperature)
+
+
+def test_numbers_give_the_squared_error_of_rows_that_have_one():
+    logits = tensor([[1.0], [2.0], [5.0]])
+    logits.stop_gradient = False
+    loss = hard_label_loss(logits, paddle.to_tensor([3.0, math.nan, 4.0]))
+    loss.backward()
+    assert float(loss) == pytest.approx((4 + 1) / 3)
+    # 2 (prediction - number) / 3
+    assert logits.grad.flatten().tolist() == pytest.approx([-4 / 3, 0, 2 / 3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.metrics import bootstrap_interval, compute_metrics, f1_score, gap_closed
+from core.metrics import bootstrap_interval, compute_metrics, correlations, f1_score, gap_closed, matthews_correlation
 
 LOGITS = np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 4.0], [5.0, 0.0]])  # predictions 0 1 1 0
 LABELS = np.array([0, 1, 0, 1])
@@ -72,3 +72,33 @@ def test_gap_closed_is_negative_when_distillation_hurts_and_above_one_beyond_the
 def test_gap_closed_needs_a_teacher_that_is_better(teacher):
     with pytest.raises(ValueError, match="no gap to close"):
         gap_closed(teacher, alone=0.8, distilled=0.9)
+
+
+def test_matthews_correlation_by_hand():
+    # 3 hits, 2 true negatives, 1 wrongly found, 2 missed: (3*2 - 1*2) / sqrt(4 * 5 * 3 * 4)
+    predicted = np.asarray([1, 1, 1, 0, 0, 1, 0, 0])
+    labels = np.asarray([1, 1, 1, 0, 0, 0, 1, 1])
+    assert matthews_correlation(predicted, labels) == pytest.approx(4 / 240**0.5)
+    logits = np.eye(2)[predicted]
+    assert compute_metrics("matthews", logits, labels) == {"accuracy": 5 / 8, "matthews": pytest.approx(4 / 240**0.5)}
+
+
+def test_matthews_correlation_of_one_answer_is_zero():
+    assert matthews_correlation(np.ones(3), np.asarray([0, 1, 1])) == 0
+
+
+def test_correlations_by_hand():
+    # Deviations (-1, 0, 1) and (-4, -1, 5): 9 / sqrt(2 * 42); the order is the same.
+    found = compute_metrics("pearson_and_spearman", np.asarray([[1.0], [2.0], [3.0]]), np.asarray([1.0, 4.0, 10.0]))
+    assert found == {"pearson": pytest.approx(9 / 84**0.5), "spearman": pytest.approx(1.0)}
+
+
+def test_equal_values_share_their_rank():
+    # Ranks (1, 2, 3) and (1.5, 1.5, 3): deviations (-1, 0, 1) and (-.5, -.5, 1), so 1.5 / sqrt(2 * 1.5).
+    found = correlations(np.asarray([1.0, 2.0, 3.0]), np.asarray([5.0, 5.0, 9.0]))
+    assert found["spearman"] == pytest.approx(1.5 / 3**0.5)
+
+
+@pytest.mark.parametrize("predicted", [[2.0, 2.0], [1.0]])
+def test_correlations_that_are_not_defined_count_as_none(predicted):
+    assert correlations(np.asarray(predicted), np.arange(len(predicted))) == {"pearson": 0.0, "spearman": 0.0}

@@ -75,7 +75,7 @@ class TestRegistry:
         assert get_task("senta") is TASKS["chnsenticorp"]
 
     def test_an_unknown_name_lists_the_known_ones(self):
-        with pytest.raises(InputError, match=r"no-such: no such task; known are chnsenticorp, qqp, sst-2;"):
+        with pytest.raises(InputError, match=r"no-such: no such task; known are afqmc, .*, qqp, rte, sst-2, sts-b,"):
             get_task("no-such")
 
     @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -83,12 +83,20 @@ class TestRegistry:
         assert task.name == task.name.lower()
         assert len(task.text_columns) in (1, 2)
         assert (task.metric in METRICS, task.language in LANGUAGES) == (True, True)
-        assert len(task.labels) == len(set(task.labels)) == 2
+        if task.labels is not None:
+            assert (
+                len(task.labels)
+                == len(set(task.labels))
+                == {"mnli": 3, "ocnli": 3, "cmnli": 3, "sts-b": 0}.get(task.name, 2)
+            )
+        assert task.outputs == {"sts-b": 1}.get(task.name, len(task.labels or ()))
         assert task.hub
+        assert not task.header or {*task.text_columns, task.label_column} <= set(task.header)
 
     def test_aliases_begin_with_the_own_name(self):
         assert get_task("qqp").aliases("is_duplicate") == ("is_duplicate", "labels", "label")
         assert get_task("sst-2").aliases("sentence") == ("sentence",)
+        assert get_task("mrpc").aliases("sentence2") == ("sentence2", "#2 String")
 
     def test_a_pair_has_two_text_columns(self):
         assert get_task("qqp").is_pair
@@ -488,13 +496,108 @@ def stub_paddlenlp(monkeypatch, load_dataset):
     monkeypatch.setitem(sys.modules, "paddlenlp.datasets", module)
 
 
+class Downloaded(list):
+    """Rows as PaddleNLP gives them: labels are positions in a list."""
+
+    def __init__(self, rows, label_list):
+        super().__init__(rows)
+        self.label_list = label_list
+
+
+class TestPublishedLayouts:
+    """Rows as the official archives of GLUE and CLUE write them."""
+
+    @pytest.mark.parametrize(
+        ("task", "name", "content", "texts", "labels"),
+        [
+            ("cola", "train.tsv", "gj04\t0\t*\tThey drank the pub.\nbc01\t1\t\tHe left.\n",
+             [["They drank the pub.", "He left."]], [0, 1]),
+            ("mrpc", "train.tsv", "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t7\t8\tA \"b\" c\tA b\n",
+             [['A "b" c'], ["A b"]], [1]),
+            ("sts-b", "dev.tsv",
+             "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
+             "0\tm\tM\t2012\t1\tn\tn\tA plane.\tAn air plane.\t4.75\n", [["A plane."], ["An air plane."]], [4.75]),
+            ("mnli", "dev_matched.tsv", "index\tsentence1\tsentence2\tlabel1\tgold_label\n"
+             "0\tA\tB\tneutral\tneutral\n1\tC\tD\tneutral\t-\n2\tE\tF\tentailment\tcontradiction\n",
+             [["A", "E"], ["B", "F"]], [2, 0]),
+            ("qnli", "train.tsv", "index\tquestion\tsentence\tlabel\n0\tWho?\tHe.\tnot_entailment\n",
+             [["Who?"], ["He."]], [1]),
+            ("rte", "train.tsv", "index\tsentence1\tsentence2\tlabel\n0\tA\tB\tentailment\n", [["A"], ["B"]], [0]),
+            ("lcqmc", "train.tsv", "你好吗\t你好不好\t1\n天气\t下雨\t0\n",
+             [["你好吗", "天气"], ["你好不好", "下雨"]], [1, 0]),
+            ("bq_corpus", "dev.tsv", "sentence1\tsentence2\tlabel\n你好\t好吗\t0\n", [["你好"], ["好吗"]], [0]),
+            ("ocnli", "train.json", '{"level": "easy", "sentence1": "甲", "sentence2": "乙", "label": "-"}\n'
+             '{"sentence1": "丙", "sentence2": "丁", "label": "neutral"}\n', [["丙"], ["丁"]], [2]),
+            ("tnews", "train.json", '{"label": "108", "label_desc": "news_edu", "sentence": "上课", "keywords": ""}\n'
+             '{"label": "104", "label_desc": "news_finance", "sentence": "商赢", "keywords": ""}\n',
+             [["上课", "商赢"]], [1, 0]),
+        ],
+    )  # fmt: skip
+    def test_a_file(self, tmp_path, task, name, content, texts, labels):
+        path = write(tmp_path, name, content.encode())
+        rows, _ = read_rows(path, get_task(task))
+        assert [list(column) for column in rows.texts] == texts
+        assert rows.labels.tolist() == labels
+        assert rows.skipped == 0
+
+    def test_the_shared_copies_of_tnews_and_afqmc(self, tmp_path):
+        tnews = write(tmp_path, "a.tsv", "text_a\tlabel\n上课\tnews_edu\n商赢\tnews_finance\n".encode())
+        assert read_rows(tnews, get_task("tnews"))[1].labels == ("news_edu", "news_finance")
+
+    @pytest.mark.parametrize("number", ["high", "nan", "inf", ""])
+    def test_a_score_must_be_a_number(self, tmp_path, number):
+        path = write(tmp_path, "a.tsv", f"sentence1\tsentence2\tscore\na\tb\t{number}\n".encode())
+        with pytest.raises(InputError, match=r"line 2: expected a (number|label) in column 'score'"):
+            read_rows(path, get_task("sts-b"))
+
+    def test_mnli_mismatched_is_read_beside_matched(self, tmp_path):
+        head = "sentence1\tsentence2\tgold_label\n"
+        for name in ("train", "dev_matched", "dev_mismatched"):
+            write(tmp_path, f"{name}.tsv", f"{head}{name}\tb\tneutral\nc\td\tentailment\n".encode())
+        data = load_task_data(get_task("mnli"), str(tmp_path))
+        assert data.dev.texts[0][0] == "dev_matched"
+        assert data.further_dev["dev_mismatched"].texts[0][0] == "dev_mismatched"
+
+
 class TestDownload:
+    def test_labels_go_by_name_where_the_orders_differ(self, monkeypatch):
+        rows = [{"sentence1": "a", "sentence2": "b", "label": 1}, {"sentence1": "c", "sentence2": "d", "label": 0}]
+        stub_paddlenlp(monkeypatch, lambda *_, splits: Downloaded(rows, ["entailment", "contradiction", "neutral"]))
+        found, task = download_rows(get_task("ocnli"), "train")
+        assert [task.labels[i] for i in found.labels] == ["contradiction", "entailment"]
+
+    def test_labels_that_the_copies_name_differently_are_those_of_the_download(self, monkeypatch):
+        rows = [{"sentence": "a", "label": 1, "label_desc": "news_culture"}, {"sentence": "b", "label": 0}]
+        stub_paddlenlp(monkeypatch, lambda *_, splits: Downloaded(rows, ["100", "101", "102"]))
+        data = load_task_data(get_task("tnews"))
+        assert data.task.labels == ("100", "101", "102")
+        assert data.train.labels.tolist() == data.dev.labels.tolist() == [1, 0]
+
+    def test_numbers_to_predict(self, monkeypatch):
+        rows = [{"sentence1": "a", "sentence2": "b", "labels": "3.25"}]
+        stub_paddlenlp(monkeypatch, lambda *_, splits: Downloaded(rows, None))
+        found, _ = download_rows(get_task("sts-b"), "train")
+        assert (found.labels.dtype, found.labels.tolist()) == (np.float32, [3.25])
+
+    def test_mnli_has_two_dev_sets(self, monkeypatch):
+        calls = []
+
+        def load_dataset(*names, splits):
+            calls.append(splits)
+            row = {"sentence1": splits, "sentence2": "b", "labels": 2}
+            return Downloaded([row], ["contradiction", "entailment", "neutral"])
+
+        stub_paddlenlp(monkeypatch, load_dataset)
+        data = load_task_data(get_task("mnli"))
+        assert calls == ["train", "dev_matched", "dev_mismatched"]
+        assert data.further_dev["dev_mismatched"].texts[0] == ["dev_mismatched"]
+
     def test_rows_come_from_paddlenlp(self, monkeypatch):
         calls = []
 
         def load_dataset(*names, splits):
             calls.append((*names, splits))
-            return [{"sentence": " good ", "labels": 1, "label": 1}, {"sentence": "bad", "label": 0}]
+            return Downloaded([{"sentence": " good ", "labels": 1}, {"sentence": "bad", "labels": 0}], ["0", "1"])
 
         stub_paddlenlp(monkeypatch, load_dataset)
         data = load_task_data(SST2)

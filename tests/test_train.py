@@ -18,6 +18,8 @@ from core.train import Loop, LoopSettings, averaged
 from data.batches import Batches
 from data.sources import load_task_data
 from data.tasks import get_task
+from deploy.export import ExportOptions, export
+from deploy.predictor import Predictor
 from distill_lstm.bert_distill import distill
 from distill_lstm.small import train_small
 from finetune.run_classifier import finetune
@@ -281,6 +283,31 @@ def test_pairs_are_learned_from_labels(inputs, small):
     check_run(folder, metrics, inputs / "pairs")
     found = losses(folder)
     assert np.mean(found[-4:]) < np.mean(found[:4])
+
+
+def test_numbers_are_predicted_from_the_teacher_to_the_export(inputs, distilled, tmp_path):
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    for split in ("train", "dev"):
+        rows = [
+            f"{topic}\tsing or {other}\t{5.0 * (topic == other)}" for topic in tiny.TOPICS for other in tiny.TOPICS[:4]
+        ]
+        (folder / f"{split}.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *rows, ""]), encoding="utf-8")
+    task = {"task_name": "sts-b", "data_dir": str(folder)}
+    options = tiny.finetune_options(tmp_path / "teacher", folder, inputs / "bert", **task, num_train_epochs=30)
+    metrics = finetune(options)
+    assert metrics["dev"]["pearson"] > 0.2
+    assert set(metrics["dev"]) == {"pearson", "spearman"}
+    assert metrics["training"]["score"] == metrics["dev"]["pearson"]
+    student, metrics = distilled("student", teacher=tmp_path / "teacher", **task, alpha=0.5, n_iter=1)
+    assert {"loss", "hard", "soft"} <= set(tiny.log_rows(student)[0])
+    assert np.isfinite(losses(student)).all()
+    for name in ("teacher", "student"):
+        export(ExportOptions(model_dir=str(tmp_path / name), output_dir=str(tmp_path / f"{name}-exported")))
+        made = Predictor(tmp_path / f"{name}-exported").predict([("sing", "sing or cook")])[0]
+        assert set(made.as_dict(["sentence1", "sentence2"])) == {"sentence1", "sentence2", "score"}
+    with pytest.raises(InputError, match="--distill_loss soft_ce: sts-b predicts a number"):
+        distilled("soft", teacher=tmp_path / "teacher", **task, distill_loss="soft_ce")
 
 
 def test_own_files_with_three_labels(small, tmp_path):
