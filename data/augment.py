@@ -1,21 +1,18 @@
 """Augmentation of Tang et al. 2019 (arXiv 1903.12136, section 2.3), over whole blocks of rows at once.
 
-Every unit of a row (a word piece, or a word) is masked with ``p_mask``; else it may be replaced by another of the
-same part of speech; then, with ``p_ngram``, only one n-gram of the row is kept. Rows are :class:`Ragged` arrays of
+Every unit of a row (a word piece, or a word) is masked with ``p_mask``, or replaced by another of the same part of
+speech with ``p_pos``; then, with ``p_ngram``, only one n-gram of the row is kept. Rows are :class:`Ragged` arrays of
 unit ids, all functions are pure given their random generator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from data.part_of_speech import TaggedRows
 from data.ragged import Ragged
-
-# Takes the rows, which units were masked, and a generator; returns the rows with some of the other units replaced.
-Replacement = Callable[[Ragged, np.ndarray, np.random.Generator], Ragged]
 
 NGRAM_RANGE = {"en": (2, 6), "zh": (2, 10)}
 
@@ -27,28 +24,49 @@ class Augmentation:
     Attributes:
         n_iter: copies of each row.
         p_mask: probability of masking a unit.
+        p_pos: probability of replacing a unit by one of the same part of speech; the units are words then. The
+            published Paddle code leaves this out, which is 0.
         p_ngram: probability of keeping a single n-gram of a row.
         ngram_range: smallest and largest n, both included.
-        replace: part-of-speech-guided replacement of the units that were not masked; None leaves it out, as the
-            published Paddle code does.
+        tagger: gives the parts of speech, see :func:`data.part_of_speech.make_tagger`.
+        spacy_model: of the tagger ``spacy``.
     """
 
     n_iter: int = 20
     p_mask: float = 0.1
     p_ngram: float = 0.25
     ngram_range: tuple[int, int] = (2, 6)
-    replace: Replacement | None = None
+    p_pos: float = 0.0
+    tagger: str = "auto"
+    spacy_model: str | None = None
 
 
-def mask_units(rows: Ragged, p_mask: float, mask_id: int, rng: np.random.Generator) -> tuple[Ragged, np.ndarray]:
-    """Replaces each unit by ``mask_id`` with probability ``p_mask``.
+def change_units(
+    rows: Ragged,
+    how: Augmentation,
+    mask_id: int,
+    rng: np.random.Generator,
+    tagged: TaggedRows | None = None,
+    tags: Ragged | None = None,
+) -> Ragged:
+    """Masks each unit with ``p_mask`` or replaces it with ``p_pos``: one draw decides between the two and neither.
 
-    Returns:
-        The rows, and which units were masked, bool, shape [units].
+    Args:
+        rows: unit ids.
+        how: the probabilities.
+        mask_id: the unit that masks.
+        rng: of this block.
+        tagged: gives the replacements; needed when ``p_pos`` is above 0.
+        tags: tag ids of these rows.
     """
     rows = rows.compact()
-    masked = rng.random(len(rows.values), np.float32) < p_mask
-    return Ragged(np.where(masked, np.asarray(mask_id, rows.values.dtype), rows.values), rows.offsets), masked
+    drawn = rng.random(len(rows.values), np.float32)
+    values = np.where(drawn < how.p_mask, np.asarray(mask_id, rows.values.dtype), rows.values)
+    if how.p_pos:
+        assert tagged is not None and tags is not None, "p_pos needs the parts of speech"
+        replaced = (drawn >= how.p_mask) & (drawn < how.p_mask + how.p_pos)
+        values[replaced] = tagged.draw(tags.compact().values[replaced], rng)
+    return Ragged(values, rows.offsets)
 
 
 def sample_ngrams(rows: Ragged, p_ngram: float, ngram_range: tuple[int, int], rng: np.random.Generator) -> Ragged:
@@ -64,26 +82,37 @@ def sample_ngrams(rows: Ragged, p_ngram: float, ngram_range: tuple[int, int], rn
     return Ragged.from_lengths(rows.values[keep], kept)
 
 
-def augment_rows(rows: Ragged, how: Augmentation, mask_id: int, rng: np.random.Generator) -> Ragged:
-    """One augmented copy of every row."""
-    masked_rows, masked = mask_units(rows, how.p_mask, mask_id, rng)
-    if how.replace is not None:
-        masked_rows = how.replace(masked_rows, masked, rng)
-    return sample_ngrams(masked_rows, how.p_ngram, how.ngram_range, rng)
+def augment_rows(
+    rows: Ragged,
+    how: Augmentation,
+    mask_id: int,
+    rng: np.random.Generator,
+    tagged: TaggedRows | None = None,
+    tags: Ragged | None = None,
+) -> Ragged:
+    """One augmented copy of every row; arguments as for :func:`change_units`."""
+    changed = change_units(rows, how, mask_id, rng, tagged, tags)
+    return sample_ngrams(changed, how.p_ngram, how.ngram_range, rng)
 
 
 def augment_columns(
-    columns: tuple[Ragged, ...], copy: int, how: Augmentation, mask_id: int, rng: np.random.Generator
+    columns: tuple[Ragged, ...],
+    copy: int,
+    how: Augmentation,
+    mask_id: int,
+    rng: np.random.Generator,
+    tagged: TaggedRows | None = None,
+    tags: tuple[Ragged, ...] = (),
 ) -> tuple[Ragged, ...]:
     """One augmented copy of every row of a task.
 
     Of sentence pairs the copies change in turn the first text, the second, and both (Tang et al. 2019).
     """
-    if len(columns) == 1:
-        return (augment_rows(columns[0], how, mask_id, rng),)
-    turn = copy % 3
+    turn = 2 if len(columns) == 1 else copy % 3
     return tuple(
-        augment_rows(column, how, mask_id, rng) if turn in (number, 2) else column.compact()
+        augment_rows(column, how, mask_id, rng, tagged, tags[number] if tags else None)
+        if turn in (number, 2)
+        else column.compact()
         for number, column in enumerate(columns)
     )
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from console import InputError, ProgressBar
 from data.augment import Augmentation, augment_columns, row_hashes
+from data.part_of_speech import make_tagger, tag_rows
 from data.ragged import Ragged
 from data.sources import Rows, decoded_lines, read_lines, read_rows, without_labels
 from data.store import Store, StoreDamaged, StoreWriter
@@ -95,14 +96,18 @@ def build_transfer_set(
         how: the augmentation.
         seed: the seed of the run.
         folder: where the store goes; an existing complete one is read instead of being built again.
-        whole_words: whether the unit is the word; always true for tokenizers without pieces.
+        whole_words: whether the unit is the word; always true for tokenizers without pieces, and with ``p_pos``.
     """
     folder = Path(folder)
     existing = _read_if_complete(folder)
     if existing is not None:
         return existing
-    units, columns, unit = _units(rows, tokenizer, whole_words)
+    units, columns, unit = _units(rows, tokenizer, whole_words or how.p_pos > 0)
     mask_id = units.index(MASK)
+    tagged = None
+    if how.p_pos and how.n_iter:
+        language = "zh" if tokenizer.kind == "jieba" else "en"
+        tagged = tag_rows(columns, units, make_tagger(how.tagger, language, how.spacy_model))
     seen: set[int] = set()
     metadata = {
         "kind": "transfer-set",
@@ -123,7 +128,8 @@ def build_transfer_set(
             for start in range(0, len(rows), BLOCK):
                 block = tuple(column.slice(start, start + BLOCK) for column in columns)
                 rng = generator(seed, "augment", copy, start)
-                augmented = augment_columns(block, copy, how, mask_id, rng)
+                tags = tagged.slice(start, start + BLOCK) if tagged else ()
+                augmented = augment_columns(block, copy, how, mask_id, rng, tagged, tags)
                 new = _unseen(row_hashes(augmented), seen)
                 kept = tuple(column.take(new) for column in augmented)
                 writer.append(label=without_labels(len(new), labels), **_named(kept))
@@ -160,10 +166,10 @@ def _units(rows: Rows, tokenizer: Tokenizer, whole_words: bool) -> tuple[list[st
 def transfer_key(rows: Rows, tokenizer: Tokenizer, how: Augmentation, seed: int, whole_words: bool) -> str:
     """Names a transfer set: changes with the rows, the units, the augmentation and the seed."""
     digest = hashlib.sha256()
-    settings = {k: v for k, v in asdict(how).items() if k != "replace"} | {
-        "replace": getattr(how.replace, "identity", None)
-    }
-    head = {"version": 1, "how": settings, "seed": seed, "words": whole_words, **tokenizer_identity(tokenizer)}
+    settings = asdict(how)
+    if not how.p_pos:
+        del settings["tagger"], settings["spacy_model"]
+    head = {"version": 2, "how": settings, "seed": seed, "words": whole_words, **tokenizer_identity(tokenizer)}
     digest.update(json.dumps(head, sort_keys=True).encode())
     for column in rows.texts:
         for text in column:
