@@ -169,7 +169,7 @@ def train_stages(folder: Path, shared: dict[str, Any], teacher: str, small: bool
     alone = {**shared, **student, **ALONE, **changes["alone"], "teacher_dir": teacher_dir}
     metrics["alone"] = train_small(SmallOptions(**alone, output_dir=str(folder / "alone")))
     say("\n== 3 of 5: the same Bi-LSTM distilled from the teacher")
-    distilled = {**shared, **student, **DISTILLED, **changes["distilled"], "teacher_dir": teacher_dir}
+    distilled = {**shared, **student, **DISTILLED, **changes["distilled"], "teacher_dir": (teacher_dir,)}
     metrics["distilled"] = distill(DistillOptions(**distilled, output_dir=str(folder / "distilled")))
     return metrics
 

@@ -90,3 +90,8 @@ def main_first(world: World, work: Callable[[], T]) -> T:
     result = work() if world.is_main else None
     paddle.distributed.barrier()
     return result if world.is_main else work()  # type: ignore[return-value]
+
+
+def current_device() -> str:
+    """``gpu`` or ``cpu``, as Paddle computes now."""
+    return "gpu" if paddle.device.get_device().startswith("gpu") else "cpu"

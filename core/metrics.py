@@ -72,6 +72,31 @@ def f1_score(predicted: np.ndarray, labels: np.ndarray) -> float:
     return 2 * both / total if total else 0.0
 
 
+def agreement(student: np.ndarray, teacher: np.ndarray, is_regression: bool = False) -> dict[str, float]:
+    """How near a student's answers come to its teacher's.
+
+    Args:
+        student: logits, [rows, labels]; numbers, [rows, 1].
+        teacher: logits, [rows, labels]; numbers, [rows, 1].
+        is_regression: whether these are numbers.
+
+    Returns:
+        ``agreement``, the share of rows with the same label, and ``kl``, the mean divergence of the student's
+        probabilities from the teacher's, KL(teacher || student), in nats; for numbers ``mse``.
+    """
+    if is_regression:
+        return {"mse": float(np.mean((student.astype(np.float64) - teacher) ** 2))}
+    log_student, log_teacher = log_softmax(student), log_softmax(teacher)
+    kl = (np.exp(log_teacher) * (log_teacher - log_student)).sum(-1).mean()
+    return {"agreement": float((student.argmax(-1) == teacher.argmax(-1)).mean()), "kl": float(kl)}
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Logarithms of the probabilities, float64, [rows, labels]."""
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
 def bootstrap_interval(correct: np.ndarray, seed: int = 0, draws: int = 5_000) -> tuple[float, float]:
     """The 95 % interval of an accuracy over the choice of rows.
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import paddle
 
 from console import ProgressBar, say
 from core.static_graph import StaticGraph, save_graph
@@ -155,8 +154,3 @@ def token_parts(lengths: np.ndarray, order: np.ndarray, budget: int) -> Iterator
         stop = start + max(1, budget // int(lengths[order[start]]))
         yield order[start:stop]
         start = stop
-
-
-def current_device() -> str:
-    """``gpu`` or ``cpu``, as Paddle computes now."""
-    return "gpu" if paddle.device.get_device().startswith("gpu") else "cpu"

@@ -12,7 +12,6 @@ from console import InputError, progress
 from data.ragged import Ragged
 from data.tokenization import MASK
 
-TAGGERS = ("auto", "textblob", "spacy", "jieba")
 LANGUAGE_OF_TAGGER = {"textblob": "en", "jieba": "zh"}
 SPACY_MODELS = {"en": "en_core_web_sm", "zh": "zh_core_web_sm"}
 MASK_TAG = "[MASK]"
@@ -83,7 +82,7 @@ def make_tagger(name: str, language: str, spacy_model: str | None = None) -> Tag
     """A tagger by its name.
 
     Args:
-        name: one of :data:`TAGGERS`; ``auto`` takes jieba for Chinese and TextBlob for English.
+        name: one of :data:`data.tasks.TAGGERS`; ``auto`` takes jieba for Chinese and TextBlob for English.
         language: of the rows.
         spacy_model: an installed model, for ``spacy``.
 

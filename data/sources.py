@@ -158,7 +158,11 @@ def find_split(folder: str | os.PathLike[str], split: str) -> Path:
 
 
 def read_rows(
-    path: str | os.PathLike[str], task: Task, skip_bad_rows: bool = False, labelled: bool = True
+    path: str | os.PathLike[str],
+    task: Task,
+    skip_bad_rows: bool = False,
+    labelled: bool = True,
+    may_lack: bool = False,
 ) -> tuple[Rows, Task]:
     """Reads one file of a task.
 
@@ -169,6 +173,7 @@ def read_rows(
         task: names the columns; when its labels are not known yet, they are read from this file.
         skip_bad_rows: leave out what cannot be read and count it.
         labelled: whether a label is expected.
+        may_lack: whether single rows may lack theirs, as those of a transfer set.
 
     Returns:
         The rows, and the task with its labels.
@@ -188,7 +193,8 @@ def read_rows(
                 raise record
             row = [checked_text(record[column], column) for column in task.text_columns]
             if labelled:
-                label = _checked_label(record[task.label_column], task)
+                given = record[task.label_column]
+                label = "" if may_lack and not str(given).strip() else _checked_label(given, task)
                 if label in task.dropped_labels:
                     continue
                 labels.append(label)
@@ -211,10 +217,10 @@ def read_rows(
 
 
 def label_values(labels: Sequence[str], task: Task) -> np.ndarray:
-    """Checked labels as ids, int64, or as numbers to predict, float32."""
+    """Checked labels as ids, int64, or as numbers to predict, float32; an empty one is none."""
     if task.is_regression:
-        return np.asarray([float(label) for label in labels], np.float32)
-    ids = {label: i for i, label in enumerate(task.labels or ())}
+        return np.asarray([float(label or "nan") for label in labels], np.float32)
+    ids = {"": NO_LABEL, **{label: i for i, label in enumerate(task.labels or ())}}
     return np.asarray([ids[label] for label in labels], np.int64)
 
 

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -236,12 +236,20 @@ def file_checksum(path: str | os.PathLike[str]) -> str:
 
 def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
     """Writes a file under a temporary name, then renames it: a reader finds the old one or the new one."""
+    with new_file(path) as file:
+        # Below the text layer, so that bytes and line ends stay as they are.
+        file.buffer.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """A UTF-8 file under a temporary name that takes the name ``path`` when the block ends without an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

@@ -212,6 +212,8 @@ TASKS: dict[str, Task] = {
 ALIASES = {"senta": "chnsenticorp", "sst2": "sst-2", "stsb": "sts-b", "bq": "bq_corpus"}
 METRICS = ("accuracy", "acc_and_f1", "matthews", "pearson_and_spearman")
 LANGUAGES = ("en", "zh")
+# What tells parts of speech; see data.part_of_speech.
+TAGGERS = ("auto", "textblob", "spacy", "jieba")
 
 
 def get_task(name: str) -> Task:

@@ -21,8 +21,8 @@ from console import InputError, ProgressBar
 from data.augment import Augmentation, augment_columns, row_hashes
 from data.part_of_speech import make_tagger, tag_rows
 from data.ragged import Ragged
-from data.sources import Rows, decoded_lines, read_lines, read_rows, without_labels
-from data.store import Store, StoreDamaged, StoreWriter
+from data.sources import NO_LABEL, Rows, decoded_lines, read_lines, read_rows, without_labels
+from data.store import Store, StoreDamaged, StoreWriter, new_file
 from data.streams import generator
 from data.tasks import Task
 from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, tokenizer_identity
@@ -223,13 +223,35 @@ def transfer_set_from_path(
     if path.suffix == ".txt" and not task.is_pair:
         rows = read_lines(path, skip_bad_rows)
     else:
-        rows, _ = read_rows(path, task, skip_bad_rows, labelled=_has_label(path, task))
+        rows, _ = read_rows(path, task, skip_bad_rows, labelled=_has_label(path, task), may_lack=True)
     if len(rows) == 0:
         raise InputError(f"--transfer_set {path}: no text in this file")
+    return in_memory(rows, tokenizer, whole_words)
+
+
+def in_memory(rows: Rows, tokenizer: Tokenizer, whole_words: bool = False) -> TransferSet:
+    """Rows as they are, for a teacher to judge; nothing is written."""
     units, columns, unit = _units(rows, tokenizer, whole_words)
     labels = rows.labels if rows.labels is not None else without_labels(len(rows))
     identity = transfer_key(rows, tokenizer, Augmentation(n_iter=0), 0, whole_words)
     return TransferSet(units, unit, columns, labels, identity)
+
+
+def write_table(transfer: TransferSet, task: Task, path: str | os.PathLike[str]) -> None:
+    """Writes a transfer set as TSV: the task's text columns and its label column, empty where there is none."""
+    names = [] if task.is_regression else list(task.labels or ())
+
+    def label(value: float) -> str:
+        if value == NO_LABEL or value != value:
+            return ""
+        return names[int(value)] if names else f"{value:g}"
+
+    with new_file(path) as file:
+        file.write("\t".join([*task.text_columns, task.label_column]) + "\n")
+        for start in range(0, len(transfer), BLOCK):
+            stop = min(start + BLOCK, len(transfer))
+            for texts, value in zip(transfer.texts(start, stop), transfer.labels[start:stop].tolist(), strict=True):
+                file.write("\t".join([*texts, label(value)]) + "\n")
 
 
 def _has_label(path: Path, task: Task) -> bool:

@@ -14,9 +14,7 @@ if __name__ == "__main__":
 
 import contextlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import IO
 from args import Options, not_negative, option, parse, positive
 from console import InputError, run_script, say
 from data.sources import SKIP_HINT, BadRow, checked_text, decoded_lines, iterate_records
+from data.store import new_file
 from data.tasks import Task
 
 SCRIPT = "deploy.predict"
@@ -135,17 +134,8 @@ def output(path: str | None) -> Iterator[IO[str]]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with new_file(path) as file:
+        yield file
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ if __name__ == "__main__":
 
     process.tune()
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from args import parse
@@ -18,7 +20,11 @@ from console import InputError, run_script, say
 from distill_lstm.options import DistillOptions
 
 if TYPE_CHECKING:
-    from data.sources import Rows, TaskData
+    import numpy as np
+
+    from core.train import Losses
+    from data.batches import Batch
+    from data.tasks import Task
     from data.transfer import TransferSet
     from models.folder import LoadedModel
 
@@ -40,12 +46,14 @@ def distill(options: DistillOptions) -> dict[str, Any]:
 
     from core.classifier import finish, load_data, train_classifier, training_world
     from core.distributed import main_first
+    from core.evaluate import dygraph_forward, predict_logits
     from core.losses import distillation_losses
-    from core.teacher import current_device, teacher_outputs
+    from core.metrics import agreement
     from core.train import LoopSettings
+    from data.transfer import in_memory, transfer_set_from_path
+    from distill_lstm.augment_data import rows_to_augment, transfer_set, whole_words
     from distill_lstm.student import build_student, token_ids
     from models.bilstm import occurring_rows
-    from models.folder import load
 
     world, folder = training_world(SCRIPT, options)
     if folder.finished:
@@ -53,75 +61,95 @@ def distill(options: DistillOptions) -> dict[str, Any]:
     data = load_data(options, world)
     if data.task.is_regression and options.distill_loss != "mse":
         raise InputError(f"--distill_loss {options.distill_loss}: {data.task.name} predicts a number; use mse")
-    rows = rows_to_augment(options, data)
-    teacher = load(options.teacher_dir)
-    if teacher.model.model_type != "bert":
-        raise InputError(f"--teacher_dir {options.teacher_dir}: expected a BERT, this is a {teacher.model.model_type}")
-    if teacher.task.labels != data.task.labels:
-        raise InputError(
-            f"--teacher_dir {options.teacher_dir}: its labels are {teacher.task.labels}, the task's {data.task.labels}"
-        )
-    if teacher.task.is_pair != data.task.is_pair:
-        raise InputError(
-            f"--teacher_dir {options.teacher_dir}: one of teacher and task reads pairs, the other single texts"
-        )
-    student = build_student(options, data, teacher)
-    transfer = main_first(world, lambda: transfer_set(options, rows, student))
+    rows = rows_to_augment(options, data.train, data.task, options.skip_bad_rows)
+    teachers = load_teachers(options, data.task)
+    student = build_student(options, replace(data, train=rows), teachers[0])
+
+    def make_transfer_set() -> TransferSet:
+        if options.transfer_set:
+            words = whole_words(options, data.task)
+            return transfer_set_from_path(
+                options.transfer_set, data.task, student.tokenizer, words, options.skip_bad_rows
+            )
+        return transfer_set(options, rows, data.task, student.tokenizer, options.cache())
+
+    transfer = main_first(world, make_transfer_set)
     if world.is_main:
         folder.open(SCRIPT, options)
-        say(f"student: {student.parameters / 1e6:.1f} M parameters; transfer set: {len(transfer):,} rows")
-    outputs = main_first(world, lambda: teacher_outputs(teacher, transfer, options.cache(), current_device()))
-    if world.is_main:
-        how = f"computed in {outputs.seconds:.1f} s" if outputs.computed else "found in the cache"
-        say(f"teacher outputs: {outputs.unique:,} different rows, {how}")
+        more = f", {len(rows) - len(data.train):,} of them without labels" if len(rows) > len(data.train) else ""
+        say(f"{len(rows):,} rows{more}; transfer set: {len(transfer):,} rows")
+        say(f"student: {student.parameters / 1e6:.1f} M parameters")
+    logits, record = main_first(world, lambda: teachers_logits(teachers, transfer, options, "the transfer set"))
     columns = {
         **student.encoder.arrange(transfer.encode(student.tokenizer)),
-        "teacher_logits": outputs.logits,
+        "teacher_logits": logits,
         "labels": transfer.labels,
     }
 
-    def step(batch):  # noqa: ANN001, ANN202
+    def step(batch: Batch) -> Losses:
         logits = student.model.from_batch(batch)
         targets, labels = paddle.to_tensor(batch["teacher_logits"]), paddle.to_tensor(batch["labels"])
         return distillation_losses(logits, targets, labels, options.alpha, options.distill_loss, options.temperature)
 
-    extra = {"transfer_rows": len(transfer), "teacher": {"computed_rows": outputs.computed, "seconds": outputs.seconds}}
     settings = LoopSettings(options.max_epoch, options.lr, options.optimizer)
+    extra = {"transfer_rows": len(transfer), "teacher": record}
     with occurring_rows(student.model, token_ids(columns, student, data)):
         metrics = train_classifier(student, columns, step, data, options, settings, world, extra)
+    dev = main_first(world, lambda: teachers_logits(teachers, in_memory(data.dev, student.tokenizer), options, "dev"))
+    answers = predict_logits(
+        dygraph_forward(student.model), student.encoder.encode(data.dev.texts), student.encoder.pad_id
+    )
+    metrics["dev_with_teacher"] = agreement(answers, dev[0], data.task.is_regression)
     return finish(folder, metrics, student, world)
 
 
-def rows_to_augment(options: DistillOptions, data: TaskData) -> Rows:
-    """The training rows and the unlabelled ones."""
-    from data.sources import join_rows, read_unlabeled
+def load_teachers(options: DistillOptions, task: Task) -> list[LoadedModel]:
+    """The teachers, checked against the task and each other.
 
-    if not options.unlabeled_file:
-        return data.train
-    more = read_unlabeled(options.unlabeled_file, data.task, options.skip_bad_rows, options.split_sentences)
-    say(f"{len(more):,} rows without labels join the transfer set")
-    return join_rows([data.train, more])
+    Raises:
+        InputError: no BERT, or one for other labels or another shape of rows.
+    """
+    from models.folder import load
+
+    teachers = []
+    for folder in options.teacher_dir:
+        teacher = load(folder)
+        if teacher.model.model_type != "bert":
+            raise InputError(f"--teacher_dir {folder}: expected a BERT, this is a {teacher.model.model_type}")
+        if teacher.task.labels != task.labels:
+            raise InputError(f"--teacher_dir {folder}: its labels are {teacher.task.labels}, the task's {task.labels}")
+        if teacher.task.is_pair != task.is_pair:
+            raise InputError(f"--teacher_dir {folder}: one of teacher and task reads pairs, the other single texts")
+        teachers.append(teacher)
+    return teachers
 
 
-def transfer_set(options: DistillOptions, rows: Rows, student: LoadedModel) -> TransferSet:
-    """The rows to learn from: those the user names, or ``rows`` with augmented copies, from the cache."""
-    from data.augment import NGRAM_RANGE, Augmentation
-    from data.transfer import build_transfer_set, transfer_key, transfer_set_from_path
+def teachers_logits(
+    teachers: Sequence[LoadedModel], transfer: TransferSet, options: DistillOptions, what: str
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The teachers' weighted mean of logits for a transfer set, [rows, outputs], and how they came."""
+    import numpy as np
 
-    words = options.whole_word_mask or student.task.language == "zh"
-    if options.transfer_set:
-        return transfer_set_from_path(
-            options.transfer_set, student.task, student.tokenizer, words, options.skip_bad_rows
-        )
-    how = Augmentation(
-        n_iter=options.n_iter,
-        p_mask=options.p_mask,
-        p_ngram=options.p_ngram,
-        ngram_range=tuple(options.ngram_range) or NGRAM_RANGE[student.task.language],  # type: ignore[arg-type]
-    )
-    key = transfer_key(rows, student.tokenizer, how, options.seed, words)
-    folder = options.cache() / "transfer_sets" / key
-    return build_transfer_set(rows, student.tokenizer, how, options.seed, folder, words)
+    from core.distributed import current_device
+    from core.teacher import teacher_outputs
+
+    weights = np.asarray(options.teacher_weights or [1.0] * len(teachers))
+    weights = weights / weights.sum()
+    mean: np.ndarray | None = None
+    record: dict[str, Any] = {"computed_rows": 0, "seconds": 0.0}
+    for number, (teacher, weight) in enumerate(zip(teachers, weights, strict=True)):
+        outputs = teacher_outputs(teacher, transfer, options.cache(), current_device())
+        how = f"computed in {outputs.seconds:.1f} s" if outputs.computed else "found in the cache"
+        which = f" {number + 1}" if len(teachers) > 1 else ""
+        say(f"outputs of teacher{which} for {what}: {outputs.unique:,} different rows, {how}")
+        record["computed_rows"] += outputs.computed
+        record["seconds"] += outputs.seconds
+        if len(teachers) == 1:
+            return outputs.logits, record
+        part = np.float32(weight) * outputs.logits
+        mean = part if mean is None else mean + part
+    assert mean is not None, "at least one teacher is required"
+    return mean, record
 
 
 if __name__ == "__main__":

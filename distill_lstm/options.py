@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from args import ClassifierOptions, below_one, not_negative, option, positive, probability
+from args import ClassifierOptions, Options, below_one, not_negative, option, positive, probability
+from data.tasks import TAGGERS
 
 PUBLISHED_NGRAMS = "2 to 6 for English, 2 to 10 for Chinese"
 
@@ -59,22 +60,53 @@ class SmallOptions(StudentOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillOptions(StudentOptions):
-    """Options of ``distill_lstm.bert_distill``."""
+class AugmentOptions(Options):
+    """How the rows to learn from are made."""
 
-    teacher_dir: str = option(help="model folder of the fine-tuned teacher")
-    transfer_set: str | None = option(
-        None, "rows to learn from: a transfer set, a table or a text file; made from train when left out"
-    )
     unlabeled_file: tuple[str, ...] = option(
         (), "texts without labels that join the transfer set: .txt with one a line, or tables with the text columns"
     )
     split_sentences: bool = option(False, "cut the lines of a .txt in --unlabeled_file into sentences")
+    repair_pairs: int = option(
+        0, "new pairs for every text of a pair task, without labels: near ones and random ones", check=not_negative
+    )
     n_iter: int = option(20, "augmented copies of every row", check=not_negative)
     p_mask: float = option(0.1, "probability of masking a unit", check=probability)
+    p_pos: float = option(
+        0.0, "probability of replacing a word by one of the same part of speech; augments words", check=probability
+    )
+    pos_tagger: str = option("auto", "what tells the parts of speech; auto: textblob or jieba", choices=TAGGERS)
+    spacy_model: str | None = option(None, "the installed model of --pos_tagger spacy, such as en_core_web_sm")
     p_ngram: float = option(0.25, "probability of keeping one n-gram of a row only", check=probability)
     ngram_range: tuple[int, ...] = option((), f"smallest and largest n; {PUBLISHED_NGRAMS} when left out")
     whole_word_mask: bool = option(False, "augment words instead of word pieces; Chinese always does")
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.ngram_range and (len(self.ngram_range) != 2 or not 1 <= self.ngram_range[0] <= self.ngram_range[1]):
+            found.append(
+                f"--ngram_range {' '.join(map(str, self.ngram_range))}: expected two numbers from 1 up, smaller first"
+            )
+        if self.split_sentences and not self.unlabeled_file:
+            found.append("--split_sentences goes with --unlabeled_file")
+        if self.p_mask + self.p_pos > 1:
+            found.append(f"--p_mask {self.p_mask} and --p_pos {self.p_pos}: together they must not be above 1")
+        if self.pos_tagger != "auto" and not self.p_pos:
+            found.append("--pos_tagger goes with --p_pos")
+        if self.spacy_model and self.pos_tagger != "spacy":
+            found.append("--spacy_model goes with --pos_tagger spacy")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillOptions(AugmentOptions, StudentOptions):
+    """Options of ``distill_lstm.bert_distill``."""
+
+    teacher_dir: tuple[str, ...] = option(help="model folder of the fine-tuned teacher; of several, the mean counts")
+    teacher_weights: tuple[float, ...] = option((), "the weights of several teachers in the mean; equal when left out")
+    transfer_set: str | None = option(
+        None, "rows to learn from: a transfer set, a table or a text file; made from train when left out"
+    )
     alpha: float = option(0.0, "weight of the labels, which original rows have", check=probability)
     distill_loss: str = option(
         "mse", "distance to the teacher: squared error of logits, or softened cross-entropy", choices=("mse", "soft_ce")
@@ -83,14 +115,14 @@ class DistillOptions(StudentOptions):
 
     def faults(self) -> list[str]:
         found = super().faults()
-        if self.ngram_range and (len(self.ngram_range) != 2 or not 1 <= self.ngram_range[0] <= self.ngram_range[1]):
-            found.append(
-                f"--ngram_range {' '.join(map(str, self.ngram_range))}: expected two numbers from 1 up, smaller first"
-            )
-        if self.unlabeled_file and self.transfer_set:
-            found.append("--unlabeled_file and --transfer_set exclude each other: a transfer set has all its rows")
-        if self.split_sentences and not self.unlabeled_file:
-            found.append("--split_sentences goes with --unlabeled_file")
+        for name in ("unlabeled_file", "repair_pairs"):
+            if getattr(self, name) and self.transfer_set:
+                found.append(f"--{name} and --transfer_set exclude each other: a transfer set has all its rows")
         if self.temperature != 1.0 and self.distill_loss == "mse":
             found.append("--temperature goes with --distill_loss soft_ce")
+        if self.teacher_weights:
+            if len(self.teacher_weights) != len(self.teacher_dir):
+                found.append(f"--teacher_weights: expected one a teacher ({len(self.teacher_dir)})")
+            if min(self.teacher_weights) < 0 or sum(self.teacher_weights) == 0:
+                found.append("--teacher_weights: must not be below 0, and not all 0")
         return found

@@ -23,20 +23,24 @@ from args import (
     probability,
 )
 from console import InputError
+from data.overview import OverviewOptions
 from demo import DemoOptions
 from deploy.benchmark import BenchmarkOptions
 from deploy.export import ExportOptions
 from deploy.predict import PredictOptions
+from distill_lstm.augment_data import AugmentDataOptions
 from distill_lstm.options import DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions
 
 TASK = ["--task_name", "sst-2"]
 REQUIRED = {
+    AugmentDataOptions: [*TASK, "--output_file", "o.tsv"],
     BenchmarkOptions: ["--model_dir", "a"],
     DemoOptions: [],
     DistillOptions: [*TASK, "--output_dir", "o", "--teacher_dir", "t"],
     ExportOptions: ["--model_dir", "m", "--output_dir", "o"],
     FinetuneOptions: [*TASK, "--output_dir", "o"],
+    OverviewOptions: TASK,
     PredictOptions: ["--model_dir", "m"],
     SmallOptions: [*TASK, "--output_dir", "o"],
 }

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.metrics import bootstrap_interval, compute_metrics, correlations, f1_score, gap_closed, matthews_correlation
+from core.metrics import (
+    agreement,
+    bootstrap_interval,
+    compute_metrics,
+    correlations,
+    f1_score,
+    gap_closed,
+    matthews_correlation,
+)
 
 LOGITS = np.array([[2.0, 1.0], [0.0, 3.0], [1.0, 4.0], [5.0, 0.0]])  # predictions 0 1 1 0
 LABELS = np.array([0, 1, 0, 1])
@@ -102,3 +110,14 @@ def test_equal_values_share_their_rank():
 @pytest.mark.parametrize("predicted", [[2.0, 2.0], [1.0]])
 def test_correlations_that_are_not_defined_count_as_none(predicted):
     assert correlations(np.asarray(predicted), np.arange(len(predicted))) == {"pearson": 0.0, "spearman": 0.0}
+
+
+def test_agreement_and_divergence_by_hand():
+    # Teacher (1/2, 1/2) and (3/4, 1/4); student (1/2, 1/2) and (1/4, 3/4): KL 0 and 3/4 ln 3 - 1/4 ln 3.
+    teacher, student = np.log([[1.0, 1.0], [3.0, 1.0]]), np.log([[1.0, 1.0], [1.0, 3.0]])
+    found = agreement(student, teacher)
+    assert found == {"agreement": 0.5, "kl": pytest.approx(np.log(3) / 4)}
+
+
+def test_agreement_of_numbers_is_their_squared_error():
+    assert agreement(np.asarray([[1.0], [2.0]]), np.asarray([[3.0], [2.0]]), is_regression=True) == {"mse": 2.0}

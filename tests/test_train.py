@@ -12,8 +12,9 @@ from args import OptimizerOptions, RunOptions
 from console import InputError
 from core.checkpoint import keep_weights
 from core.distributed import World
-from core.evaluate import evaluate_model
+from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.losses import hard_label_loss
+from core.metrics import agreement
 from core.train import Loop, LoopSettings, averaged
 from data.batches import Batches
 from data.sources import load_task_data
@@ -345,6 +346,28 @@ def test_distillation_from_a_text_file(distilled, tmp_path):
     assert metrics["transfer_rows"] == 3
 
 
+def test_several_teachers_teach_by_their_weighted_mean(inputs, distilled, tmp_path):
+    teachers = (str(inputs / "teacher"), str(tiny.write_model(tmp_path / "other", tiny.bert(seed=9))))
+    folder, metrics = distilled("mean", teacher_dir=teachers, max_epoch=1)
+    alone, _ = distilled("first", teacher_dir=teachers, teacher_weights=(2.0, 0.0), max_epoch=1)
+    single, _ = distilled("single", teacher_dir=teachers[:1], max_epoch=1)
+    assert metrics["teacher"]["computed_rows"] > metrics["transfer_rows"]
+    first, same, mean = (read_safetensors(path / "model.safetensors") for path in (alone, single, folder))
+    assert all(np.array_equal(value, same[name]) for name, value in first.items())
+    assert any(not np.array_equal(value, mean[name]) for name, value in first.items())
+
+
+def test_the_teacher_is_compared_with_on_dev(inputs, distilled):
+    folder, metrics = distilled(max_epoch=15)
+    student, teacher = model_folder.load(folder), model_folder.load(inputs / "teacher")
+    data = load_task_data(student.task, str(inputs / "data"))
+    answers = [
+        predict_logits(dygraph_forward(m.model), m.encoder.encode(data.dev.texts), m.encoder.pad_id)
+        for m in (student, teacher)
+    ]
+    assert metrics["dev_with_teacher"] == pytest.approx(agreement(*answers), abs=1e-5)
+
+
 def test_rows_without_labels_join_the_transfer_set(distilled, tmp_path):
     (tmp_path / "a.txt").write_text("a good film. The plot was dull!\n\nthe cast is fine\n", encoding="utf-8")
     (tmp_path / "b.tsv").write_text("id\tsentence\n1\tthe very end of it\n", encoding="utf-8")
@@ -410,7 +433,7 @@ def test_a_student_goes_on_from_another(small):
         ({"vocab_size": 10}, r"--vocab_size 10: the vocabulary has \d+ pieces"),
         ({"data": "nope"}, "--data_dir .*nope: no such folder"),
         ({"transfer_set": "nope.txt"}, "--transfer_set nope.txt: no such file"),
-        ({"teacher_dir": "nope"}, "nope: no such model folder"),
+        ({"teacher_dir": ("nope",)}, "nope: no such model folder"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_a_folder_is_made(distilled, tmp_path, changes, message):

@@ -196,7 +196,7 @@ def small_options(output_dir: Path, data_dir: Path, vocabulary: Path, /, **chang
 def distill_options(output_dir: Path, data_dir: Path, teacher: Path, /, **changes: Any) -> DistillOptions:
     """A distillation that takes a second."""
     return DistillOptions(
-        **student_values(output_dir, data_dir, **{"teacher_dir": str(teacher), "n_iter": 2, **changes})
+        **student_values(output_dir, data_dir, **{"teacher_dir": (str(teacher),), "n_iter": 2, **changes})
     )
 
 

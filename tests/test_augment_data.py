@@ -1,0 +1,88 @@
+"""``distill_lstm.augment_data``: a transfer set that other runs take as a table or as a store."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny
+
+from console import InputError
+from data.tasks import get_task
+from data.tokenization import WordPieceTokenizer
+from data.transfer import transfer_set_from_path
+from distill_lstm.augment_data import AugmentDataOptions, augment
+
+SST2, QQP = get_task("sst-2"), get_task("qqp")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    tiny.write_single(folder / "data")
+    tiny.write_pairs(folder / "pairs")
+    tiny.write_chinese(folder / "chinese")
+    (folder / "vocab.txt").write_text("\n".join(tiny.VOCAB) + "\n", encoding="utf-8")
+    return folder
+
+
+def options(inputs, output, data="data", **changes):
+    values = {"task_name": "sst-2", "vocab_path": str(inputs / "vocab.txt"), "n_iter": 3, "seed": 1, **changes}
+    return AugmentDataOptions(data_dir=str(inputs / data), output_file=str(output), **values)
+
+
+def read(path, task=SST2):
+    found = transfer_set_from_path(path, task, WordPieceTokenizer(tiny.VOCAB), whole_words=False)
+    return list(found.texts(0, len(found))), found.labels
+
+
+def test_a_table_and_a_store_hold_the_same_rows(inputs, tmp_path):
+    assert augment(options(inputs, tmp_path / "t.tsv")) == augment(options(inputs, tmp_path / "store"))
+    (rows, labels), (same_rows, same_labels) = read(tmp_path / "t.tsv"), read(tmp_path / "store")
+    assert rows == same_rows and np.array_equal(labels, same_labels)
+    assert set(labels[:60].tolist()) == {0, 1} and set(labels[60:].tolist()) == {-1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "t.tsv"]
+
+
+def test_words_of_the_same_part_of_speech_are_drawn(inputs, tmp_path):
+    augment(options(inputs, tmp_path / "t.tsv", p_pos=0.5, p_mask=0.0, p_ngram=0.0))
+    rows, _ = read(tmp_path / "t.tsv")
+    assert len(rows) > 120 and not any("[MASK]" in text for (text,) in rows)
+
+
+def test_pairs_are_made_anew(inputs, tmp_path):
+    augment(options(inputs, tmp_path / "t.tsv", "pairs", task_name="qqp", n_iter=0, repair_pairs=2))
+    rows, labels = read(tmp_path / "t.tsv", QQP)
+    assert len(rows) > 60 and set(labels[60:].tolist()) == {-1}
+
+
+def test_chinese_rows_are_of_words(inputs, tmp_path):
+    augment(options(inputs, tmp_path / "store", "chinese", task_name="chnsenticorp", p_pos=0.2))
+    found = transfer_set_from_path(tmp_path / "store", get_task("chnsenticorp"), WordPieceTokenizer(tiny.VOCAB), True)
+    assert found.unit == "word" and len(found) > 120
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"repair_pairs": 1}, "--repair_pairs: the rows of sst-2 are single texts"),
+        ({"unlabeled_file": ("nope.txt",)}, "nope.txt: no such file"),
+        ({"vocab_path": "nope"}, "nope: no vocabulary here"),
+        ({"p_pos": 0.1, "pos_tagger": "jieba"}, "--pos_tagger jieba: it reads zh, the rows are en"),
+    ],
+)
+def test_what_cannot_be_used_leaves_nothing(inputs, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        augment(options(inputs, tmp_path / "t.tsv", **changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_stays_unless_told_otherwise(inputs, tmp_path):
+    (tmp_path / "t.tsv").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"t.tsv exists; pass --overwrite or choose another name"):
+        augment(options(inputs, tmp_path / "t.tsv"))
+    assert (tmp_path / "t.tsv").read_text(encoding="utf-8") == "mine"
+    augment(options(inputs, tmp_path / "t.tsv", overwrite=True))
+    assert len(read(tmp_path / "t.tsv")[0]) > 60
+    (tmp_path / "folder.tsv").mkdir()
+    with pytest.raises(InputError, match="a table and a folder cannot replace each other"):
+        augment(options(inputs, tmp_path / "folder.tsv", overwrite=True))
