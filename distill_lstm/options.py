@@ -16,10 +16,16 @@ class StudentOptions(ClassifierOptions):
 
     model_name: str = option("all-MiniLM-L6-v2", "the BERT whose vocabulary an English student shares")
     vocab_path: str | None = option(None, "a vocabulary file: word pieces for English, words for Chinese")
+    vocab_min_count: int = option(
+        2, "Chinese words that are rarer than this in the training rows are read as characters", check=positive
+    )
     vocab_size: int = option(
         0, "rows of the embedding; the most words of a Chinese vocabulary; 0 takes what there is", check=not_negative
     )
     embedding_name: str | None = option(None, "word vectors that PaddleNLP downloads, to start from")
+    embedding_path: str | None = option(
+        None, "word vectors to start from: word2vec text or .bin, GloVe, fastText .vec; .gz of each"
+    )
     embedding_init: str = option("random", "what the embeddings start from", choices=("random", "teacher"))
     embedding_std: float = option(
         0.3, "standard deviation that embeddings taken from the teacher are scaled to", check=positive
@@ -39,8 +45,14 @@ class StudentOptions(ClassifierOptions):
 
     def faults(self) -> list[str]:
         found = super().faults()
-        if self.embedding_name and self.embedding_init == "teacher":
-            found.append("--embedding_name and --embedding_init teacher exclude each other")
+        starts = {
+            "--embedding_name": self.embedding_name,
+            "--embedding_path": self.embedding_path,
+            "--embedding_init teacher": self.embedding_init == "teacher",
+        }
+        given = [name for name, value in starts.items() if value]
+        if len(given) > 1:
+            found.append(f"{' and '.join(given)} exclude each other")
         return found
 
 

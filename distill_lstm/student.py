@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from console import InputError, say
 from data.batches import Columns
 from data.sources import TaskData
 from data.tokenization import JiebaTokenizer, Tokenizer, WordPieceTokenizer, read_vocab
+from data.vectors import read_vectors
 from distill_lstm.options import StudentOptions
 from models.bert import BertForSequenceClassification
 from models.bilstm import BiLSTMConfig, embeddings_from_teacher
@@ -47,6 +48,8 @@ def build_student(options: StudentOptions, data: TaskData, teacher: LoadedModel 
         _set_embedding(student, _teacher_embeddings(options, teacher, tokenizer, config))
     elif options.embedding_name:
         _set_embedding(student, _named_embeddings(options.embedding_name, student))
+    elif options.embedding_path:
+        _set_embedding(student, _embeddings_from_file(options.embedding_path, student))
     if options.init_from_ckpt:
         start = load(options.init_from_ckpt)
         if start.tokenizer.vocab != tokenizer.vocab:
@@ -72,7 +75,7 @@ def student_tokenizer(options: StudentOptions, data: TaskData, teacher: LoadedMo
         if options.vocab_path:
             return JiebaTokenizer(_word_vocabulary(Path(options.vocab_path), data, options.vocab_size))
         texts = (text for column in data.train.texts for text in column)
-        return JiebaTokenizer.from_texts(texts, options.vocab_size or 1 << 30)
+        return JiebaTokenizer.from_texts(texts, options.vocab_size or 1 << 30, options.vocab_min_count)
     if options.vocab_path:
         return WordPieceTokenizer(read_vocab(Path(options.vocab_path)))
     if teacher is not None and isinstance(teacher.tokenizer, WordPieceTokenizer):
@@ -123,15 +126,28 @@ def _named_embeddings(name: str, student: LoadedModel) -> np.ndarray:
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"--embedding_name {name}: PaddleNLP could not load it ({reason})") from error
+    known = [word for word in student.tokenizer.vocab if word in vectors.vocab]
+    found = dict(zip(known, vectors.search(known), strict=True)) if known else {}
+    return _with_vectors(student, found, vectors.embedding_dim, f"--embedding_name {name}")
+
+
+def _embeddings_from_file(path: str, student: LoadedModel) -> np.ndarray:
+    found, width = read_vectors(path, student.tokenizer.vocab)
+    return _with_vectors(student, found, width, f"--embedding_path {path}")
+
+
+def _with_vectors(student: LoadedModel, found: Mapping[str, np.ndarray], width: int, what: str) -> np.ndarray:
+    """The student's fresh embeddings with those of the known words in their places."""
     weights = student.model.embedding.weight.numpy()
-    known = {word: i for i, word in enumerate(student.tokenizer.vocab) if word in vectors.vocab}
-    if not known or vectors.embedding_dim != weights.shape[1]:
+    if not found or width != weights.shape[1]:
         raise InputError(
-            f"--embedding_name {name}: vectors of width {vectors.embedding_dim} for {len(known):,} of the vocabulary; "
+            f"{what}: vectors of width {width} for {len(found):,} of the vocabulary; "
             f"--embedding_size is {weights.shape[1]}"
         )
-    weights[list(known.values())] = vectors.search(list(known))
-    say(f"{name} covers {len(known) / len(student.tokenizer.vocab):.0%} of the vocabulary")
+    for i, word in enumerate(student.tokenizer.vocab):
+        if word in found:
+            weights[i] = found[word]
+    say(f"{what}: covers {len(found) / len(student.tokenizer.vocab):.0%} of the vocabulary")
     return weights
 
 

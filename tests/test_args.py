@@ -289,7 +289,11 @@ def test_a_registered_task_is_found():
         (DistillOptions, ["--ngram_range", "2"], "--ngram_range 2: expected two numbers"),
         (DistillOptions, ["--ngram_range", "0", "2"], "--ngram_range 0 2: expected two numbers"),
         (DistillOptions, ["--temperature", "2"], "--temperature goes with --distill_loss soft_ce"),
-        (DistillOptions, ["--embedding_init", "teacher", "--embedding_name", "w"], "--embedding_name and"),
+        (
+            DistillOptions,
+            ["--embedding_init", "teacher", "--embedding_name", "w"],
+            "--embedding_name and --embedding_init teacher exclude",
+        ),
         (SmallOptions, ["--embedding_init", "teacher"], "--embedding_init teacher needs --teacher_dir"),
         (PredictOptions, ["--text", "a", "--input_file", "f"], "--text and --input_file exclude each other"),
         (PredictOptions, ["--text", "a", "b", "--text_pair", "c"], "--text_pair: expected as many texts as --text (2)"),
@@ -302,11 +306,47 @@ def test_options_that_do_not_fit_together_are_refused(cls, argv, expected):
     assert expected in str(caught.value)
 
 
-def test_the_published_command_line_is_read():
-    argv = "--task_name sst-2 --vocab_size 30522 --max_epoch 6 --lr 1.0 --dropout_prob 0.1 --batch_size 64"
-    more = "--model_name bert-base-uncased --teacher_dir t --alpha 0.0 --n_iter 10 --output_dir o --seed 1"
-    options = parse(DistillOptions, [*argv.split(), *more.split()], "")
-    assert (options.vocab_size, options.lr, options.n_iter, options.alpha) == (30522, 1.0, 10, 0.0)
+SENTA = "--task_name chnsenticorp --vocab_size 1256608 --model_name bert-wwm-ext-chinese --batch_size 64"
+W2V = "--embedding_name w2v.google_news.target.word-word.dim300.en"
+# The command lines of the published distill_lstm README, flag by flag as written there, apart from the script's path.
+PUBLISHED = [
+    (FinetuneOptions, "--model_type bert --model_name_or_path bert-base-uncased --task_name SST-2 --max_seq_length 128 "
+     "--batch_size 128 --learning_rate 3e-5 --num_train_epochs 3 --logging_steps 10 --save_steps 10 "
+     "--output_dir ../pretrained_models/SST-2/ --device gpu",
+     {"learning_rate": 3e-5, "num_train_epochs": 3, "device": "gpu", "save_steps": 10}),
+    (SmallOptions, f"{SENTA} --max_epoch 20 --optimizer adam --lr 3e-4 --dropout_prob 0.2 "
+     "--vocab_path senta_word_dict.txt --save_steps 10000 --output_dir small_models/chnsenticorp/",
+     {"vocab_path": "senta_word_dict.txt", "vocab_size": 1256608, "optimizer": "adam"}),
+    (SmallOptions, f"--task_name sst-2 --vocab_size 30522 --max_epoch 10 --batch_size 64 --lr 1.0 --dropout_prob 0.4 "
+     f"--output_dir small_models/SST-2 --save_steps 10000 {W2V}", {"dropout_prob": 0.4, "optimizer": "adadelta"}),
+    (SmallOptions, f"--task_name qqp --vocab_size 30522 --max_epoch 35 --batch_size 256 --lr 2.0 --dropout_prob 0.4 "
+     f"--output_dir small_models/QQP --save_steps 10000 {W2V}", {"lr": 2.0, "max_epoch": 35}),
+    (DistillOptions, f"{SENTA} --max_epoch 6 --lr 1.0 --dropout_prob 0.1 --teacher_dir "
+     "pretrained_models/chnsenticorp/best_bert_wwm_ext_model_880 --vocab_path senta_word_dict.txt "
+     "--output_dir distilled_models/chnsenticorp --save_steps 10000", {"n_iter": 20, "alpha": 0.0}),
+    (DistillOptions, "--task_name sst-2 --vocab_size 30522 --max_epoch 6 --lr 1.0 --task_name sst-2 --dropout_prob 0.2 "
+     "--batch_size 128 --model_name bert-base-uncased --output_dir distilled_models/SST-2 "
+     f"--teacher_dir pretrained_models/SST-2/best_model_610 --save_steps 10000 {W2V}",
+     {"teacher_dir": ("pretrained_models/SST-2/best_model_610",), "batch_size": 128}),
+    (DistillOptions, "--task_name qqp --vocab_size 30522 --max_epoch 6 --lr 1.0 --dropout_prob 0.2 --batch_size 256 "
+     "--model_name bert-base-uncased --n_iter 10 --output_dir distilled_models/QQP "
+     f"--teacher_dir pretrained_models/QQP/best_model_17000 --save_steps 10000 {W2V}", {"n_iter": 10}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cls", "line", "expected"), PUBLISHED)
+def test_published_command_lines_are_read(cls, line, expected):
+    options = parse(cls, line.split(), "")
+    assert {name: getattr(options, name) for name in expected} == expected
+    assert options.task().name == options.task_name.lower()
+
+
+@pytest.mark.parametrize("task", ["QQP", "SST-2", "senta", "MNLI"])
+def test_tasks_may_be_written_in_capitals_and_flags_with_true(task):
+    line = f"--task_name {task} --output_dir o --teacher_dir t --whole_word_mask=True --seed 1 --seed 2"
+    options = parse(DistillOptions, line.split(), "")
+    assert (options.whole_word_mask, options.seed) == (True, 2)
+    assert options.task().name in ("qqp", "sst-2", "chnsenticorp", "mnli")
 
 
 def test_the_cache_folder_follows_option_then_environment_then_home(monkeypatch):

@@ -346,6 +346,19 @@ def test_distillation_from_a_text_file(distilled, tmp_path):
     assert metrics["transfer_rows"] == 3
 
 
+def test_a_student_starts_from_word_vectors(small, tmp_path, capsys):
+    words = {"good": 0.5, "film": -0.25, "unseen": 9.0}
+    lines = [f"{word} {' '.join([str(value)] * 8)}" for word, value in words.items()]
+    (tmp_path / "v.vec").write_text("\n".join(["3 8", *lines, ""]), encoding="utf-8")
+    folder, _ = small(embedding_path=str(tmp_path / "v.vec"), lr=1e-9, max_epoch=1)
+    loaded = model_folder.load(folder)
+    rows = loaded.model.embedding.weight.numpy()[[loaded.tokenizer.token_id("good"), loaded.tokenizer.token_id("film")]]
+    np.testing.assert_allclose(rows, [[0.5] * 8, [-0.25] * 8], atol=1e-6)
+    assert f"covers {2 / len(tiny.VOCAB):.0%} of the vocabulary" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"vectors of width 8 for 2 of the vocabulary; --embedding_size is 6"):
+        small(embedding_path=str(tmp_path / "v.vec"), embedding_size=6, overwrite=True)
+
+
 def test_several_teachers_teach_by_their_weighted_mean(inputs, distilled, tmp_path):
     teachers = (str(inputs / "teacher"), str(tiny.write_model(tmp_path / "other", tiny.bert(seed=9))))
     folder, metrics = distilled("mean", teacher_dir=teachers, max_epoch=1)
