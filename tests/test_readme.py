@@ -12,9 +12,11 @@ import pytest
 
 from args import parse
 from benchmarks.readme import TABLES, filled
+from data.overview import OverviewOptions
 from deploy.benchmark import BenchmarkOptions
 from deploy.export import ExportOptions
 from deploy.predict import PredictOptions
+from distill_lstm.augment_data import AugmentDataOptions
 from distill_lstm.options import DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions
 
@@ -24,6 +26,8 @@ OPTIONS = {
     "finetune.run_classifier": FinetuneOptions,
     "distill_lstm.small": SmallOptions,
     "distill_lstm.bert_distill": DistillOptions,
+    "distill_lstm.augment_data": AugmentDataOptions,
+    "data.tasks": OverviewOptions,
     "deploy.export": ExportOptions,
     "deploy.predict": PredictOptions,
     "deploy.benchmark": BenchmarkOptions,
