@@ -12,7 +12,7 @@ import json
 import os
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ def option(
     choices: Sequence[str] | None = None,
     check: Check | None = None,
     state: bool = True,
+    repeat: bool = False,
 ) -> Any:
     """Declares an option.
 
@@ -40,8 +41,9 @@ def option(
         choices: the values that are accepted.
         check: takes the value and returns what is wrong with it, or None.
         state: whether the option changes what a run computes; the others may differ when a run is resumed.
+        repeat: whether a flag that is given again adds to what it was given before, instead of replacing it.
     """
-    metadata = {"help": help, "choices": choices, "check": check, "state": state}
+    metadata = {"help": help, "choices": choices, "check": check, "state": state, "repeat": repeat}
     if default is dataclasses.MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -78,6 +80,18 @@ class Options:
     def as_dict(self) -> dict[str, Any]:
         """All options as plain values, for ``training_args.json``."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def default_state(cls) -> dict[str, Any]:
+        """The defaults of those options that change what a run computes, as plain values."""
+        found = {f.name: f.default for f in dataclasses.fields(cls) if f.metadata.get("state", True)}
+        known = {name: value for name, value in found.items() if value is not dataclasses.MISSING}
+        return json.loads(json.dumps(known))
+
+    @classmethod
+    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of options that were not given, where they depend on those that were; subclasses say which."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """Those options that change what a run computes."""
@@ -209,8 +223,8 @@ class ClassifierOptions(DataOptions, OptimizerOptions, RunOptions):
 def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None = None) -> O:
     """Reads a command line into ``cls``.
 
-    Flags may be repeated (the last one counts); booleans are written ``--flag``, ``--flag=True`` or
-    ``--flag False``; dashes and underscores are the same.
+    Flags may be repeated (the last one counts, unless the option collects them); booleans are written ``--flag``,
+    ``--flag=True`` or ``--flag False``; dashes and underscores are the same.
 
     Raises:
         InputError: every fault of the command line, joined by semicolons.
@@ -218,29 +232,42 @@ def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None 
     parser = build_parser(cls, description, prog)
     raw = vars(parser.parse_args([_underscores(word) for word in argv]))
     values, faults = {}, []
-    hints = typing.get_type_hints(cls)
     for item in dataclasses.fields(cls):
         if raw[item.name] is None:
             if item.default is dataclasses.MISSING:
                 faults.append(f"--{item.name} is required")
             continue
         try:
-            value = _convert(raw[item.name], hints[item.name])
-        except ValueError as error:
-            faults.append(f"--{item.name}: {error}")
-            continue
-        choices, check = item.metadata.get("choices"), item.metadata.get("check")
-        if choices and value is not None and value not in choices:
-            faults.append(f"--{item.name} {value}: expected one of {', '.join(choices)}")
-        elif check and value is not None and (wrong := check(value)):
-            faults.append(f"--{item.name} {value}: {wrong}")
-        values[item.name] = value
+            values[item.name] = parse_value(cls, item.name, raw[item.name])
+        except InputError as error:
+            faults.append(str(error))
     if faults:
         raise InputError("; ".join(faults))
-    options = cls(**values)
+    options = cls(**{**cls.defaults_for(values), **values})
     if faults := options.faults():
         raise InputError("; ".join(faults))
     return options
+
+
+def parse_value(cls: type[Options], name: str, text: str | list[str]) -> Any:
+    """Reads the value of one option.
+
+    Raises:
+        InputError: no such option, or a value that it does not take.
+    """
+    item = next((item for item in dataclasses.fields(cls) if item.name == name), None)
+    if item is None:
+        raise InputError(f"--{name}: no such option")
+    try:
+        value = _convert(text, typing.get_type_hints(cls)[name])
+    except ValueError as error:
+        raise InputError(f"--{name}: {error}") from None
+    choices, check = item.metadata.get("choices"), item.metadata.get("check")
+    if choices and value is not None and value not in choices:
+        raise InputError(f"--{name} {value}: expected one of {', '.join(choices)}")
+    if check and value is not None and (wrong := check(value)):
+        raise InputError(f"--{name} {value}: {wrong}")
+    return value
 
 
 def build_parser(cls: type[Options], description: str, prog: str | None = None) -> argparse.ArgumentParser:
@@ -257,6 +284,8 @@ def build_parser(cls: type[Options], description: str, prog: str | None = None) 
         }
         if _is_sequence(kind):
             settings["nargs"] = "+"
+            if item.metadata.get("repeat"):
+                settings["action"] = "extend"
         elif kind is bool:
             settings.update(nargs="?", const="True", metavar="True|False")
         parser.add_argument(f"--{item.name}", **settings)

@@ -47,6 +47,7 @@ STUDENT = {
     "lr_scheduler": "linear",
     "batch_size": 128,
     "average_checkpoints": 3,
+    "dropout_prob": 0.1,
     "holdout": 0.02,
 }
 ALONE = {"max_epoch": 6, "eval_steps": 250}

@@ -91,6 +91,8 @@ def _refuse_changes(path: Path, script: str, options: Options) -> None:
     if old_script != script:
         raise InputError(f"--resume: {path} was made by {old_script}, not by {script}")
     now = options.state_dict()
+    # A run that an earlier version began knows nothing of newer options: it ran with what are their defaults.
+    old = {**{k: v for k, v in type(options).default_state().items() if k not in old}, **old}
     changed = [f"--{k} was {old.get(k)!r}, is {now.get(k)!r}" for k in sorted({*old, *now}) if old.get(k) != now.get(k)]
     if changed:
         raise InputError(f"--resume: options differ from those the run began with: {'; '.join(changed)}")

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from args import ClassifierOptions, Options, below_one, not_negative, option, positive, probability
-from data.tasks import TAGGERS
+from data.tasks import TAGGERS, get_task
+
+# What the published README trains with, beyond the defaults below.
+PUBLISHED_ALONE: dict[str, dict[str, Any]] = {
+    "sst-2": {"max_epoch": 10, "dropout_prob": 0.4},
+    "qqp": {"max_epoch": 35, "dropout_prob": 0.4, "batch_size": 256, "lr": 2.0},
+    "chnsenticorp": {"max_epoch": 20, "dropout_prob": 0.2, "optimizer": "adam", "lr": 3e-4},
+}
+PUBLISHED_DISTILLED: dict[str, dict[str, Any]] = {
+    "sst-2": {"dropout_prob": 0.2, "batch_size": 128},
+    "qqp": {"dropout_prob": 0.2, "batch_size": 256, "n_iter": 10},
+}
+# Tasks without published values take those of the nearest one.
+NEAREST = {("en", False): "sst-2", ("en", True): "qqp", ("zh", False): "chnsenticorp", ("zh", True): "qqp"}
+
+
+def published(table: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The published values for a registered task; with another optimiser than the published one, its rate is unfit."""
+    if not given.get("task_name"):
+        return {}
+    task = get_task(given["task_name"])
+    name = task.name if task.name in PUBLISHED_ALONE else NEAREST[task.language, task.is_pair]
+    values = dict(table.get(name, {}))
+    if given.get("optimizer", values.get("optimizer")) != values.get("optimizer"):
+        values.pop("lr", None)
+    return values
+
 
 PUBLISHED_NGRAMS = "2 to 6 for English, 2 to 10 for Chinese"
 
@@ -63,6 +91,10 @@ class SmallOptions(StudentOptions):
     teacher_dir: str | None = option(
         None, "a fine-tuned teacher whose embeddings to start from; its answers are not used"
     )
+
+    @classmethod
+    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        return published(PUBLISHED_ALONE, given)
 
     def faults(self) -> list[str]:
         found = super().faults()
@@ -124,6 +156,10 @@ class DistillOptions(AugmentOptions, StudentOptions):
         "mse", "distance to the teacher: squared error of logits, or softened cross-entropy", choices=("mse", "soft_ce")
     )
     temperature: float = option(1.0, "softens both sides of soft_ce", check=positive)
+
+    @classmethod
+    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        return published(PUBLISHED_DISTILLED, given)
 
     def faults(self) -> list[str]:
         found = super().faults()

@@ -21,7 +21,13 @@ SCRIPT = "finetune.run_classifier"
 
 def main(argv: list[str]) -> None:
     """Parses the command line and fine-tunes."""
-    finetune(parse(FinetuneOptions, argv, __doc__ or "", f"python -m {SCRIPT}"))
+    options = parse(FinetuneOptions, argv, __doc__ or "", f"python -m {SCRIPT}")
+    if options.sweep:
+        from finetune.sweep import sweep
+
+        sweep(options)
+    else:
+        finetune(options)
 
 
 def finetune(options: FinetuneOptions) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from deploy.export import ExportOptions
 from deploy.predict import PredictOptions
 from distill_lstm.augment_data import AugmentDataOptions
 from distill_lstm.options import DistillOptions, SmallOptions
-from finetune.options import FinetuneOptions
+from finetune.options import FinetuneOptions, grid
 
 TASK = ["--task_name", "sst-2"]
 REQUIRED = {
@@ -347,6 +347,65 @@ def test_tasks_may_be_written_in_capitals_and_flags_with_true(task):
     options = parse(DistillOptions, line.split(), "")
     assert (options.whole_word_mask, options.seed) == (True, 2)
     assert options.task().name in ("qqp", "sst-2", "chnsenticorp", "mnli")
+
+
+@pytest.mark.parametrize(
+    ("cls", "line", "expected"),
+    [
+        (SmallOptions, "--task_name qqp", {"lr": 2.0, "max_epoch": 35, "batch_size": 256, "dropout_prob": 0.4}),
+        (SmallOptions, "--task_name qqp --max_epoch 3", {"lr": 2.0, "max_epoch": 3}),
+        (SmallOptions, "--task_name mrpc", {"lr": 2.0, "max_epoch": 35}),
+        (SmallOptions, "--task_name tnews", {"optimizer": "adam", "lr": 3e-4, "dropout_prob": 0.2}),
+        # A rate that was chosen for one optimiser says nothing about another.
+        (SmallOptions, "--task_name qqp --optimizer adam", {"lr": 1.0, "max_epoch": 35}),
+        (DistillOptions, "--task_name QQP --teacher_dir t", {"n_iter": 10, "batch_size": 256}),
+        (DistillOptions, "--task_name sst-2 --teacher_dir t", {"n_iter": 20, "batch_size": 128, "dropout_prob": 0.2}),
+        (FinetuneOptions, "--task_name sst-2", {"learning_rate": 1e-4, "num_train_epochs": 4, "batch_size": 128}),
+        (FinetuneOptions, "--task_name rte --model_name_or_path bert-base-uncased",
+         {"learning_rate": 3e-5, "num_train_epochs": 3, "batch_size": 32}),
+        (FinetuneOptions, "--task_name rte --optimizer adam --warmup_steps 5",
+         {"weight_decay": 0.0, "warmup_proportion": 0.0}),
+        (FinetuneOptions, "--train_file a.tsv --dev_file b.tsv --text_columns t", {"learning_rate": 5e-5}),
+    ],
+)  # fmt: skip
+def test_a_task_brings_its_published_values(cls, line, expected):
+    options = parse(cls, [*line.split(), "--output_dir", "o"], "")
+    assert {name: getattr(options, name) for name in expected} == expected
+
+
+def test_a_narrow_local_model_is_known_by_its_config(tmp_path):
+    line = ["--task_name", "sst-2", "--output_dir", "o", "--model_name_or_path", str(tmp_path)]
+    for width, rate in ((312, 1e-4), (768, 3e-5)):
+        (tmp_path / "config.json").write_text(f'{{"hidden_size": {width}}}', encoding="utf-8")
+        assert parse(FinetuneOptions, line, "").learning_rate == rate
+
+
+def test_a_sweep_is_the_product_of_its_options():
+    line = "--task_name sst-2 --output_dir o --sweep learning_rate=1e-4,3e-4 --sweep num-train-epochs=2,3 --seeds 2"
+    options = parse(FinetuneOptions, line.split(), "")
+    assert grid(FinetuneOptions, options.sweep) == [
+        {"learning_rate": rate, "num_train_epochs": epochs} for rate in (1e-4, 3e-4) for epochs in (2, 3)
+    ]
+    assert grid(FinetuneOptions, ()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--sweep learning_rate", "--sweep learning_rate: expected option=value,value"),
+        ("--sweep rate=1", "--rate: no such option"),
+        ("--sweep learning_rate=1,x", "--learning_rate: expected a number, got 'x'"),
+        ("--sweep learning_rate=0", "--learning_rate 0.0: must be above 0"),
+        ("--sweep lr_scheduler=linear,round", "--lr_scheduler round: expected one of constant, linear, cosine"),
+        ("--sweep seed=1,2", "--seed is no option to sweep over"),
+        ("--sweep batch_size=1 --sweep batch_size=2", "batch_size is given twice"),
+        ("--seeds 3", "--seeds goes with --sweep"),
+    ],
+)
+def test_a_sweep_that_cannot_run_is_refused(words, message):
+    with pytest.raises(InputError) as caught:
+        parse(FinetuneOptions, ["--task_name", "sst-2", "--output_dir", "o", *words.split()], "")
+    assert message in str(caught.value)
 
 
 def test_the_cache_folder_follows_option_then_environment_then_home(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from deploy.predictor import Predictor
 from distill_lstm.bert_distill import distill
 from distill_lstm.small import train_small
 from finetune.run_classifier import finetune
+from finetune.sweep import sweep
 from models import folder as model_folder
 from models.weights import layer_weights, read_safetensors, write_safetensors
 
@@ -94,6 +96,33 @@ def test_finetuning_writes_a_model_folder_that_has_learned(inputs, tmp_path):
     assert metrics["dev"]["accuracy"] >= 0.8
     assert metrics["training"]["steps"] == 15 * 4  # 60 rows in batches of 16
     assert metrics["training"]["rows"] == 15 * 60
+
+
+def test_a_sweep_trains_every_cell_once_and_shows_the_best(inputs, tmp_path, capsys):
+    def run(**changes):
+        options = tiny.finetune_options(tmp_path / "grid", inputs / "data", inputs / "bert", max_steps=2, **changes)
+        return sweep(options)
+
+    grid = {"sweep": ("learning_rate=1e-2,1e-9", "batch_size=16,30"), "seeds": 2, "seed": 5}
+    record = run(**grid)
+    folders = {path.name for path in (tmp_path / "grid").iterdir()} - {"sweep.json"}
+    assert len(folders) == 8 and "learning_rate=1e-09-batch_size=30-seed=6" in folders
+    assert json.loads((tmp_path / "grid" / "sweep.json").read_text(encoding="utf-8")) == record
+    for cell in record["cells"]:
+        assert cell["mean"] == pytest.approx(np.mean(cell["scores"]))
+        assert cell["standard_deviation"] == pytest.approx(np.std(cell["scores"], ddof=1))
+    assert max(cell["mean"] for cell in record["cells"]) == next(
+        cell["mean"] for cell in record["cells"] if cell["options"] == record["best"]
+    )
+    assert "best" in capsys.readouterr().out
+    with pytest.raises(InputError, match="is not empty; pass --resume to go on, --overwrite to replace it"):
+        run(**grid)
+    shutil.rmtree(tmp_path / "grid" / "learning_rate=1e-09-batch_size=30-seed=6")
+    times = {path.name: (path / "metrics.json").stat().st_mtime_ns for path in (tmp_path / "grid").glob("*seed*")}
+    again = run(**grid, resume=True)
+    assert again == record
+    after = {path.name: (path / "metrics.json").stat().st_mtime_ns for path in (tmp_path / "grid").glob("*seed*")}
+    assert {name for name in after if times.get(name) != after[name]} == {"learning_rate=1e-09-batch_size=30-seed=6"}
 
 
 def test_training_on_labels_writes_a_model_folder_that_has_learned(inputs, small):

@@ -1,0 +1,83 @@
+"""A small grid of fine-tunings: every cell with several seeds, found again when finished, and one table at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from console import InputError, say, table
+from core.checkpoint import ARGUMENTS
+from core.metrics import MAIN_METRIC
+from data.store import write_atomically
+from finetune.options import FinetuneOptions, grid
+
+RECORD = "sweep.json"
+
+
+def sweep(options: FinetuneOptions) -> dict[str, Any]:
+    """Fine-tunes every cell of the grid with every seed, one after the other.
+
+    A run is a model folder of its own below ``--output_dir``; the same command with ``--resume`` leaves out those that
+    have finished and goes on with the one that was stopped.
+
+    Returns:
+        What ``sweep.json`` holds: mean, standard deviation and single scores of each cell, and the best cell.
+
+    Raises:
+        InputError: the output folder holds something and neither ``--resume`` nor ``--overwrite`` was given.
+    """
+    from finetune.run_classifier import finetune
+
+    root = Path(options.output_dir)
+    if root.exists() and any(root.iterdir()) and not (options.resume or options.overwrite):
+        raise InputError(f"--output_dir {root} is not empty; pass --resume to go on, --overwrite to replace it")
+    metric = MAIN_METRIC[options.task().metric]
+    cells = []
+    for cell in grid(type(options), options.sweep):
+        scores = []
+        for seed in range(options.seed, options.seed + options.seeds):
+            folder = root / name_of(cell, seed)
+            begun = (folder / ARGUMENTS).is_file()
+            single = dataclasses.replace(
+                options,
+                **cell,
+                seed=seed,
+                output_dir=str(folder),
+                sweep=(),
+                seeds=1,
+                resume=options.resume and begun,
+                overwrite=options.overwrite and begun,
+            )
+            say(f"\n== {folder.name}")
+            scores.append(finetune(single)["dev"][metric])
+        spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+        cells.append({"options": cell, "mean": statistics.mean(scores), "standard_deviation": spread, "scores": scores})
+    record = {"metric": metric, "cells": cells, "best": max(cells, key=lambda found: found["mean"])["options"]}
+    write_atomically(root / RECORD, json.dumps(record, indent=1) + "\n")
+    say(f"\n{summary(record)}")
+    return record
+
+
+def name_of(cell: Mapping[str, Any], seed: int) -> str:
+    """The folder of a run: its options and its seed."""
+    parts = [f"{name}={value}" for name, value in cell.items()]
+    return "-".join([*parts, f"seed={seed}"]).replace("/", "_").replace(" ", "_")
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """One row a cell, the best one marked."""
+    names = list(record["cells"][0]["options"])
+    rows = [
+        (
+            *(str(cell["options"][name]) for name in names),
+            f"{cell['mean']:.4f} ± {cell['standard_deviation']:.4f}",
+            str(len(cell["scores"])),
+            "best" if cell["options"] == record["best"] else "",
+        )
+        for cell in record["cells"]
+    ]
+    return table((*names, f"dev {record['metric']}", "seeds", ""), rows)
