@@ -218,6 +218,18 @@ class ClassifierOptions(DataOptions, OptimizerOptions, RunOptions):
     """What all classifier recipes share."""
 
     batch_size: int = option(32, "rows of a batch over all processes", check=positive)
+    do_predict: bool = option(
+        False, "also label the test file, into --output_dir/predictions, as GLUE and CLUE want them", state=False
+    )
+    test_file: str | None = option(None, "the test file; that of --data_dir when left out", state=False)
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.test_file and not self.do_predict:
+            found.append("--test_file goes with --do_predict")
+        if self.do_predict and not self.test_file and not self.data_dir:
+            found.append("--do_predict needs --test_file, or --data_dir with a test file")
+        return found
 
 
 def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None = None) -> O:

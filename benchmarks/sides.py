@@ -6,6 +6,7 @@ their longest row, the teacher run again at every step. They live here and not i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,7 @@ from data.sources import find_split, read_rows
 from data.tasks import get_task
 from data.tokenization import InputEncoder, WordPieceTokenizer
 from data.transfer import build_transfer_set, load_transfer_set
-from models.bilstm import BiLSTM, BiLSTMConfig
+from models.bilstm import BiLSTM, BiLSTMConfig, occurring_rows
 from models.dropout import STREAM
 from models.folder import LoadedModel, bundled_folder, load, pretrained_bert
 
@@ -240,9 +241,14 @@ def student_steps(
     tokenizer = teacher.tokenizer
     config = BiLSTMConfig(len(tokenizer.vocab), embedding_size)
     student = BiLSTM(config)
+    columns: dict[str, Any] = InputEncoder(tokenizer, MAX_TOKENS, "plain").arrange(transfer.encode(tokenizer))
+    # Ours trains the rows of the embedding that occur, as the recipe does; the turn holds on to the stack, or the
+    # embedding would be made whole again.
+    stack = contextlib.ExitStack()
+    if not live_teacher:
+        stack.enter_context(occurring_rows(student, np.unique(columns["input_ids"].values)))
     optimizer = make_optimizer(optimizer_name, student)
     optimizer.set_lr(1e-3)
-    columns: dict[str, Any] = InputEncoder(tokenizer, MAX_TOKENS, "plain").arrange(transfer.encode(tokenizer))
     live = _paddlenlp_bert(teacher_dir) if live_teacher else None
     view = teacher.encoder.arrange(transfer.encode(tokenizer)) if live_teacher else {}
     if live is not None:
@@ -252,7 +258,7 @@ def student_steps(
     stream = _endless(Batches(columns, batch_size, by_length=not live_teacher, seed=seed))
     student.train()
 
-    def turn() -> dict[str, float]:
+    def turn(stack: contextlib.ExitStack = stack) -> dict[str, float]:
         rows = tokens = 0
         for number in range(batches):
             batch = next(stream)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import paddle
 
 from args import ClassifierOptions, DataOptions, RunOptions
-from console import say, table
+from console import InputError, say, table
 from core import distributed
 from core.checkpoint import RunFolder, remove_checkpoints
 from core.distributed import World
-from core.evaluate import evaluate_model
+from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.losses import hard_label_loss
 from core.metrics import MAIN_METRIC
 from core.train import Loop, LoopSettings, Losses, TrainingResult
 from data.batches import Batch, Batches, Columns
-from data.sources import TaskData, describe, load_task_data
+from data.sources import Rows, TaskData, describe, find_split, has_split, load_task_data, read_rows
+from data.store import write_atomically
+from data.tasks import Task
 from models.folder import Classifier, LoadedModel, save
 
 
@@ -43,9 +47,25 @@ def load_data(options: DataOptions, world: World) -> TaskData:
         # The rows held out must be the same for teacher and students of any seed.
         seed=0,
     )
+    if isinstance(options, ClassifierOptions) and options.do_predict:
+        data = replace(data, test=test_rows(options, data.task))
     if world.is_main:
         say(describe(data))
     return data
+
+
+def test_rows(options: ClassifierOptions, task: Task) -> dict[str, Rows]:
+    """The rows that are to be labelled; a bad one stops the run, since predictions go by the number of the row."""
+    files = {"test": options.test_file or find_split(options.data_dir or "", "test")}
+    for name in task.further_dev:
+        further = name.replace("dev", "test")
+        if not options.test_file and has_split(options.data_dir or "", further):
+            files[further] = find_split(options.data_dir or "", further)
+    found = {name: read_rows(path, task, labelled=False)[0] for name, path in files.items()}
+    for name, rows in found.items():
+        if len(rows) == 0:
+            raise InputError(f"{files[name]}: no rows to label")
+    return found
 
 
 def label_step(model: Classifier) -> Callable[[Batch], Losses]:
@@ -102,6 +122,42 @@ def train_classifier(
     return {**evaluate_fully(loaded, data, result, world), **(extra or {})}
 
 
+def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData) -> None:
+    """Labels the test rows and writes them as the benchmarks want them, below ``predictions``.
+
+    GLUE: ``index`` and ``prediction`` as TSV under the benchmark's own file name. CLUE: an object with ``id`` and
+    ``label`` a line. Anything else as GLUE's, under the task's name. Indices count the file's rows from 0.
+    """
+    for split, rows in data.test.items():
+        logits = predict_logits(dygraph_forward(loaded.model), loaded.encoder.encode(rows.texts), loaded.encoder.pad_id)
+        names = loaded.task.labels or ()
+        answers = [names[i] for i in logits.argmax(-1)] if names else [f"{value:.3f}" for value in logits[:, 0]]
+        is_clue = loaded.task.hub is not None and loaded.task.hub[0] == "clue"
+        if is_clue:
+            name = f"{loaded.task.name}_predict.json"
+            lines = [json.dumps({"id": i, "label": label}, ensure_ascii=False) for i, label in enumerate(answers)]
+        else:
+            name = GLUE_FILES.get((loaded.task.name, split), f"{loaded.task.name}.tsv")
+            lines = ["index\tprediction", *(f"{i}\t{label}" for i, label in enumerate(answers))]
+        write_atomically(folder / "predictions" / name, "\n".join([*lines, ""]))
+        say(f"{len(rows):,} predictions in {folder / 'predictions' / name}")
+
+
+# The names under which GLUE's server takes predictions.
+GLUE_FILES = {
+    ("cola", "test"): "CoLA.tsv",
+    ("sst-2", "test"): "SST-2.tsv",
+    ("mrpc", "test"): "MRPC.tsv",
+    ("sts-b", "test"): "STS-B.tsv",
+    ("qqp", "test"): "QQP.tsv",
+    ("mnli", "test"): "MNLI-m.tsv",
+    ("mnli", "test_mismatched"): "MNLI-mm.tsv",
+    ("qnli", "test"): "QNLI.tsv",
+    ("rte", "test"): "RTE.tsv",
+    ("wnli", "test"): "WNLI.tsv",
+}
+
+
 def evaluate_fully(loaded: LoadedModel, data: TaskData, result: TrainingResult, world: World) -> dict[str, Any]:
     """The record of a finished training: metrics on dev and how it came to them."""
     return {
@@ -119,7 +175,11 @@ def evaluate_fully(loaded: LoadedModel, data: TaskData, result: TrainingResult, 
 
 
 def finish(
-    folder: RunFolder, metrics: dict[str, Any] | None, loaded: LoadedModel | None = None, world: World | None = None
+    folder: RunFolder,
+    metrics: dict[str, Any] | None,
+    loaded: LoadedModel | None = None,
+    world: World | None = None,
+    data: TaskData | None = None,
 ) -> dict[str, Any]:
     """Writes the model folder and its metrics, or reads those of a run that had finished before."""
     if metrics is None:
@@ -128,6 +188,8 @@ def finish(
     elif loaded is not None and (world is None or world.is_main):
         metrics["parameters"] = loaded.parameters
         save(folder.path, loaded)
+        if data is not None:
+            write_predictions(folder.path, loaded, data)
         folder.write_metrics(metrics)
         remove_checkpoints(folder.path)
     if world is None or world.is_main:

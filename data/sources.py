@@ -67,6 +67,7 @@ class TaskData:
         dev: the rows on which results are reported.
         select: the rows on which checkpoints are chosen: dev, or a part held out of train.
         further_dev: further rows on which results are reported, by name.
+        test: rows without labels that are to be labelled, by the name of their split.
     """
 
     task: Task
@@ -74,6 +75,7 @@ class TaskData:
     dev: Rows
     select: Rows
     further_dev: Mapping[str, Rows] = field(default_factory=dict)
+    test: Mapping[str, Rows] = field(default_factory=dict)
 
 
 def load_task_data(
@@ -149,7 +151,7 @@ def find_split(folder: str | os.PathLike[str], split: str) -> Path:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"--data_dir {folder}: no such folder")
-    for name in (split, *{"dev": ("validation", "dev_matched")}.get(split, ())):
+    for name in (split, *{"dev": ("validation", "dev_matched"), "test": ("test_matched",)}.get(split, ())):
         for suffix in SUFFIXES:
             if (root / f"{name}{suffix}").is_file():
                 return root / f"{name}{suffix}"

@@ -100,7 +100,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
         dygraph_forward(student.model), student.encoder.encode(data.dev.texts), student.encoder.pad_id
     )
     metrics["dev_with_teacher"] = agreement(answers, dev[0], data.task.is_regression)
-    return finish(folder, metrics, student, world)
+    return finish(folder, metrics, student, world, data)
 
 
 def load_teachers(options: DistillOptions, task: Task) -> list[LoadedModel]:

@@ -48,7 +48,7 @@ def train_small(options: SmallOptions) -> dict[str, Any]:
     settings = LoopSettings(options.max_epoch, options.lr, options.optimizer)
     with occurring_rows(student.model, token_ids(columns, student, data)):
         metrics = train_classifier(student, columns, label_step(student.model), data, options, settings, world)
-    return finish(folder, metrics, student, world)
+    return finish(folder, metrics, student, world, data)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
     columns = {**loaded.encoder.encode(data.train.texts), "labels": data.train.labels}
     settings = LoopSettings(options.num_train_epochs, options.learning_rate, options.optimizer)
     metrics = train_classifier(loaded, columns, label_step(loaded.model), data, options, settings, world)
-    return finish(folder, metrics, loaded, world)
+    return finish(folder, metrics, loaded, world, data)
 
 
 if __name__ == "__main__":

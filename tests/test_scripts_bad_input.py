@@ -83,7 +83,7 @@ CASES = [
     (SMALL, {"data_dir": "<empty>"}, "the file is empty; expected a header row"),
     (SMALL, {"data_dir": "<header>"}, "no rows left to train on"),
     (SMALL, {"data_dir": "<utf16>"}, "this is UTF-16; save it as UTF-8"),
-    (FINETUNE, {"task_name": "sst-3"}, "--task_name sst-3: no such task; known are chnsenticorp, qqp, sst-2"),
+    (FINETUNE, {"task_name": "sst-3"}, "--task_name sst-3: no such task; known are afqmc, bq_corpus, chnsenticorp"),
     (FINETUNE, {"task_name": None, "data_dir": None}, "give --task_name, or your own data with --train_file"),
     (SMALL, {"train_file": "a.tsv"}, "--task_name and --train_file exclude each other"),
     (SMALL, {**OWN_FILES, "train_file": "nope.tsv", "dev_file": "nope.tsv"}, "nope.tsv: no such file"),

@@ -375,6 +375,41 @@ def test_distillation_from_a_text_file(distilled, tmp_path):
     assert metrics["transfer_rows"] == 3
 
 
+@pytest.mark.parametrize(
+    ("task", "data", "content", "name", "first"),
+    [
+        ("sst-2", "data", "index\tsentence\n0\ta good film\n1\ta dull one\n", "SST-2.tsv", "index\tprediction"),
+        ("qqp", "pairs", "id\tquestion1\tquestion2\n0\thow to swim\thow to cook\n", "QQP.tsv", "index\tprediction"),
+        ("tnews", "chinese", "text_a\n房间干净\n书的内容\n", "tnews_predict.json", '{"id": 0, "label": "'),
+        ("chnsenticorp", "chinese", "text_a\n房间干净\n", "chnsenticorp.tsv", "index\tprediction"),
+    ],
+)
+def test_test_rows_are_labelled_as_the_benchmarks_want_them(inputs, small, tmp_path, task, data, content, name, first):
+    (tmp_path / "test.tsv").write_text(content, encoding="utf-8")
+    chinese = {"vocab_path": None} if data == "chinese" else {}
+    given = {"task_name": task, "do_predict": True, "test_file": str(tmp_path / "test.tsv")}
+    folder, _ = small(data=data, max_epoch=1, **given, **chinese)
+    assert [path.name for path in (folder / "predictions").iterdir()] == [name]
+    lines = (folder / "predictions" / name).read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith(first)
+    rows = len(content.splitlines()) - 1
+    assert len(lines) == rows + (name.endswith(".tsv"))
+    labels = model_folder.load(folder).task.labels
+    found = [json.loads(line)["label"] if name.endswith("json") else line.split("\t")[1] for line in lines[-rows:]]
+    assert set(found) <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("index\tsentence\n", "no rows to label"), ("index\tsentence\n0\t\n", "line 2: the text in column 'sentence' is")],
+)
+def test_a_test_file_that_cannot_be_labelled_stops_before_any_work(small, tmp_path, content, message):
+    (tmp_path / "test.tsv").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        small(do_predict=True, test_file=str(tmp_path / "test.tsv"), skip_bad_rows=True)
+    assert not (tmp_path / "small").exists()
+
+
 def test_a_student_starts_from_word_vectors(small, tmp_path, capsys):
     words = {"good": 0.5, "film": -0.25, "unseen": 9.0}
     lines = [f"{word} {' '.join([str(value)] * 8)}" for word, value in words.items()]
