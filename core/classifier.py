@@ -20,7 +20,7 @@ from core.losses import hard_label_loss
 from core.metrics import MAIN_METRIC
 from core.train import Loop, LoopSettings, Losses, TrainingResult
 from data.batches import Batch, Batches, Columns
-from data.sources import Rows, TaskData, describe, find_split, has_split, load_task_data, read_rows
+from data.sources import Rows, TaskData, data_of, describe, find_split, has_split, read_rows
 from data.store import write_atomically
 from data.tasks import Task
 from models.folder import Classifier, LoadedModel, save
@@ -36,17 +36,7 @@ def training_world(script: str, options: RunOptions) -> tuple[World, RunFolder]:
 
 def load_data(options: DataOptions, world: World) -> TaskData:
     """The rows of the task that the options name, read and checked."""
-    data = load_task_data(
-        options.task(),
-        options.data_dir,
-        options.train_file,
-        options.dev_file,
-        options.skip_bad_rows,
-        options.holdout,
-        options.max_train_rows,
-        # The rows held out must be the same for teacher and students of any seed.
-        seed=0,
-    )
+    data = data_of(options)
     if isinstance(options, ClassifierOptions) and options.do_predict:
         data = replace(data, test=test_rows(options, data.task))
     if world.is_main:

@@ -11,7 +11,7 @@ import numpy as np
 
 from args import DataOptions, option, parse
 from console import InputError, say, table
-from data.sources import Rows, TaskData, load_task_data
+from data.sources import Rows, TaskData, data_of
 from data.tasks import Task
 from data.tokenization import JiebaTokenizer, WordPieceTokenizer, read_vocab
 
@@ -47,15 +47,7 @@ def show(options: OverviewOptions) -> None:
     if options.plot and not Path(options.plot).resolve().parent.is_dir():
         raise InputError(f"--plot {options.plot}: no such folder")
     counters = length_counters(options.task(), options.vocab_path)
-    data = load_task_data(
-        options.task(),
-        options.data_dir,
-        options.train_file,
-        options.dev_file,
-        options.skip_bad_rows,
-        options.holdout,
-        options.max_train_rows,
-    )
+    data = data_of(options)
     splits = {"train": data.train, "dev": data.dev, **data.further_dev}
     say(f"{table(('labels', *splits), label_rows(data, splits))}\n")
     lengths = {

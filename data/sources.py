@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from console import InputError
 from data.sentences import split_sentences
 from data.streams import generator
 from data.tasks import Task
+
+if TYPE_CHECKING:
+    from args import DataOptions
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")
 NO_LABEL = -1
@@ -76,6 +79,21 @@ class TaskData:
     select: Rows
     further_dev: Mapping[str, Rows] = field(default_factory=dict)
     test: Mapping[str, Rows] = field(default_factory=dict)
+
+
+def data_of(options: DataOptions) -> TaskData:
+    """The rows of the task that a script's options name, read and checked."""
+    return load_task_data(
+        options.task(),
+        options.data_dir,
+        options.train_file,
+        options.dev_file,
+        options.skip_bad_rows,
+        options.holdout,
+        options.max_train_rows,
+        # The rows held out must be the same for teacher and students of any seed.
+        seed=0,
+    )
 
 
 def load_task_data(

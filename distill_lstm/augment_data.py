@@ -56,7 +56,7 @@ def augment(options: AugmentDataOptions) -> int:
     Raises:
         InputError: rows or output cannot be used; what was there before stays.
     """
-    from data.sources import describe, load_task_data
+    from data.sources import data_of, describe
     from data.transfer import build_transfer_set, write_table
 
     target = Path(options.output_file)
@@ -65,16 +65,7 @@ def augment(options: AugmentDataOptions) -> int:
     as_table = target.suffix == ".tsv"
     if target.is_dir() == as_table and target.exists():
         raise InputError(f"--output_file {target}: a table and a folder cannot replace each other")
-    data = load_task_data(
-        options.task(),
-        options.data_dir,
-        options.train_file,
-        options.dev_file,
-        options.skip_bad_rows,
-        options.holdout,
-        options.max_train_rows,
-        seed=0,
-    )
+    data = data_of(options)
     say(describe(data))
     rows = rows_to_augment(options, data.train, data.task, options.skip_bad_rows)
     tokenizer = _tokenizer(options, data.task.language)
