@@ -22,8 +22,8 @@ from core.train import Loop, LoopSettings, Losses, TrainingResult
 from data.batches import Batch, Batches, Columns
 from data.sources import Rows, TaskData, data_of, describe, find_split, has_split, read_rows
 from data.store import write_atomically
-from data.tasks import Task
-from models.folder import Classifier, LoadedModel, save
+from data.tasks import TASKS, Task
+from models.folder import Classifier, LoadedModel, load, save
 
 
 def training_world(script: str, options: RunOptions) -> tuple[World, RunFolder]:
@@ -112,6 +112,17 @@ def train_classifier(
     return {**evaluate_fully(loaded, data, result, world), **(extra or {})}
 
 
+def finished(folder: RunFolder, options: ClassifierOptions) -> dict[str, Any]:
+    """What a run left that had ended before: its metrics, and on demand labels for a test file."""
+    if options.do_predict:
+        loaded = load(folder.path)
+        no_rows = Rows(tuple([] for _ in loaded.task.text_columns), None)
+        write_predictions(
+            folder.path, loaded, TaskData(loaded.task, no_rows, no_rows, no_rows, test=test_rows(options, loaded.task))
+        )
+    return finish(folder, None)
+
+
 def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData) -> None:
     """Labels the test rows and writes them as the benchmarks want them, below ``predictions``.
 
@@ -122,8 +133,8 @@ def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData) -> None
         logits = predict_logits(dygraph_forward(loaded.model), loaded.encoder.encode(rows.texts), loaded.encoder.pad_id)
         names = loaded.task.labels or ()
         answers = [names[i] for i in logits.argmax(-1)] if names else [f"{value:.3f}" for value in logits[:, 0]]
-        is_clue = loaded.task.hub is not None and loaded.task.hub[0] == "clue"
-        if is_clue:
+        known = TASKS.get(loaded.task.name)
+        if known is not None and known.hub is not None and known.hub[0] == "clue":
             name = f"{loaded.task.name}_predict.json"
             lines = [json.dumps({"id": i, "label": label}, ensure_ascii=False) for i, label in enumerate(answers)]
         else:

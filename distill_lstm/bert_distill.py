@@ -44,7 +44,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
     """
     import paddle
 
-    from core.classifier import finish, load_data, train_classifier, training_world
+    from core.classifier import finish, finished, load_data, train_classifier, training_world
     from core.distributed import main_first
     from core.evaluate import dygraph_forward, predict_logits
     from core.losses import distillation_losses
@@ -57,7 +57,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
 
     world, folder = training_world(SCRIPT, options)
     if folder.finished:
-        return finish(folder, None)
+        return finished(folder, options)
     data = load_data(options, world)
     if data.task.is_regression and options.distill_loss != "mse":
         raise InputError(f"--distill_loss {options.distill_loss}: {data.task.name} predicts a number; use mse")

@@ -30,7 +30,7 @@ def train_small(options: SmallOptions) -> dict[str, Any]:
     Returns:
         What ``metrics.json`` holds.
     """
-    from core.classifier import finish, label_step, load_data, train_classifier, training_world
+    from core.classifier import finish, finished, label_step, load_data, train_classifier, training_world
     from core.train import LoopSettings
     from distill_lstm.student import build_student, token_ids
     from models.bilstm import occurring_rows
@@ -38,7 +38,7 @@ def train_small(options: SmallOptions) -> dict[str, Any]:
 
     world, folder = training_world(SCRIPT, options)
     if folder.finished:
-        return finish(folder, None)
+        return finished(folder, options)
     data = load_data(options, world)
     student = build_student(options, data, load(options.teacher_dir) if options.teacher_dir else None)
     if world.is_main:

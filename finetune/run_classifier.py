@@ -36,13 +36,13 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
     Returns:
         What ``metrics.json`` holds.
     """
-    from core.classifier import finish, label_step, load_data, train_classifier, training_world
+    from core.classifier import finish, finished, label_step, load_data, train_classifier, training_world
     from core.train import LoopSettings
     from models.folder import pretrained_bert
 
     world, folder = training_world(SCRIPT, options)
     if folder.finished:
-        return finish(folder, None)
+        return finished(folder, options)
     data = load_data(options, world)
     loaded = pretrained_bert(
         options.model_name_or_path,

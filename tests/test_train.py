@@ -395,6 +395,10 @@ def test_test_rows_are_labelled_as_the_benchmarks_want_them(inputs, small, tmp_p
     rows = len(content.splitlines()) - 1
     assert len(lines) == rows + (name.endswith(".tsv"))
     labels = model_folder.load(folder).task.labels
+    before = (folder / "predictions" / name).read_bytes()
+    shutil.rmtree(folder / "predictions")
+    small(data=data, max_epoch=1, **given, **chinese, resume=True)
+    assert (folder / "predictions" / name).read_bytes() == before
     found = [json.loads(line)["label"] if name.endswith("json") else line.split("\t")[1] for line in lines[-rows:]]
     assert set(found) <= set(labels)
 
