@@ -50,12 +50,22 @@ def work_dir(given: str | None) -> Path:
     return Path(base) / "paddledistill" / "bench"
 
 
-def write_result(name: str, arguments: argparse.Namespace, figures: Mapping[str, Any], seconds: float) -> None:
-    """Writes ``benchmarks/results/<name>.json``: the figures with command, seed, versions, machine and date."""
+def write_result(
+    name: str, arguments: argparse.Namespace, figures: Mapping[str, Any], seconds: float, script: str | None = None
+) -> None:
+    """Writes ``benchmarks/results/<name>.json``: the figures with command, seed, versions, machine and date.
+
+    Args:
+        name: of the result.
+        arguments: of the script.
+        figures: what was measured.
+        seconds: the measurement took.
+        script: that measured it, when it has another name.
+    """
     hidden = {key for key, value in vars(arguments).items() if isinstance(value, str) and os.path.isabs(value)}
     shown = " ".join(f"--{k} {v}" for k, v in vars(arguments).items() if v is not None and k not in hidden)
     record = {
-        "command": f"python -m benchmarks.{name} {shown}".strip(),
+        "command": f"python -m benchmarks.{script or name} {shown}".strip(),
         "seed": arguments.seed,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "minutes": round(seconds / 60, 1),

@@ -19,21 +19,18 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, parser, work_dir, write_result
+from benchmarks.common import parser, work_dir, write_result
+from benchmarks.recipe import DEFAULTS, SEEDS, correct_rows, read_metrics, run
 from console import run_script, say
 from demo import ALONE, STUDENT, TEACHER
 
-SEEDS = (1, 2, 3)
 DISTILLED = {"max_epoch": 3, "n_iter": 5, "eval_steps": 1000}
 REVIEWS = ("reviews_imdb.txt", "reviews_yelp.txt", "reviews_amazon.txt")
-DEFAULTS = ("hidden_size", "num_layers", "dropout_prob", "alpha", "distill_loss", "p_mask", "p_ngram", "embedding_std")
 
 
 def main(argv: list[str]) -> None:
@@ -86,24 +83,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def run(module: str, options: dict[str, Any], jobs: int) -> None:
-    """Starts a script as a user does, with its share of the cores."""
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    output = Path(options["output_dir"])
-    output.parent.mkdir(parents=True, exist_ok=True)
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
-    say(f"{output.name}: python -m {module} … ({threads} thread(s); log: {output}.log)")
-    with open(f"{output}.log", "a", encoding="utf-8") as log:
-        subprocess.run(
-            [sys.executable, "-m", module, *words],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=True,
-        )
-
-
 def prepare_transfer(folder: Path, data_dir: str, reviews_dir: str) -> tuple[str, int, float]:
     """The transfer set and the teacher's outputs for it, both before the students compete for the cores.
 
@@ -132,17 +111,13 @@ def prepare_transfer(folder: Path, data_dir: str, reviews_dir: str) -> tuple[str
     return str(target), len(transfer), seconds
 
 
-def _metrics(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-
-
 def _one(folder: Path, data_dir: str) -> dict[str, Any]:
     from core.metrics import bootstrap_interval
 
-    metrics = _metrics(folder)
+    metrics = read_metrics(folder)
     return {
         "accuracy": metrics["dev"]["accuracy"],
-        "bootstrap_95": bootstrap_interval(correct_rows(folder, data_dir)),
+        "bootstrap_95": bootstrap_interval(correct_rows(folder, data_dir)[0]),
         "held_out_accuracy": metrics["training"]["score"],
         "parameters": metrics["parameters"],
         "rows_visited": metrics["training"]["rows"],
@@ -155,10 +130,10 @@ def _many(folders: list[Path], data_dir: str) -> dict[str, Any]:
 
     from core.metrics import bootstrap_interval
 
-    runs = [_metrics(folder) for folder in folders]
+    runs = [read_metrics(folder) for folder in folders]
     accuracies = [run["dev"]["accuracy"] for run in runs]
     # The interval is that of the mean over the seeds, so rows are drawn with all seeds' answers together.
-    correct = np.mean([correct_rows(folder, data_dir) for folder in folders], axis=0)
+    correct = np.mean([correct_rows(folder, data_dir)[0] for folder in folders], axis=0)
     return {
         "accuracy": statistics.mean(accuracies),
         "standard_deviation": statistics.stdev(accuracies),
@@ -170,19 +145,6 @@ def _many(folders: list[Path], data_dir: str) -> dict[str, Any]:
         "rows_visited": runs[0]["training"]["rows"],
         "training_minutes": [round(run["training"]["seconds"] / 60, 1) for run in runs],
     }
-
-
-def correct_rows(folder: Path, data_dir: str):  # noqa: ANN201 - an array, whose library loads late
-    """Whether a model is right on each dev row."""
-    from core.evaluate import dygraph_forward, predict_logits
-    from data.sources import find_split, read_rows
-    from models.folder import load
-
-    loaded = load(folder)
-    rows, _ = read_rows(find_split(data_dir, "dev"), loaded.task)
-    encoder = loaded.encoder
-    logits = predict_logits(dygraph_forward(loaded.model), encoder.encode(rows.texts), encoder.pad_id)
-    return logits.argmax(-1) == rows.labels
 
 
 if __name__ == "__main__":

@@ -1,0 +1,241 @@
+"""The main job on a task as a measurement: teacher, Bi-LSTM alone, and Bi-LSTMs distilled over transfer sets.
+
+Everything is trained by the scripts that users start. Every stage is found again when it has finished, and goes on from
+its checkpoint when it was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import ROOT
+from console import say
+
+SEEDS = (1, 2, 3)
+DEFAULTS = ("hidden_size", "num_layers", "dropout_prob", "alpha", "distill_loss", "p_mask", "p_ngram", "embedding_std")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on a task.
+
+    Attributes:
+        task: its name.
+        teacher: options of the fine-tuning.
+        student: options of all students.
+        alone: more of them, for the student on labels alone.
+        distilled: more of them, for distilled students.
+        transfer_sets: options of the augmentation, by the name of the transfer set; each gives distilled students.
+        hidden: values of options that are not to stand in the result, such as folders of this machine.
+    """
+
+    task: str
+    teacher: Mapping[str, Any]
+    student: Mapping[str, Any]
+    alone: Mapping[str, Any]
+    distilled: Mapping[str, Any]
+    transfer_sets: Mapping[str, Mapping[str, Any]]
+    hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path"))
+
+
+def measure(plan: Plan, data_dir: str, folder: Path, jobs: int) -> dict[str, Any]:
+    """All runs of a plan and their summary.
+
+    Args:
+        plan: of the task.
+        data_dir: folder with the task's train and dev files.
+        folder: keeps models and caches.
+        jobs: students trained at the same time.
+    """
+    from core.metrics import gap_closed
+
+    cache = folder / "cache"
+    shared = {"task_name": plan.task, "data_dir": data_dir, "cache_dir": str(cache), "resume": True}
+    teacher = folder / "teacher"
+    run("finetune.run_classifier", {**shared, **plan.teacher, "output_dir": str(teacher)}, jobs=1)
+    student = {**shared, **plan.student, "teacher_dir": str(teacher)}
+    runs = []
+    transfers = {}
+    for name, options in plan.transfer_sets.items():
+        target = folder / f"transfer-{name}"
+        transfers[name] = prepare_transfer(plan, options, data_dir, teacher, target, cache)
+        for seed in SEEDS:
+            place = {"seed": seed, "transfer_set": str(target), "output_dir": str(folder / f"{name}-{seed}")}
+            runs.append(("distill_lstm.bert_distill", {**student, **plan.distilled, **place}))
+    for seed in SEEDS:
+        place = {"seed": seed, "output_dir": str(folder / f"alone-{seed}")}
+        runs.append(("distill_lstm.small", {**student, **plan.alone, **place}))
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda job: run(*job, jobs=jobs), runs))
+    figures = {
+        "settings": settings(plan),
+        "teacher": one(teacher, data_dir),
+        **{
+            name: many([folder / f"{name}-{seed}" for seed in SEEDS], data_dir)
+            for name in ("alone", *plan.transfer_sets)
+        },
+        "transfer_sets": transfers,
+        "students_at_a_time": jobs,
+    }
+    compared = [metric for metric in figures["teacher"]["dev"] if metric in figures["alone"]["dev"]]
+    figures["gap_closed"] = {
+        name: {
+            metric: gap_closed(*(figures[side]["dev"][metric] for side in ("teacher", "alone", name)))
+            for metric in compared
+            # Where the teacher is not better there is no gap; the figures above say so.
+            if figures["teacher"]["dev"][metric] > figures["alone"]["dev"][metric]
+        }
+        for name in plan.transfer_sets
+    }
+    return figures
+
+
+def settings(plan: Plan) -> dict[str, Any]:
+    """The options that gave the figures; of files only their names."""
+    from distill_lstm.options import DistillOptions
+
+    def shown(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: _names(value) if name in plan.hidden else value for name, value in options.items()}
+
+    return {
+        "teacher": shown(plan.teacher),
+        "student": shown(plan.student),
+        "alone": shown(plan.alone),
+        "distilled": shown(plan.distilled),
+        "transfer_sets": {name: shown(options) for name, options in plan.transfer_sets.items()},
+        "defaults": {name: getattr(DistillOptions, name) for name in DEFAULTS},
+    }
+
+
+def _names(value: Any) -> Any:
+    return [os.path.basename(path) for path in value] if isinstance(value, tuple) else os.path.basename(str(value))
+
+
+def command(module: str, options: Mapping[str, Any]) -> list[str]:
+    """A command line as a user types it."""
+    words = [sys.executable, "-m", module]
+    for name, value in options.items():
+        words += [f"--{name}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return words
+
+
+def run(module: str, options: Mapping[str, Any], jobs: int, where: str = "output_dir") -> None:
+    """Starts a script as a user does, with its share of the cores; what it says goes into a log beside its output."""
+    output = Path(options[where])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    say(f"{output.name}: python -m {module} … ({threads} thread(s); log: {output}.log)")
+    with open(f"{output}.log", "a", encoding="utf-8") as log:
+        subprocess.run(
+            command(module, options),
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=True,
+        )
+
+
+def prepare_transfer(
+    plan: Plan, options: Mapping[str, Any], data_dir: str, teacher_dir: Path, target: Path, cache: Path
+) -> dict[str, Any]:
+    """Makes a transfer set and the teacher's outputs for it, both before the students compete for the cores.
+
+    Returns:
+        Its rows, and the seconds that the teacher took when the outputs were computed.
+    """
+    from core.teacher import teacher_outputs
+    from data.transfer import load_transfer_set
+    from models.folder import load
+
+    if not target.exists():
+        data = {"task_name": plan.task, "data_dir": data_dir, "holdout": plan.student.get("holdout", 0.0), "seed": 0}
+        run("distill_lstm.augment_data", {**data, **options, "output_file": str(target)}, 1, where="output_file")
+    transfer = load_transfer_set(target)
+    record = target.with_name(f"{target.name}.json")
+    outputs = teacher_outputs(load(teacher_dir), transfer, cache)
+    if outputs.computed:
+        record.write_text(json.dumps(outputs.seconds), encoding="utf-8")
+    seconds = json.loads(record.read_text(encoding="utf-8"))
+    say(f"{target.name}: {len(transfer):,} rows; the teacher took {seconds:.0f} s")
+    return {"rows": len(transfer), "teacher_seconds": seconds}
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """``metrics.json`` of a finished run."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
+def one(folder: Path, data_dir: str) -> dict[str, Any]:
+    """The record of a single run."""
+    from core.metrics import bootstrap_interval
+
+    metrics = read_metrics(folder)
+    correct, unseen = correct_rows(folder, data_dir)
+    return {
+        "dev": {**metrics["dev"], "accuracy_on_unseen_texts": float(correct[unseen].mean())},
+        "dev_rows": len(correct),
+        "unseen_dev_rows": int(unseen.sum()),
+        "bootstrap_95": bootstrap_interval(correct),
+        "held_out": metrics["training"]["score"],
+        "parameters": metrics["parameters"],
+        "rows_visited": metrics["training"]["rows"],
+        "training_minutes": round(metrics["training"]["seconds"] / 60, 1),
+    }
+
+
+def many(folders: Sequence[Path], data_dir: str) -> dict[str, Any]:
+    """The record of runs with several seeds: means over them, and each."""
+    import numpy as np
+
+    from core.metrics import bootstrap_interval
+
+    single = [one(folder, data_dir) for folder in folders]
+    runs = [read_metrics(folder) for folder in folders]
+    per_seed = {metric: [found["dev"][metric] for found in single] for metric in single[0]["dev"]}
+    # The interval is that of the mean over the seeds, so rows are drawn with all seeds' answers together.
+    correct = np.mean([correct_rows(folder, data_dir)[0] for folder in folders], axis=0)
+    found = {
+        "dev": {metric: statistics.mean(values) for metric, values in per_seed.items()},
+        "standard_deviation": {metric: statistics.stdev(values) for metric, values in per_seed.items()},
+        "per_seed": per_seed,
+        "bootstrap_95": bootstrap_interval(correct),
+        "held_out": [found["held_out"] for found in single],
+        "chosen": [made["training"]["chosen"] for made in runs],
+        "parameters": single[0]["parameters"],
+        "rows_visited": single[0]["rows_visited"],
+        "training_minutes": [found["training_minutes"] for found in single],
+    }
+    if "dev_with_teacher" in runs[0]:
+        found["dev_with_teacher"] = {
+            name: statistics.mean(made["dev_with_teacher"][name] for made in runs)
+            for name in runs[0]["dev_with_teacher"]
+        }
+    return found
+
+
+def correct_rows(folder: Path, data_dir: str):  # noqa: ANN201 - arrays, whose library loads late
+    """Whether a model is right on each dev row, and whether the row's texts do not stand in train."""
+    import numpy as np
+
+    from core.evaluate import dygraph_forward, predict_logits
+    from data.sources import find_split, read_rows
+    from models.folder import load
+
+    loaded = load(folder)
+    rows, _ = read_rows(find_split(data_dir, "dev"), loaded.task)
+    train, _ = read_rows(find_split(data_dir, "train"), loaded.task)
+    known = set(zip(*train.texts, strict=True))
+    unseen = np.asarray([row not in known for row in zip(*rows.texts, strict=True)])
+    encoder = loaded.encoder
+    logits = predict_logits(dygraph_forward(loaded.model), encoder.encode(rows.texts), encoder.pad_id)
+    return logits.argmax(-1) == rows.labels, unseen
