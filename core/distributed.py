@@ -88,8 +88,14 @@ def main_first(world: World, work: Callable[[], T]) -> T:
     if world.size == 1:
         return work()
     result = work() if world.is_main else None
-    paddle.distributed.barrier()
+    wait(world)
     return result if world.is_main else work()  # type: ignore[return-value]
+
+
+def wait(world: World) -> None:
+    """Lets all processes come to this point: what the main one wrote before, the others can read after."""
+    if world.size > 1:
+        paddle.distributed.barrier()
 
 
 def current_device() -> str:

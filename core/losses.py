@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import paddle
 from paddle.nn import functional as F  # noqa: N812 - the field's own name
 
@@ -69,6 +71,40 @@ def soft_cross_entropy_loss(student: paddle.Tensor, teacher: paddle.Tensor, temp
     targets = F.softmax(teacher / temperature, axis=-1)
     each = -(targets * F.log_softmax(student / temperature, axis=-1)).sum(axis=-1)
     return each.mean() * temperature**2
+
+
+def hidden_states_loss(
+    student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tensor], lengths: paddle.Tensor
+) -> paddle.Tensor:
+    """Squared distance of hidden states, as DynaBERT's second term (Hou et al. 2020, eq. 4).
+
+    Args:
+        student: states, each [rows, tokens, hidden].
+        teacher: as many, of the same shape.
+        lengths: int64, [rows], tokens that are no padding.
+
+    Returns:
+        The sum over the states of the mean over rows of the mean over a row's own tokens and the hidden units. The
+        published code averages over padding too, so that a row counts by the length of its neighbours.
+
+    Raises:
+        ValueError: numbers or shapes of the states differ.
+    """
+    if len(student) != len(teacher):
+        raise ValueError(f"{len(student)} states of the student, {len(teacher)} of the teacher: expected as many")
+    if list(student[0].shape) != list(teacher[0].shape):
+        raise ValueError(
+            f"student states {list(student[0].shape)} and teacher states {list(teacher[0].shape)} must have one shape"
+        )
+    rows, tokens, hidden = student[0].shape
+    kept = (paddle.arange(tokens) < lengths.unsqueeze(1)).astype(student[0].dtype)  # [rows, tokens]
+    share = (kept / (lengths.unsqueeze(1).astype(kept.dtype) * rows * hidden)).reshape([1, -1])
+    # A product instead of a mean: Paddle's reductions over the last axis take several times as long on a CPU.
+    each = [
+        paddle.matmul(share, paddle.square(mine - theirs).reshape([-1, hidden])).sum()
+        for mine, theirs in zip(student, teacher, strict=True)
+    ]
+    return paddle.add_n(each)
 
 
 DISTILLATION_LOSSES = ("mse", "soft_ce")

@@ -1,8 +1,8 @@
 """The one training loop.
 
-A recipe hands it a ``step(batch) -> losses`` function; the loop owns optimiser, schedule, accumulation, precision,
-processes, logging, evaluation, checkpoints and resuming. Everything random in a step follows from seed, step and
-rank, so a run that was killed and resumed ends with the same bits as one that was not.
+A recipe hands it a ``step(batch) -> losses`` function (or generator); the loop owns optimiser, schedule,
+accumulation, precision, processes, logging, evaluation, checkpoints and resuming. Everything random in a step follows
+from seed, step and rank, so a run that was killed and resumed ends with the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from paddle import nn
 from args import OptimizerOptions, RunOptions
 from console import Interrupted, duration, say
 from core.checkpoint import keep_weights, kept_weights, load_checkpoint, save_checkpoint
-from core.distributed import World, check_precision, sum_gradients
+from core.distributed import World, check_precision, sum_gradients, wait
 from core.optim import clip_gradients, learning_rate, make_optimizer, optimizer_state, restore_optimizer
 from data.batches import Batch, Batches
 from data.store import write_atomically
@@ -32,6 +32,9 @@ from models.dropout import STREAM
 from models.weights import layer_weights, set_weights
 
 Losses = Mapping[str, paddle.Tensor]
+# A step returns its losses, or yields them in parts: the gradients of the parts add up, and the memory of one is
+# free before the next is computed.
+Step = Callable[[Batch], Losses | Iterator[Losses]]
 LOG = "metrics.jsonl"
 
 
@@ -100,7 +103,8 @@ class Loop:
 
     Args:
         model: trained in place.
-        step: takes a batch, returns named losses that are means over the batch's rows; ``loss`` is minimised.
+        step: takes a batch, returns named losses that are means over the batch's rows; ``loss`` is minimised. A
+            generator yields several such sets, whose sum is minimised.
         batches: this rank's batches.
         evaluate: metrics of the model as it stands, on the rows that choose checkpoints.
         settings: of the recipe.
@@ -112,7 +116,7 @@ class Loop:
     def __init__(
         self,
         model: nn.Layer,
-        step: Callable[[Batch], Losses],
+        step: Step,
         batches: Batches,
         evaluate: Callable[[], Mapping[str, float]],
         settings: LoopSettings,
@@ -183,12 +187,11 @@ class Loop:
         state, sums = self.state, {}
         for number, batch in enumerate(group):
             STREAM.reseed(derived_seed(self.run_options.seed, "dropout", state.step, number, self.world.rank))
-            with self._precision():
-                losses = self.step(batch)
-            loss = losses["loss"] * (float(batch["weight"]) / len(group))
-            (self.scaler.scale(loss) if self.scaler else loss).backward()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value) / len(group)
+            for losses in self._parts(batch):
+                loss = losses["loss"] * (float(batch["weight"]) / len(group))
+                (self.scaler.scale(loss) if self.scaler else loss).backward()
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) / len(group)
             state.rows += round(len(batch["rows"]) / float(batch["weight"])) if batch["weight"] else 0
         if self.world.size > 1:
             sum_gradients(self.model.parameters())
@@ -204,6 +207,20 @@ class Loop:
             self.optimizer.step()
         self.optimizer.clear_grad()
         return sums
+
+    def _parts(self, batch: Batch) -> Iterator[Losses]:
+        """The losses of a batch, one set or several; only their computation runs in reduced precision."""
+        with self._precision():
+            found = self.step(batch)
+        if isinstance(found, Mapping):
+            yield found
+            return
+        while True:
+            with self._precision():
+                part = next(found, None)
+            if part is None:
+                return
+            yield part
 
     @property
     def current_rate(self) -> float:
@@ -260,8 +277,7 @@ class Loop:
         """Puts the weights that the selection rows prefer into the model."""
         state = self.state
         assert state.best is not None, "the last step always evaluates"
-        if self.world.size > 1:
-            paddle.distributed.barrier()
+        wait(self.world)
         score, chosen = state.best, f"best, at step {state.best_step:,}"
         best = kept_weights(self.folder, f"best-{state.best_step}.safetensors")
         if len(state.snapshots) > 1:
@@ -271,9 +287,8 @@ class Loop:
                 score, chosen = average, f"average of the last {len(state.snapshots)}"
                 best = layer_weights(self.model)
         set_weights(self.model, best, "chosen checkpoint")
-        if self.world.size > 1:
-            # The main process removes the kept weights next: all must have read them.
-            paddle.distributed.barrier()
+        # The main process removes the kept weights next: all must have read them.
+        wait(self.world)
         self.model.eval()
         return TrainingResult(score, chosen, state.step, state.rows, state.seconds)
 

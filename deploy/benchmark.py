@@ -86,7 +86,7 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
 
 def measure_alternating(folders: list[str], threads: int, options: BenchmarkOptions) -> list[dict[str, Any]]:
     """Lets models take turns with the same texts and the same number of threads."""
-    from deploy.export import parity_rows
+    from core.export import parity_rows
     from deploy.predictor import Predictor
 
     predictors = [Predictor(folder, threads) for folder in folders]

@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 
 from console import InputError
+from core.export import EXPORT_CONFIG, EXPORT_FORMAT
 from core.static_graph import StaticGraph
 from data.batches import Batches
 from data.sources import BadRow, checked_text
 from data.tasks import TASKS, Task
 from data.tokenization import InputEncoder, load_tokenizer
 
-EXPORT_CONFIG = "export.json"
 WIDTH_MULTIPLE = 8
-EXPORT_FORMAT = "paddledistill-export-1"
 
 
 @dataclass(frozen=True)

@@ -104,24 +104,10 @@ def distill(options: DistillOptions) -> dict[str, Any]:
 
 
 def load_teachers(options: DistillOptions, task: Task) -> list[LoadedModel]:
-    """The teachers, checked against the task and each other.
+    """The teachers, checked against the task and each other."""
+    from core.classifier import load_teacher
 
-    Raises:
-        InputError: no BERT, or one for other labels or another shape of rows.
-    """
-    from models.folder import load
-
-    teachers = []
-    for folder in options.teacher_dir:
-        teacher = load(folder)
-        if teacher.model.model_type != "bert":
-            raise InputError(f"--teacher_dir {folder}: expected a BERT, this is a {teacher.model.model_type}")
-        if teacher.task.labels != task.labels:
-            raise InputError(f"--teacher_dir {folder}: its labels are {teacher.task.labels}, the task's {task.labels}")
-        if teacher.task.is_pair != task.is_pair:
-            raise InputError(f"--teacher_dir {folder}: one of teacher and task reads pairs, the other single texts")
-        teachers.append(teacher)
-    return teachers
+    return [load_teacher(folder, task, "--teacher_dir") for folder in options.teacher_dir]
 
 
 def teachers_logits(

@@ -9,7 +9,7 @@ a test holds the logits of both equal.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,14 +99,14 @@ class BertEmbeddings(nn.Layer):
 class SelfAttention(nn.Layer):
     """Multi-head attention whose inner width is heads x head size, whatever the hidden size is."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
         super().__init__()
         self.heads, self.head_dim = config.num_attention_heads, config.head_dim
         inner = self.heads * self.head_dim
-        self.q_proj = Linear(config.hidden_size, inner)
-        self.k_proj = Linear(config.hidden_size, inner)
-        self.v_proj = Linear(config.hidden_size, inner)
-        self.out_proj = Linear(inner, config.hidden_size)
+        self.q_proj = linear(config.hidden_size, inner)
+        self.k_proj = linear(config.hidden_size, inner)
+        self.v_proj = linear(config.hidden_size, inner)
+        self.out_proj = linear(inner, config.hidden_size)
         self.dropout = Dropout(config.attention_probs_dropout_prob)
 
     def _split(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -127,11 +127,11 @@ class SelfAttention(nn.Layer):
 class BertLayer(nn.Layer):
     """Attention and feed-forward network, each added to its input and normalised."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
         super().__init__()
-        self.self_attn = SelfAttention(config)
-        self.linear1 = Linear(config.hidden_size, config.intermediate_size)
-        self.linear2 = Linear(config.intermediate_size, config.hidden_size)
+        self.self_attn = SelfAttention(config, linear)
+        self.linear1 = linear(config.hidden_size, config.intermediate_size)
+        self.linear2 = linear(config.intermediate_size, config.hidden_size)
         self.norm1 = nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
         self.norm2 = nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
@@ -145,9 +145,9 @@ class BertLayer(nn.Layer):
 class BertEncoder(nn.Layer):
     """The stack of layers."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
         super().__init__()
-        self.layers = nn.LayerList([BertLayer(config) for _ in range(config.num_hidden_layers)])
+        self.layers = nn.LayerList([BertLayer(config, linear) for _ in range(config.num_hidden_layers)])
 
     def forward(self, x: paddle.Tensor, bias: paddle.Tensor | None) -> paddle.Tensor:
         for layer in self.layers:
@@ -169,41 +169,68 @@ class BertPooler(nn.Layer):
 class BertModel(nn.Layer):
     """Embeddings, encoder and pooler."""
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
         super().__init__()
         self.config = config
         self.embeddings = BertEmbeddings(config)
-        self.encoder = BertEncoder(config)
+        self.encoder = BertEncoder(config, linear)
         self.pooler = BertPooler(config)
 
     def forward(
         self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, has_padding: bool = True
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
         """Returns the last hidden states [batch, tokens, hidden] and the pooled state [batch, hidden]."""
-        bias = self._attention_bias(input_ids) if has_padding else None
+        bias = self._attention_bias(input_ids, self.config.num_attention_heads) if has_padding else None
         states = self.encoder(self.embeddings(input_ids, token_type_ids), bias)
         return states, self.pooler(states)
 
-    def _attention_bias(self, input_ids: paddle.Tensor) -> paddle.Tensor:
+    def hidden_states(
+        self,
+        input_ids: paddle.Tensor,
+        token_type_ids: paddle.Tensor,
+        has_padding: bool = True,
+        layers: Sequence[int] | None = None,
+    ) -> list[paddle.Tensor]:
+        """The embeddings' output and every layer's, each [batch, tokens, hidden].
+
+        Args:
+            input_ids: as for ``forward``.
+            token_type_ids: as for ``forward``.
+            has_padding: as for ``forward``.
+            layers: numbers of the layers to go through; all when left out.
+        """
+        chosen = [self.encoder.layers[i] for i in range(len(self.encoder.layers)) if layers is None or i in layers]
+        bias = self._attention_bias(input_ids, chosen[0].self_attn.heads) if has_padding else None
+        states = [self.embeddings(input_ids, token_type_ids)]
+        for layer in chosen:
+            states.append(layer(states[-1], bias))
+        return states
+
+    def _attention_bias(self, input_ids: paddle.Tensor, heads: int) -> paddle.Tensor:
         bias = (input_ids == self.config.pad_token_id).astype("float32") * MASKED
         bias = bias.unsqueeze([1, 2])  # [batch, 1, 1, tokens]
         if not paddle.in_dynamic_mode():
             return bias
         # Dygraph adds a broadcast tensor a hundred times slower than one of the full shape: lay it out once.
         tokens = input_ids.shape[1]
-        return bias.expand([-1, self.config.num_attention_heads, tokens, tokens]).contiguous()
+        return bias.expand([-1, heads, tokens, tokens]).contiguous()
 
 
 class BertForSequenceClassification(nn.Layer):
-    """BERT with a linear classifier on the pooled state."""
+    """BERT with a linear classifier on the pooled state.
+
+    Args:
+        config: its shape.
+        linear: the class of the encoder's linear layers.
+    """
 
     model_type = "bert"
     layout = "bert"
 
-    def __init__(self, config: BertConfig) -> None:
+    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
         super().__init__()
         self.config = config
-        self.bert = BertModel(config)
+        self.bert = BertModel(config, linear)
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.classifier = Linear(config.hidden_size, config.num_labels)
 
@@ -225,9 +252,19 @@ class BertForSequenceClassification(nn.Layer):
 
     def from_batch(self, batch: Mapping[str, Any]) -> paddle.Tensor:
         """Logits for a batch of :class:`data.batches.Batches`."""
-        ids = batch["input_ids"]
-        padded = bool((batch["lengths"] < ids.shape[1]).any())
-        return self(paddle.to_tensor(ids), paddle.to_tensor(batch["token_type_ids"]), padded)
+        return self(*inputs_of(batch))
+
+    def with_states(
+        self, batch: Mapping[str, Any], layers: Sequence[int] | None = None
+    ) -> tuple[paddle.Tensor, list[paddle.Tensor]]:
+        """Logits for a batch, and the hidden states before the first layer and after each.
+
+        Args:
+            batch: of :class:`data.batches.Batches`.
+            layers: numbers of the layers to go through; all when left out.
+        """
+        states = self.bert.hidden_states(*inputs_of(batch), layers)
+        return self.classifier(self.dropout(self.bert.pooler(states[-1]))), states
 
     def input_spec(self) -> list[paddle.static.InputSpec]:
         """The inputs of the static graph, in the order of ``forward``."""
@@ -237,6 +274,60 @@ class BertForSequenceClassification(nn.Layer):
         """``config.json`` as PaddleNLP and Hugging Face read it."""
         values = {k: v for k, v in dataclasses.asdict(self.config).items() if not (k == "head_size" and v is None)}
         return {**values, "model_type": "bert", "architectures": ["BertForSequenceClassification"], "pool_act": "tanh"}
+
+
+def inputs_of(batch: Mapping[str, Any]) -> tuple[paddle.Tensor, paddle.Tensor, bool]:
+    """The arguments of a BERT's ``forward`` for a batch."""
+    ids = batch["input_ids"]
+    padded = bool((batch["lengths"] < ids.shape[1]).any())
+    return paddle.to_tensor(ids), paddle.to_tensor(batch["token_type_ids"]), padded
+
+
+def narrowed(
+    config: BertConfig, weights: Mapping[str, np.ndarray], heads: int, neurons: int, layers: Sequence[int]
+) -> tuple[BertConfig, dict[str, np.ndarray]]:
+    """Cuts a smaller BERT out of one: its first heads, its first feed-forward neurons, some of its layers.
+
+    The hidden size stays, so that embeddings, layer norms, pooler and classifier are taken over whole.
+
+    Args:
+        config: the shape of the whole.
+        weights: of the whole, under the names of :class:`BertForSequenceClassification`.
+        heads: how many attention heads every layer keeps.
+        neurons: how many feed-forward neurons.
+        layers: numbers of the layers that stay, rising.
+
+    Returns:
+        The shape and the weights of the part.
+    """
+    width = heads * config.head_dim
+    keep = {
+        **{f"self_attn.{name}_proj.weight": np.s_[:, :width] for name in "qkv"},
+        **{f"self_attn.{name}_proj.bias": np.s_[:width] for name in "qkv"},
+        "self_attn.out_proj.weight": np.s_[:width],
+        "linear1.weight": np.s_[:, :neurons],
+        "linear1.bias": np.s_[:neurons],
+        "linear2.weight": np.s_[:neurons],
+    }
+    renumbered = {old: new for new, old in enumerate(layers)}
+    found = {}
+    for name, value in weights.items():
+        head, is_layer, rest = name.partition(LAYERS)
+        number, _, part = rest.partition(".")
+        if not is_layer:
+            found[name] = value
+        elif int(number) in renumbered:
+            cut = np.ascontiguousarray(value[keep.get(part, np.s_[...])])
+            found[f"{head}{LAYERS}{renumbered[int(number)]}.{part}"] = cut
+    # A head size of its own only where hidden size / heads no longer gives it.
+    own = None if heads * config.head_dim == config.hidden_size else config.head_dim
+    shape = dataclasses.replace(
+        config, num_attention_heads=heads, intermediate_size=neurons, num_hidden_layers=len(layers), head_size=own
+    )
+    return shape, found
+
+
+LAYERS = "encoder.layers."
 
 
 def initial_weights(config: BertConfig, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from core.evaluate import dygraph_forward, predict_logits
+from core.export import parity_rows
 from data.store import write_atomically
 from data.tasks import get_task
-from deploy.export import ExportOptions, export, parity_rows
+from deploy.export import ExportOptions, export
 from models.folder import pretrained_bert, save
 
 

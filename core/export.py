@@ -1,0 +1,112 @@
+"""Export folders: a static graph with tokenizer and description, checked against the model it was made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from console import InputError
+from data.sources import find_split, read_rows
+from data.store import write_atomically
+from data.tasks import Task
+
+EXPORT_CONFIG = "export.json"
+EXPORT_FORMAT = "paddledistill-export-1"
+TOLERANCE = 1e-5
+
+
+def write_export(loaded, folder: Path, rows: list[list[str]]) -> float:  # noqa: ANN001 - models.LoadedModel
+    """Writes graph, tokenizer and ``export.json`` into ``folder`` and checks the graph against the model.
+
+    Args:
+        loaded: the model.
+        folder: exists and is empty.
+        rows: texts to check on, one list a text column.
+
+    Returns:
+        The largest difference of a logit, relative to max(1, |logit|).
+
+    Raises:
+        InputError: the difference is above 1e-5.
+    """
+    from core.evaluate import dygraph_forward, predict_logits
+    from core.static_graph import StaticGraph, save_graph
+
+    save_graph(loaded, folder)
+    loaded.tokenizer.save(folder)
+    graph = StaticGraph(folder)
+    encoder = loaded.encoder
+    columns = encoder.encode(rows)
+    expected = predict_logits(dygraph_forward(loaded.model), columns, encoder.pad_id, 32)
+    found = predict_logits(graph, columns, encoder.pad_id, 32)
+    largest = float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
+    if not largest <= TOLERANCE:
+        raise InputError(
+            f"the static graph differs from the model by {largest:.1e} of a logit, allowed is {TOLERANCE:.0e}"
+        )
+    record = {
+        "format": EXPORT_FORMAT,
+        "model_type": loaded.model.model_type,
+        "task": loaded.task.name,
+        "language": loaded.task.language,
+        "text_columns": loaded.task.text_columns,
+        "labels": loaded.task.labels,
+        "tokenizer": loaded.tokenizer.kind,
+        "layout": loaded.model.layout,
+        "max_seq_length": loaded.max_seq_length,
+        "inputs": graph.inputs,
+        "parameters": loaded.parameters,
+        "parity": {"rows": len(rows[0]), "largest_relative_difference": largest},
+    }
+    write_atomically(folder / EXPORT_CONFIG, json.dumps(record, indent=1, ensure_ascii=False))
+    return largest
+
+
+def parity_rows(task: Task, data_dir: str | None, count: int) -> list[list[str]]:
+    """Texts of a task: dev rows of ``data_dir``, or of the built-in corpus in the task's language."""
+    if data_dir:
+        rows, _ = read_rows(find_split(data_dir, "dev"), task, labelled=False)
+        if len(rows) == 0:
+            raise InputError(f"--data_dir {data_dir}: its dev file has no rows")
+        return [column[:count] for column in rows.texts]
+    from data.demo_corpus import chinese_sentiment, english_pairs, english_sentiment
+
+    if task.is_pair and task.language == "en":
+        texts = [row.texts for row in english_pairs(count, seed=0)]
+    else:
+        sentences = chinese_sentiment if task.language == "zh" else english_sentiment
+        texts = [row.texts * len(task.text_columns) for row in sentences(count, seed=0)]
+    return [list(column) for column in zip(*texts, strict=True)]
+
+
+def check_target(target: Path, option: str, overwrite: bool) -> None:
+    """Refuses to write an export over anything but an earlier one.
+
+    Args:
+        target: the folder that is to receive it.
+        option: names the folder in errors.
+        overwrite: whether an earlier export may be replaced.
+
+    Raises:
+        InputError: the folder is in use.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not overwrite:
+        raise InputError(f"{option} {target} is not empty; pass --overwrite or choose another folder")
+    if not _is_export(target):
+        raise InputError(f"--overwrite: {target} holds no export of ours; choose another folder")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether an earlier export may be replaced here; a model folder, which took hours, may not."""
+    from models.folder import OURS, read_config
+
+    if (folder / EXPORT_CONFIG).is_file():
+        return True
+    try:
+        return OURS in read_config(folder) and not (folder / "training_args.json").exists()
+    except InputError:
+        return False

@@ -1,0 +1,123 @@
+"""Cuts a sub-model out of a once-for-all network: a model folder, and on demand its static graph.
+
+python -m ofa_bert.export_model --model_name_or_path outputs/ofa --width_mult 0.6667 --sub_model_output_dir outputs/sub
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from args import parse
+from console import InputError, run_script, say
+from ofa_bert.options import SubModelOptions
+
+if TYPE_CHECKING:
+    from models.folder import LoadedModel
+    from ofa_bert.shapes import Shape
+
+SCRIPT = "ofa_bert.export_model"
+PARITY_ROWS = 64
+
+
+def main(argv: list[str]) -> None:
+    """Parses the command line and exports."""
+    export_model(parse(SubModelOptions, argv, __doc__ or "", f"python -m {SCRIPT}"))
+
+
+def export_model(options: SubModelOptions) -> None:
+    """Writes the sub-model of a width and a depth.
+
+    Raises:
+        InputError: no once-for-all network, a width or depth that it does not have, or folders that are in use.
+    """
+    from core.export import TOLERANCE, check_target
+    from models.folder import load, read_config
+    from ofa_bert.shapes import OfaRecord, make_shape
+    from ofa_bert.sub_model import encoder_parameters
+
+    source, target = Path(options.model_name_or_path), Path(options.sub_model_output_dir)
+    static = Path(options.static_sub_model) if options.static_sub_model else None
+    record = OfaRecord.load(source)
+    shape = make_shape(read_config(source), options.width_mult, options.depth_mult, record.rule)
+    check_target(target, "--sub_model_output_dir", options.overwrite)
+    if static is not None:
+        check_target(static, "--static_sub_model", options.overwrite)
+    for option, folder in (("--sub_model_output_dir", target), ("--static_sub_model", static)):
+        if folder is not None and folder.resolve() == source.resolve():
+            raise InputError(f"{option} {folder}: must not be the network's own folder")
+    if static is not None and static.resolve() == target.resolve():
+        raise InputError(f"--static_sub_model {static}: must not be --sub_model_output_dir")
+    loaded = load(source)
+    length, positions = options.max_seq_length, loaded.model.config.max_position_embeddings
+    if length and length > positions:
+        raise InputError(f"--max_seq_length {length}: {source} has {positions} positions")
+    if not is_trained(shape, record):
+        known = f"widths that were: {_list(record.widths)}; depths: {_list(record.depths)}"
+        say(f"note: {shape.name} was not trained; {known}")
+    part, largest = write_sub_model(loaded, shape, target, static, length, options.data_dir)
+    share = encoder_parameters(part) / encoder_parameters(loaded)
+    say(
+        f"{target}: {shape.heads} heads, {shape.neurons} neurons, layers {' '.join(map(str, shape.layers))}; "
+        f"{part.parameters / 1e6:.2f} M parameters, {share:.0%} of the network's outside the embeddings"
+    )
+    if static is not None:
+        say(f"{static}: static graph; largest difference {largest:.1e} of a logit (allowed {TOLERANCE:.0e})")
+
+
+def is_trained(shape: Shape, record) -> bool:  # noqa: ANN001 - ofa_bert.shapes.OfaRecord, loaded late
+    """Whether width and depth are among those that the network was trained for."""
+    near = 1e-2
+    return all(
+        min(abs(value - known) for known in trained) < near
+        for value, trained in ((shape.width, record.widths), (shape.depth, record.depths))
+    )
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def write_sub_model(
+    loaded: LoadedModel,
+    shape: Shape,
+    target: Path,
+    static: Path | None = None,
+    max_seq_length: int | None = None,
+    data_dir: str | None = None,
+) -> tuple[LoadedModel, float]:
+    """Cuts a sub-network and writes its model folder, and its export folder when one is named.
+
+    Args:
+        loaded: the whole network.
+        shape: of the sub-network.
+        target: receives the model folder.
+        static: receives the export folder.
+        max_seq_length: its longest input; the whole network's when left out.
+        data_dir: folder of the task whose dev rows the graph is checked on; else the built-in corpus.
+
+    Returns:
+        The sub-model, and the largest relative difference of a logit between it and its graph (0 without one).
+    """
+    from core.export import parity_rows, write_export
+    from data.store import new_folder
+    from models.folder import save
+    from ofa_bert.sub_model import cut
+
+    part, largest = cut(loaded, shape, max_seq_length), 0.0
+    with new_folder(target) as temporary:
+        save(temporary, part)
+    if static is not None:
+        rows = parity_rows(part.task, data_dir, PARITY_ROWS)
+        with new_folder(static) as temporary:
+            largest = write_export(part, temporary, rows)
+    return part, largest
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

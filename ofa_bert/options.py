@@ -1,0 +1,191 @@
+"""Options of the once-for-all recipe; names as in PaddleSlim's published example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from args import ClassifierOptions, Options, below_one, not_negative, option, positive
+from ofa_bert.shapes import LAYER_RULES
+
+STAGES = ("width", "depth", "final")
+
+
+def shares(values: tuple[float, ...]) -> str | None:
+    """A check: multipliers lie above 0 and up to 1, the whole network among them."""
+    if any(not 0 < value <= 1 for value in values):
+        return "every multiplier must be above 0 and at most 1"
+    return None if 1.0 in values else "1.0, the whole network, must be among them"
+
+
+def share(value: float) -> str | None:
+    """A check: a multiplier lies above 0 and up to 1."""
+    return None if 0 < value <= 1 else "must be above 0 and at most 1"
+
+
+def one_process(value: int) -> str | None:
+    """A check of the published ``--n_gpu``."""
+    if value in (0, 1):
+        return None
+    return "one process uses one GPU; start several with python -m paddle.distributed.launch"
+
+
+N_GPU = "accepted as published; --device says where to compute"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfaOptions(ClassifierOptions):
+    """Options of ``ofa_bert.run_glue_ofa``."""
+
+    model_type: str = option("bert", "the architecture", choices=("bert",))
+    model_name_or_path: str = option(
+        help="model folder of the fine-tuned teacher; for --stage depth or final, of the network to go on with"
+    )
+    n_gpu: int = option(1, N_GPU, check=one_process, state=False)
+    stage: str = option(
+        "all", "what to train; all: width, then depth if there are depths, then final", choices=("all", *STAGES)
+    )
+    width_mult_list: tuple[float, ...] = option(
+        (1.0, 5 / 6, 2 / 3, 0.5), "shares of heads and neurons that sub-networks keep", check=shares
+    )
+    depth_mult_list: tuple[float, ...] = option((1.0,), "shares of layers that sub-networks keep", check=shares)
+    layer_rule: str = option("keep_last", "which layers stay at a depth", choices=LAYER_RULES)
+    lambda_logit: float = option(1.0, "weight of the logits in the width stage", check=not_negative)
+    lambda_rep: float = option(0.1, "weight of the hidden states in the width stage", check=not_negative)
+    depth_lambda_logit: float = option(1.0, "weight of the logits in the depth stage", check=not_negative)
+    depth_lambda_rep: float = option(1.0, "weight of the hidden states in the depth stage", check=not_negative)
+    num_train_epochs: int = option(3, "passes of a stage over the rows", check=positive)
+    depth_epochs: int = option(0, "passes of the depth stage; 0 means --num_train_epochs", check=not_negative)
+    final_epochs: int = option(
+        0, "passes of the final training on labels within --stage all; 0 leaves it out", check=not_negative
+    )
+    learning_rate: float = option(2e-5, "the rate at its peak", check=positive)
+    final_learning_rate: float = option(
+        0.0, "the same for the training on labels; 0 means --learning_rate", check=not_negative
+    )
+    optimizer: str = option("adamw", "the optimiser", choices=("adamw", "adam", "adadelta"))
+    lr_scheduler: str = option("linear", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
+    max_grad_norm: float = option(
+        1.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
+    )
+    hidden_dropout_prob: float = option(0.1, "dropout on hidden states", check=below_one)
+    attention_probs_dropout_prob: float = option(0.1, "dropout on attention weights", check=below_one)
+    transfer_set: str | None = option(
+        None, "rows to learn from instead of the training rows: a transfer set, or a table with the text columns"
+    )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of this run, in their order."""
+        if self.stage != "all":
+            return (self.stage,)
+        wanted = {"width": True, "depth": min(self.depth_mult_list) < 1, "final": self.final_epochs > 0}
+        return tuple(name for name in STAGES if wanted[name])
+
+    def epochs_of(self, stage: str) -> int:
+        """Passes over the rows."""
+        special = {"depth": self.depth_epochs, "final": self.final_epochs}
+        return special.get(stage, 0) or self.num_train_epochs
+
+    def lambdas_of(self, stage: str) -> tuple[float, float]:
+        """Weights of logits and hidden states."""
+        if stage == "width":
+            return self.lambda_logit, self.lambda_rep
+        return self.depth_lambda_logit, self.depth_lambda_rep
+
+    def rate_of(self, stage: str) -> float:
+        """The learning rate at its peak."""
+        return (self.final_learning_rate if stage == "final" else 0.0) or self.learning_rate
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        for stage in ("width", "depth"):
+            if stage in self.stages and not any(self.lambdas_of(stage)):
+                found.append(f"the {stage} stage has no loss: both of its lambdas are 0")
+        if self.stage == "depth" and min(self.depth_mult_list) == 1:
+            found.append("--stage depth needs depths below 1 in --depth_mult_list")
+        return found
+
+    @classmethod
+    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {"num_train_epochs": 6} if given.get("task_name", "").lower() == "qqp" else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubModelOptions(Options):
+    """Options of ``ofa_bert.export_model``."""
+
+    model_type: str = option("bert", "the architecture", choices=("bert",))
+    model_name_or_path: str = option(help="folder that ofa_bert.run_glue_ofa wrote")
+    sub_model_output_dir: str = option(help="folder that receives the sub-model, as a model folder")
+    static_sub_model: str | None = option(None, "folder that receives its static graph, as deploy.export writes it")
+    max_seq_length: int | None = option(
+        None, "longest input of the sub-model in tokens; the network's own when left out", check=positive
+    )
+    n_gpu: int = option(1, N_GPU, check=one_process)
+    width_mult: float = option(1.0, "share of heads and neurons", check=share)
+    depth_mult: float = option(1.0, "share of layers", check=share)
+    data_dir: str | None = option(
+        None, "folder of the task whose dev rows the graph is checked on; else the built-in corpus"
+    )
+    overwrite: bool = option(False, "replace earlier sub-models in both folders")
+
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def amount(text: str) -> float:
+    """Reads a number with a unit, such as ``16M``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?)\s*", text.upper())
+    if not found or float(found[1]) == 0:
+        raise ValueError(f"expected a number above 0 such as 16M, 900K or 16000000, got {text!r}")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def is_amount(text: str) -> str | None:
+    """A check: the value is a number, perhaps with a unit."""
+    try:
+        amount(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(Options):
+    """Options of ``ofa_bert.search``."""
+
+    model_dir: str = option(help="folder that ofa_bert.run_glue_ofa wrote")
+    output_dir: str = option(help="folder that receives the search's record, its picture and the chosen sub-model")
+    data_dir: str | None = option(None, "folder of the task's files; sub-networks are judged on dev")
+    dev_file: str | None = option(None, "the rows to judge on, of a task of your own")
+    skip_bad_rows: bool = option(False, "skip and count rows that cannot be read instead of stopping at the first")
+    width_mult_list: tuple[float, ...] = option((), "widths to look at; those that were trained when left out")
+    depth_mult_list: tuple[float, ...] = option((), "depths to look at; those that were trained when left out")
+    max_latency_ms: float | None = option(None, "the longest latency at batch 1, a median", check=positive)
+    max_params: str | None = option(None, "the most parameters, such as 16M", check=is_amount)
+    max_encoder_params: str | None = option(None, "the same without the embeddings", check=is_amount)
+    min_accuracy_ratio: float | None = option(
+        None, "the least share of the whole network's score (or of --teacher_dir's) on dev", check=positive
+    )
+    teacher_dir: str | None = option(None, "the model whose score --min_accuracy_ratio is a share of")
+    seq_len: int = option(32, "tokens of a row when latency is measured", check=positive)
+    threads: int = option(1, "threads when latency is measured", check=positive)
+    rounds: int = option(10, "turns of every sub-network", check=positive)
+    overwrite: bool = option(False, "replace an earlier search in --output_dir")
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if bool(self.data_dir) == bool(self.dev_file):
+            found.append("give --data_dir with the task's dev file, or --dev_file")
+        for name in ("width_mult_list", "depth_mult_list"):
+            values = getattr(self, name)
+            if any(not 0 < value <= 1 for value in values):
+                found.append(f"--{name}: every multiplier must be above 0 and at most 1")
+        return found

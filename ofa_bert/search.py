@@ -1,0 +1,343 @@
+"""Finds the best sub-network within a budget, measured on this machine, and exports it.
+
+python -m ofa_bert.search --model_dir outputs/ofa --data_dir DIR --output_dir outputs/found --max_latency_ms 5
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from args import parse
+from console import InputError, progress, run_script, say, table
+from ofa_bert.options import SearchOptions, amount
+from ofa_bert.shapes import OfaRecord, Shape, make_shapes
+
+if TYPE_CHECKING:
+    from data.sources import Rows
+    from models.folder import LoadedModel
+
+SCRIPT = "ofa_bert.search"
+RECORD, PICTURE, SUB_MODEL, STATIC = "search.json", "pareto.png", "sub_model", "static"
+RUNS_A_TURN = 10
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sub-network and what was measured of it.
+
+    Attributes:
+        shape: which one it is.
+        parameters: number of weights.
+        encoder_parameters: the same without the embeddings.
+        score: the task's main metric on dev.
+        latency_ms: median at batch 1.
+    """
+
+    shape: Shape
+    parameters: int
+    encoder_parameters: int
+    score: float
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit of the budget.
+
+    Attributes:
+        name: the option.
+        bound: its value.
+        attribute: of the candidate that it limits.
+        least: whether the bound is the least allowed value rather than the largest.
+    """
+
+    name: str
+    bound: float
+    attribute: str
+    least: bool = False
+
+    def excess(self, candidate: Candidate) -> float:
+        """By what share a candidate misses the limit; 0 when it keeps it."""
+        value = getattr(candidate, self.attribute)
+        kept = value >= self.bound if self.least else value <= self.bound
+        return 0.0 if kept else abs(value - self.bound) / max(abs(self.bound), 1e-9)
+
+
+def main(argv: list[str]) -> None:
+    """Parses the command line and searches."""
+    search(parse(SearchOptions, argv, __doc__ or "", f"python -m {SCRIPT}"))
+
+
+def search(options: SearchOptions) -> Candidate:
+    """Measures every width x depth and exports the most accurate one within the limits, the fastest of equals.
+
+    Returns:
+        The chosen one.
+
+    Raises:
+        InputError: bad input, or no sub-network keeps all limits; the message names the nearest.
+    """
+    from core.evaluate import evaluate_model
+    from core.metrics import MAIN_METRIC
+    from data.store import new_folder
+    from models.folder import load, read_config
+    from ofa_bert.export_model import write_sub_model
+
+    source, target = Path(options.model_dir), Path(options.output_dir)
+    record = OfaRecord.load(source)
+    shapes = make_shapes(
+        read_config(source),
+        options.width_mult_list or record.widths,
+        options.depth_mult_list or record.depths,
+        record.rule,
+    )
+    _check_target(target, source, options.overwrite)
+    loaded = load(source)
+    if options.seq_len > loaded.model.config.max_position_embeddings:
+        raise InputError(
+            f"--seq_len {options.seq_len}: the network has {loaded.model.config.max_position_embeddings} positions"
+        )
+    rows = _dev_rows(options, loaded)
+    reference = load(options.teacher_dir) if options.teacher_dir else loaded
+    if reference.task.labels != loaded.task.labels:
+        raise InputError(
+            f"--teacher_dir {options.teacher_dir}: its labels are {reference.task.labels}, the network's "
+            f"{loaded.task.labels}"
+        )
+    best = evaluate_model(reference, rows)[MAIN_METRIC[loaded.task.metric]]
+    candidates = measure(loaded, shapes, rows, options)
+    limits = limits_of(options, best)
+    chosen = choose(candidates, limits)
+    front = pareto_front(candidates)
+    say(show(candidates, front, limits, best))
+    if chosen is None:
+        raise InputError(nothing_found(candidates, limits))
+    with new_folder(target) as temporary:
+        part, _ = write_sub_model(
+            loaded, chosen.shape, temporary / SUB_MODEL, temporary / STATIC, data_dir=options.data_dir
+        )
+        found = {
+            "model_dir": source.name,
+            "metric": MAIN_METRIC[loaded.task.metric],
+            "reference_score": best,
+            "seq_len": options.seq_len,
+            "threads": options.threads,
+            "limits": {limit.name: limit.bound for limit in limits},
+            "candidates": [
+                {**_plain(each), "pareto": each in front, "within": fits(each, limits)} for each in candidates
+            ],
+            "chosen": _plain(chosen),
+        }
+        (temporary / RECORD).write_text(json.dumps(found, indent=1), encoding="utf-8")
+        plot(candidates, front, chosen, limits, MAIN_METRIC[loaded.task.metric], temporary / PICTURE)
+    say(
+        f"chosen: {chosen.shape.name}: {chosen.score:.4f}, {chosen.latency_ms:.2f} ms, "
+        f"{part.parameters / 1e6:.2f} M parameters; in {target}"
+    )
+    return chosen
+
+
+def _check_target(target: Path, source: Path, overwrite: bool) -> None:
+    if target.resolve() == source.resolve():
+        raise InputError(f"--output_dir {target}: must not be the network's own folder")
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not overwrite:
+        raise InputError(f"--output_dir {target} is not empty; pass --overwrite or choose another folder")
+    if not (target / RECORD).is_file():
+        raise InputError(f"--overwrite: {target} holds no search of ours; choose another folder")
+
+
+def _dev_rows(options: SearchOptions, loaded: LoadedModel) -> Rows:
+    from data.sources import find_split, read_rows
+
+    path = options.dev_file or find_split(options.data_dir or "", "dev")
+    rows, _ = read_rows(path, loaded.task, options.skip_bad_rows)
+    if len(rows) == 0:
+        raise InputError(f"{path}: no rows to judge on")
+    return rows
+
+
+def _plain(candidate: Candidate) -> dict[str, Any]:
+    return {**vars(candidate), "shape": vars(candidate.shape)}
+
+
+def measure(loaded: LoadedModel, shapes: Sequence[Shape], rows: Rows, options: SearchOptions) -> list[Candidate]:
+    """Cuts, judges and times every sub-network.
+
+    Args:
+        loaded: the whole network.
+        shapes: of the sub-networks.
+        rows: dev.
+        options: give length, threads and turns of the timing.
+    """
+    from core.evaluate import evaluate_model
+    from core.metrics import MAIN_METRIC
+    from core.static_graph import StaticGraph, save_graph
+    from ofa_bert.sub_model import cut, encoder_parameters
+
+    encoded = loaded.encoder.encode(rows.texts)
+    graphs, found = [], []
+    with tempfile.TemporaryDirectory(prefix="paddledistill-search-") as folder:
+        for number, shape in enumerate(progress(shapes, "sub-networks", unit="network")):
+            part = cut(loaded, shape)
+            score = evaluate_model(part, rows, encoded=encoded)[MAIN_METRIC[loaded.task.metric]]
+            place = Path(folder) / str(number)
+            place.mkdir()
+            save_graph(part, place)
+            graphs.append(StaticGraph(place, options.threads, shapes=1))
+            found.append((shape, part.parameters, encoder_parameters(part), score))
+        latencies = alternating_latencies(graphs, loaded.encoder.pad_id, options)
+    return [Candidate(*values, latency) for values, latency in zip(found, latencies, strict=True)]
+
+
+def alternating_latencies(graphs: Sequence[Any], pad_id: int, options: SearchOptions) -> list[float]:
+    """Median latencies at batch 1 in milliseconds; the graphs take turns, so that noise falls on all of them."""
+    import numpy as np
+
+    # Any token but padding takes the same time.
+    ids = np.full([1, options.seq_len], pad_id + 1, np.int64)
+    inputs = {"input_ids": ids, "token_type_ids": np.zeros_like(ids)}
+    times: list[list[float]] = [[] for _ in graphs]
+    for graph in graphs:
+        for _ in range(3):
+            graph.run(inputs)
+    for _ in progress(range(options.rounds), "latency", unit="turn"):
+        for number, graph in enumerate(graphs):
+            for _ in range(RUNS_A_TURN):
+                began = time.perf_counter()
+                graph.run(inputs)
+                times[number].append(1e3 * (time.perf_counter() - began))
+    return [statistics.median(values) for values in times]
+
+
+def limits_of(options: SearchOptions, reference: float) -> list[Limit]:
+    """The budget.
+
+    Args:
+        options: of the search.
+        reference: the score that the accuracy ratio is taken of.
+    """
+    found = []
+    if options.max_latency_ms is not None:
+        found.append(Limit("max_latency_ms", options.max_latency_ms, "latency_ms"))
+    if options.max_params is not None:
+        found.append(Limit("max_params", amount(options.max_params), "parameters"))
+    if options.max_encoder_params is not None:
+        found.append(Limit("max_encoder_params", amount(options.max_encoder_params), "encoder_parameters"))
+    if options.min_accuracy_ratio is not None:
+        found.append(Limit("min_accuracy_ratio", options.min_accuracy_ratio * reference, "score", least=True))
+    return found
+
+
+def fits(candidate: Candidate, limits: Sequence[Limit]) -> bool:
+    """Whether a candidate keeps every limit."""
+    return not any(limit.excess(candidate) for limit in limits)
+
+
+def choose(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> Candidate | None:
+    """The most accurate candidate within the limits, the fastest of equals; None when there is none."""
+    within = [each for each in candidates if fits(each, limits)]
+    return max(within, key=lambda each: (each.score, -each.latency_ms), default=None)
+
+
+def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those of which no other is as fast and as accurate and better in one of both, from slow to fast."""
+
+    def better(other: Candidate, each: Candidate) -> bool:
+        at_least = other.score >= each.score and other.latency_ms <= each.latency_ms
+        return at_least and (other.score > each.score or other.latency_ms < each.latency_ms)
+
+    front = [each for each in candidates if not any(better(other, each) for other in candidates)]
+    return sorted(front, key=lambda each: -each.latency_ms)
+
+
+def nothing_found(candidates: Sequence[Candidate], limits: Sequence[Limit]) -> str:
+    """Names the nearest candidate, by the sum of the shares by which limits are missed, and what it misses."""
+    nearest = min(candidates, key=lambda each: sum(limit.excess(each) for limit in limits))
+    missed = [
+        f"{limit.attribute.replace('_', ' ')} {_number(getattr(nearest, limit.attribute))} "
+        f"({'at least' if limit.least else 'at most'} {_number(limit.bound)}, --{limit.name})"
+        for limit in limits
+        if limit.excess(nearest)
+    ]
+    return f"no sub-network keeps all limits; the nearest is {nearest.shape.name} with {', '.join(missed)}"
+
+
+def _number(value: float) -> str:
+    return f"{value / 1e6:.2f}M" if value >= 1e5 else f"{value:.4g}"
+
+
+def show(candidates: Sequence[Candidate], front: Sequence[Candidate], limits: Sequence[Limit], reference: float) -> str:
+    """The table of all candidates, fast ones last."""
+    rows = [
+        (
+            each.shape.name,
+            each.shape.heads,
+            each.shape.neurons,
+            len(each.shape.layers),
+            f"{each.parameters / 1e6:.2f}",
+            f"{each.encoder_parameters / 1e6:.2f}",
+            f"{each.latency_ms:.2f}",
+            f"{each.score:.4f}",
+            f"{each.score / reference:.3f}" if reference else "",
+            " ".join(["front"] * (each in front) + ["within"] * (bool(limits) and fits(each, limits))),
+        )
+        for each in sorted(candidates, key=lambda each: -each.latency_ms)
+    ]
+    header = ("width x depth", "heads", "neurons", "layers", "M params", "encoder", "ms", "score", "of whole", "")
+    return table(header, rows)
+
+
+def plot(
+    candidates: Sequence[Candidate],
+    front: Sequence[Candidate],
+    chosen: Candidate,
+    limits: Sequence[Limit],
+    metric: str,
+    path: Path,
+) -> None:
+    """Draws score over latency: all candidates, the Pareto front, the limits, the chosen one."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot([c.latency_ms for c in front], [c.score for c in front], "-", color="0.6", label="Pareto front", zorder=1)
+    axes.scatter(
+        [c.latency_ms for c in candidates], [c.score for c in candidates], s=25, label="sub-networks", zorder=2
+    )
+    axes.scatter(
+        [chosen.latency_ms], [chosen.score], s=120, facecolors="none", edgecolors="C3", label="chosen", zorder=3
+    )
+    for each in front:
+        axes.annotate(
+            each.shape.name, (each.latency_ms, each.score), textcoords="offset points", xytext=(5, -11), fontsize=7
+        )
+    for limit in limits:
+        if limit.attribute == "latency_ms":
+            axes.axvline(limit.bound, color="C1", linestyle=":", label="latency limit")
+        if limit.attribute == "score":
+            axes.axhline(limit.bound, color="C2", linestyle=":", label="score limit")
+    axes.set_xlabel("median latency at batch 1, ms")
+    axes.set_ylabel(f"dev {metric}")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
