@@ -110,10 +110,10 @@ def write_sub_model(
     from ofa_bert.sub_model import cut
 
     part, largest = cut(loaded, shape, max_seq_length), 0.0
+    rows = parity_rows(part.task, data_dir, PARITY_ROWS) if static is not None else []
     with new_folder(target) as temporary:
         save(temporary, part)
     if static is not None:
-        rows = parity_rows(part.task, data_dir, PARITY_ROWS)
         with new_folder(static) as temporary:
             largest = write_export(part, temporary, rows)
     return part, largest

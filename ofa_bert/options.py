@@ -132,6 +132,12 @@ class SubModelOptions(Options):
     )
     overwrite: bool = option(False, "replace earlier sub-models in both folders")
 
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.data_dir and not self.static_sub_model:
+            found.append("--data_dir goes with --static_sub_model")
+        return found
+
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 

@@ -97,6 +97,10 @@ def shapes_of(options: OfaOptions, config: dict[str, Any]) -> list[Shape]:
     """All sub-networks that the options ask for, checked."""
     from ofa_bert.shapes import make_shapes
 
+    if config.get("model_type") != "bert":
+        raise InputError(
+            f"--model_name_or_path {options.model_name_or_path}: expected a BERT, this is a {config.get('model_type')}"
+        )
     return make_shapes(config, options.width_mult_list, options.depth_mult_list, options.layer_rule)
 
 

@@ -31,6 +31,7 @@ from deploy.predict import PredictOptions
 from distill_lstm.augment_data import AugmentDataOptions
 from distill_lstm.options import DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions, grid
+from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
 
 TASK = ["--task_name", "sst-2"]
 REQUIRED = {
@@ -40,9 +41,12 @@ REQUIRED = {
     DistillOptions: [*TASK, "--output_dir", "o", "--teacher_dir", "t"],
     ExportOptions: ["--model_dir", "m", "--output_dir", "o"],
     FinetuneOptions: [*TASK, "--output_dir", "o"],
+    OfaOptions: [*TASK, "--output_dir", "o", "--model_name_or_path", "m"],
     OverviewOptions: TASK,
     PredictOptions: ["--model_dir", "m"],
+    SearchOptions: ["--model_dir", "m", "--data_dir", "d", "--output_dir", "o"],
     SmallOptions: [*TASK, "--output_dir", "o"],
+    SubModelOptions: ["--model_name_or_path", "m", "--sub_model_output_dir", "o"],
 }
 every_class = pytest.mark.parametrize("cls", REQUIRED, ids=lambda cls: cls.__name__)
 

@@ -18,6 +18,9 @@ SCRIPTS = (
     "deploy.export",
     "deploy.predict",
     "deploy.benchmark",
+    "ofa_bert.run_glue_ofa",
+    "ofa_bert.export_model",
+    "ofa_bert.search",
 )
 
 

@@ -1,0 +1,529 @@
+"""The once-for-all scripts end to end, tiny: what they write, resume, refuse, and that it works elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+
+import models
+from args import parse
+from console import InputError, run_script
+from core.evaluate import dygraph_forward, predict_logits
+from data.sources import find_split, read_rows
+from deploy.predictor import Predictor
+from distill_lstm.bert_distill import distill
+from finetune.run_classifier import finetune
+from models import folder as model_folder
+from models.weights import read_safetensors
+from ofa_bert import export_model, run_glue_ofa, search
+from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
+from ofa_bert.search import Candidate, Limit, choose, fits, nothing_found, pareto_front
+from ofa_bert.shapes import OfaRecord, Shape, make_shape
+from ofa_bert.supernet import elastic
+
+SHAPE = {"hidden_size": 24, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 32}
+TRAIN, EXPORT, SEARCH = "ofa_bert.run_glue_ofa", "ofa_bert.export_model", "ofa_bert.search"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Data, and teachers for single sentences and pairs."""
+    root = tmp_path_factory.mktemp("inputs")
+    tiny.write_single(root / "data")
+    tiny.write_pairs(root / "pairs")
+    tiny.write_chinese(root / "chinese")
+    tiny.write_model(root / "teacher", tiny.bert(**SHAPE))
+    tiny.write_model(root / "pair_teacher", tiny.bert(tiny.PAIR, **SHAPE))
+    tiny.write_model(root / "lstm", tiny.bilstm())
+    return root
+
+
+def values(inputs, folder, **changes):
+    return {
+        "task_name": "sst-2",
+        "data_dir": str(inputs / "data"),
+        "model_name_or_path": str(inputs / "teacher"),
+        "output_dir": str(folder),
+        "cache_dir": str(inputs / "cache"),
+        "max_seq_length": 24,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "num_train_epochs": 2,
+        "width_mult_list": (1.0, 0.75, 0.5),
+        "logging_steps": 1,
+        "device": "cpu",
+        **changes,
+    }
+
+
+def ofa_options(inputs, folder, **changes):
+    return OfaOptions(**values(inputs, folder, **changes))
+
+
+@pytest.fixture(scope="module")
+def network(inputs, tmp_path_factory):
+    """A network trained through all stages."""
+    folder = tmp_path_factory.mktemp("network") / "ofa"
+    run_glue_ofa.train(ofa_options(inputs, folder, depth_mult_list=(1.0, 0.5), final_epochs=1))
+    return folder
+
+
+def dev_logits(loaded, inputs, data="data"):
+    rows, _ = read_rows(find_split(inputs / data, "dev"), loaded.task)
+    return predict_logits(dygraph_forward(loaded.model), loaded.encoder.encode(rows.texts), loaded.encoder.pad_id)
+
+
+# Training
+
+
+def test_all_stages_leave_a_model_folder_each(network, inputs):
+    teacher = read_safetensors(inputs / "teacher" / "model.safetensors")
+    stages = [read_safetensors(network / stage / "model.safetensors") for stage in ("width", "depth", "final")]
+    for before, after in zip([teacher, *stages], stages, strict=False):
+        assert before.keys() == after.keys()
+        assert any((before[name] != after[name]).any() for name in before)
+    assert (network / "model.safetensors").read_bytes() == (network / "final" / "model.safetensors").read_bytes()
+    assert not list(network.glob("*/checkpoint")) + list(network.glob("*/kept"))
+    metrics = json.loads((network / "metrics.json").read_text())
+    assert metrics["stages"] == ["width", "depth", "final"]
+    parts = metrics["sub_networks"]
+    assert [(part["width"], part["depth"]) for part in parts] == [
+        (1.0, 1.0), (0.75, 1.0), (0.5, 1.0), (1.0, 0.5), (0.75, 0.5), (0.5, 0.5)
+    ]  # fmt: skip
+    assert parts[0]["dev"] == metrics["dev"]
+    assert OfaRecord.load(network) == OfaRecord((1.0, 0.75, 0.5), (1.0, 0.5), "keep_last", "final")
+    assert OfaRecord.load(network / "width").depths == (1.0,)
+    assert "visualdl" in {path.name for path in (network / "width").iterdir()}
+
+
+def test_training_brings_sub_networks_nearer_to_the_teacher(inputs, tmp_path):
+    """The distance of the narrowest one's logits from the teacher's falls by more than half."""
+    run_glue_ofa.train(ofa_options(inputs, tmp_path / "ofa", num_train_epochs=25, hidden_dropout_prob=0.0))
+    teacher = models.load(inputs / "teacher")
+    target = dev_logits(teacher, inputs)
+    target = target - target.mean(1, keepdims=True)
+
+    def distance(loaded):
+        wide = elastic(loaded)
+        with wide.model.at(make_shape(SHAPE, 0.5, 1.0)):
+            found = dev_logits(wide, inputs)
+        return float(np.square(found - found.mean(1, keepdims=True) - target).mean())
+
+    assert distance(models.load(tmp_path / "ofa")) < 0.5 * distance(teacher)
+
+
+def test_stages_may_be_run_one_by_one(inputs, tmp_path):
+    run_glue_ofa.train(ofa_options(inputs, tmp_path / "width", stage="width"))
+    depth = ofa_options(
+        inputs,
+        tmp_path / "depth",
+        stage="depth",
+        model_name_or_path=str(tmp_path / "width"),
+        depth_mult_list=(1.0, 0.5),
+    )
+    run_glue_ofa.train(depth)
+    final = replace(
+        depth, stage="final", model_name_or_path=str(tmp_path / "depth"), output_dir=str(tmp_path / "final")
+    )
+    metrics = run_glue_ofa.train(final)
+    assert len(metrics["sub_networks"]) == 6
+    # The order of heads and neurons is made once: a later stage begins with the weights as they are.
+    assert OfaRecord.load(tmp_path / "final").stage == "final"
+
+
+def test_pairs_are_trained_too(inputs, tmp_path):
+    teacher, data = str(inputs / "pair_teacher"), str(inputs / "pairs")
+    options = ofa_options(inputs, tmp_path / "o", task_name="qqp", data_dir=data, model_name_or_path=teacher)
+    metrics = run_glue_ofa.train(options)
+    assert set(metrics["sub_networks"][0]["dev"]) >= {"accuracy", "f1"}
+
+
+def test_a_chinese_teacher_is_trained_too(inputs, tmp_path):
+    task = tiny.get_task("chnsenticorp")
+    tiny.write_model(tmp_path / "teacher", tiny.bert(task, **SHAPE))
+    options = ofa_options(
+        inputs,
+        tmp_path / "o",
+        task_name="chnsenticorp",
+        data_dir=str(inputs / "chinese"),
+        model_name_or_path=str(tmp_path / "teacher"),
+        num_train_epochs=1,
+    )
+    assert len(run_glue_ofa.train(options)["sub_networks"]) == 3
+
+
+def test_a_transfer_set_is_learnt_from_by_stored_logits(inputs, tmp_path):
+    more = tmp_path / "more.txt"
+    more.write_text("".join(f"the film {word}\n" for word in (*tiny.GOOD, *tiny.BAD)), encoding="utf-8")
+    options = ofa_options(inputs, tmp_path / "o", transfer_set=str(more), lambda_rep=0.0, num_train_epochs=3)
+    metrics = run_glue_ofa.train(options)
+    assert metrics["training"]["rows"] == 3 * 12
+    assert list((inputs / "cache" / "teacher_outputs").iterdir())
+    log = [row for row in tiny.log_rows(tmp_path / "o" / "width") if row["part"] == "train"]
+    assert log
+    assert all("hidden" not in row for row in log)
+
+
+def test_predictions_of_a_test_file_come_from_the_whole_network(inputs, tmp_path):
+    (tmp_path / "test.tsv").write_text("sentence\nthe film is good\nbad\n", encoding="utf-8")
+    run_glue_ofa.train(
+        ofa_options(inputs, tmp_path / "o", do_predict=True, test_file=str(tmp_path / "test.tsv"), num_train_epochs=1)
+    )
+    lines = (tmp_path / "o" / "predictions" / "SST-2.tsv").read_text().splitlines()
+    assert lines[0] == "index\tprediction"
+    assert len(lines) == 3
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("stage", ["width", "depth"])
+def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, tmp_path, stage):
+    changes = {"depth_mult_list": (1.0, 0.5), "num_train_epochs": 8, "save_steps": 3, "eval_steps": 5}
+    whole = ofa_options(inputs, tmp_path / "whole", **changes)
+    run_glue_ofa.train(whole)
+
+    options = ofa_options(inputs, tmp_path / "killed", **changes)
+    child = tiny.start(TRAIN, *tiny.arguments(options))
+    log, checkpoint = (tmp_path / "killed" / stage / name for name in ("metrics.jsonl", "checkpoint"))
+    give_up = time.monotonic() + 300
+    while child.poll() is None and time.monotonic() < give_up:
+        if checkpoint.exists() and log.read_bytes().count(b"\n") >= 8:
+            break
+        time.sleep(0.002)
+    child.kill()
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+
+    child = tiny.start(TRAIN, *tiny.arguments(options), "--resume")
+    out, err = child.communicate(timeout=300)
+    assert child.returncode == 0, err
+    assert "going on from step" in out
+    assert ("this stage had finished" in out) == (stage == "depth")
+    for part in ("width", "depth", "."):
+        ours, theirs = (tmp_path / name / part / "model.safetensors" for name in ("killed", "whole"))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_finished_run_is_not_done_again(network, inputs, capsys):
+    options = ofa_options(inputs, network, depth_mult_list=(1.0, 0.5), final_epochs=1, resume=True)
+    before = (network / "model.safetensors").stat().st_mtime_ns
+    run_glue_ofa.train(options)
+    assert "this run had finished" in capsys.readouterr().out
+    assert (network / "model.safetensors").stat().st_mtime_ns == before
+
+
+# Sub-models
+
+
+@pytest.fixture(scope="module")
+def exported(network, tmp_path_factory):
+    """A sub-model of three heads and two layers, and its static graph."""
+    root = tmp_path_factory.mktemp("exported")
+    line = (
+        f"--model_type bert --model_name_or_path {network} --max_seq_length 20 --sub_model_output_dir {root / 'sub'} "
+        f"--static_sub_model {root / 'static'} --n_gpu 1 --width_mult 0.75 --depth_mult 0.5"
+    )
+    assert run_script(export_model.main, line.split()) == 0
+    return root
+
+
+def test_a_sub_model_reloads_by_itself(exported, network, inputs):
+    loaded = models.load(exported / "sub")
+    config = json.loads((exported / "sub" / "config.json").read_text())
+    assert (config["num_attention_heads"], config["head_size"]) == (3, 6)
+    assert (config["intermediate_size"], config["num_hidden_layers"], config["hidden_size"]) == (24, 2, 24)
+    assert loaded.max_seq_length == 20
+    wide = elastic(models.load(network))
+    with wide.model.at(make_shape(SHAPE, 0.75, 0.5)):
+        expected = dev_logits(wide, inputs)
+    np.testing.assert_allclose(dev_logits(loaded, inputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_static_graph_says_the_same(exported, inputs):
+    loaded = models.load(exported / "sub")
+    rows, _ = read_rows(find_split(inputs / "data", "dev"), loaded.task)
+    found = Predictor(exported / "static").logits(rows.texts)
+    np.testing.assert_allclose(found, dev_logits(loaded, inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_a_sub_model_is_loaded_and_served_without_paddleslim(exported):
+    code = (
+        "import sys, models\n"
+        f"models.load({str(exported / 'sub')!r})\n"
+        "from deploy.predictor import Predictor\n"
+        f"print(Predictor({str(exported / 'static')!r}).logits([['good']]).shape)\n"
+        "assert not {'paddleslim', 'ofa_bert'} & set(sys.modules)\n"
+    )
+    done = tiny.run(["-c", code])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "(1, 2)" in done.stdout
+
+
+def test_a_sub_model_is_fine_tuned_further(exported, inputs, tmp_path):
+    finetune(tiny.finetune_options(tmp_path / "more", inputs / "data", exported / "sub", max_seq_length=20))
+    before = read_safetensors(exported / "sub" / "model.safetensors")
+    after = read_safetensors(tmp_path / "more" / "model.safetensors")
+    assert before.keys() == after.keys()
+    name = "bert.encoder.layers.1.self_attn.q_proj.weight"
+    assert before[name].shape == after[name].shape == (24, 18)
+    assert (before[name] != after[name]).any()
+    assert models.load(tmp_path / "more").model.config.head_size == 6
+
+
+def test_a_sub_model_teaches(exported, inputs, tmp_path):
+    metrics = distill(tiny.distill_options(tmp_path / "student", inputs / "data", exported / "sub", max_epoch=1))
+    assert metrics["teacher"]["computed_rows"] > 0
+
+
+def test_an_untrained_width_is_cut_with_a_note(network, tmp_path, capsys):
+    options = SubModelOptions(
+        model_name_or_path=str(network), sub_model_output_dir=str(tmp_path / "sub"), width_mult=0.25
+    )
+    export_model.export_model(options)
+    assert "note: 0.25 x 1 was not trained; widths that were: 1, 0.75, 0.5" in capsys.readouterr().out
+    assert models.load(tmp_path / "sub").model.config.num_attention_heads == 1
+
+
+def test_an_earlier_sub_model_is_replaced_only_on_demand(network, tmp_path, inputs):
+    options = SubModelOptions(
+        model_name_or_path=str(network), sub_model_output_dir=str(tmp_path / "sub"), width_mult=0.5
+    )
+    export_model.export_model(options)
+    with pytest.raises(InputError, match="is not empty; pass --overwrite"):
+        export_model.export_model(replace(options, width_mult=1.0))
+    assert models.load(tmp_path / "sub").model.config.num_attention_heads == 2
+    export_model.export_model(replace(options, width_mult=1.0, overwrite=True))
+    assert models.load(tmp_path / "sub").model.config.num_attention_heads == 4
+    # A trained model is no export.
+    shutil.copytree(network, tmp_path / "trained")
+    with pytest.raises(InputError, match="holds no export of ours"):
+        export_model.export_model(replace(options, sub_model_output_dir=str(tmp_path / "trained"), overwrite=True))
+
+
+# The search
+
+
+def candidate(name, score, latency, parameters=100, encoder=50):
+    return Candidate(Shape(name, 1.0, 1, 1, (0,)), parameters, encoder, score, latency)
+
+
+BEST, FAST, MIDDLE, DOMINATED = (
+    candidate(1.0, 0.90, 8.0, 400),
+    candidate(0.5, 0.80, 2.0, 200),
+    candidate(0.75, 0.88, 4.0, 300),
+    candidate(0.6, 0.85, 5.0, 250),
+)
+ALL = [BEST, FAST, MIDDLE, DOMINATED]
+
+
+def test_the_pareto_front_leaves_out_what_is_beaten():
+    assert pareto_front(ALL) == [BEST, MIDDLE, FAST]
+    twins = [candidate(1.0, 0.9, 1.0), candidate(0.5, 0.9, 1.0)]
+    assert pareto_front(twins) == twins
+
+
+@pytest.mark.parametrize(
+    ("limits", "chosen"),
+    [
+        ([], BEST),
+        ([Limit("max_latency_ms", 5.0, "latency_ms")], MIDDLE),
+        ([Limit("max_latency_ms", 4.0, "latency_ms")], MIDDLE),
+        ([Limit("max_params", 250, "parameters")], DOMINATED),
+        ([Limit("max_params", 250, "parameters"), Limit("max_latency_ms", 3, "latency_ms")], FAST),
+        ([Limit("min_accuracy_ratio", 0.89, "score", least=True)], BEST),
+        ([Limit("min_accuracy_ratio", 0.95, "score", least=True)], None),
+        ([Limit("max_latency_ms", 3, "latency_ms"), Limit("min_accuracy_ratio", 0.85, "score", least=True)], None),
+    ],
+)
+def test_the_most_accurate_within_all_limits_is_chosen(limits, chosen):
+    assert choose(ALL, limits) == chosen
+    assert chosen is None or fits(chosen, limits)
+
+
+def test_of_equals_the_fastest_is_chosen():
+    slow, quick = candidate(1.0, 0.9, 3.0), candidate(0.5, 0.9, 2.0)
+    assert choose([slow, quick], []) == quick
+
+
+def test_nothing_found_names_the_nearest_and_what_it_misses():
+    limits = [Limit("max_latency_ms", 3.9, "latency_ms"), Limit("min_accuracy_ratio", 0.88, "score", least=True)]
+    message = nothing_found(ALL, limits)
+    assert message == (
+        "no sub-network keeps all limits; the nearest is 0.75 x 1 with latency ms 4 (at most 3.9, --max_latency_ms)"
+    )
+
+
+def search_options(network, inputs, folder, **changes):
+    return SearchOptions(
+        **{
+            "model_dir": str(network),
+            "data_dir": str(inputs / "data"),
+            "output_dir": str(folder),
+            "seq_len": 8,
+            "rounds": 1,
+            **changes,
+        }
+    )
+
+
+def test_a_search_exports_what_keeps_the_limits(network, inputs, tmp_path, capsys):
+    limits = {"max_encoder_params": "9K", "max_latency_ms": 1e4, "min_accuracy_ratio": 0.01}
+    chosen = search.search(search_options(network, inputs, tmp_path / "found", **limits))
+    record = json.loads((tmp_path / "found" / "search.json").read_text())
+    assert len(record["candidates"]) == 6
+    assert record["limits"]["max_encoder_params"] == 9000
+    by_size = {each["encoder_parameters"]: each["within"] for each in record["candidates"]}
+    assert by_size == {size: size <= 9000 for size in by_size}
+    assert set(by_size.values()) == {True, False}
+    assert any(each["pareto"] for each in record["candidates"])
+    best = max(each["score"] for each in record["candidates"] if each["within"])
+    assert record["chosen"]["score"] == chosen.score == best
+    loaded = models.load(tmp_path / "found" / "sub_model")
+    assert loaded.model.config.num_attention_heads == chosen.shape.heads
+    assert loaded.parameters == chosen.parameters
+    assert Predictor(tmp_path / "found" / "static").logits([["good"]]).shape == (1, 2)
+    assert (tmp_path / "found" / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert "within" in capsys.readouterr().out
+
+
+def test_a_search_may_be_held_to_another_model(network, inputs, tmp_path):
+    options = search_options(
+        network, inputs, tmp_path / "f", teacher_dir=str(inputs / "teacher"), width_mult_list=(1.0,)
+    )
+    search.search(replace(options, depth_mult_list=(0.5,)))
+    record = json.loads((tmp_path / "f" / "search.json").read_text())
+    assert [each["shape"]["layers"] for each in record["candidates"]] == [[1, 3]]
+    assert 0 <= record["reference_score"] <= 1
+
+
+def test_a_search_that_finds_nothing_writes_nothing(network, inputs, tmp_path, capsys):
+    options = search_options(network, inputs, tmp_path / "found", max_params="1K")
+    assert run_script(search.main, tiny.arguments(options)) == 2
+    assert "no sub-network keeps all limits; the nearest is 0.5 x 0.5 with parameters" in capsys.readouterr().err
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_search_replaces_only_searches(network, inputs, tmp_path):
+    options = search_options(network, inputs, tmp_path / "found", width_mult_list=(0.5,))
+    search.search(options)
+    with pytest.raises(InputError, match="is not empty; pass --overwrite"):
+        search.search(options)
+    search.search(replace(options, overwrite=True))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("x")
+    with pytest.raises(InputError, match="holds no search of ours"):
+        search.search(replace(options, output_dir=str(tmp_path / "other"), overwrite=True))
+
+
+# What users get wrong
+
+CASES = [
+    (TRAIN, {"model_name_or_path": "nope"}, "nope: no such model folder"),
+    (TRAIN, {"model_name_or_path": "<lstm>"}, "expected a BERT, this is a bilstm"),
+    (TRAIN, {"model_name_or_path": "<pair_teacher>"}, "one of teacher and task reads pairs"),
+    (TRAIN, {"width_mult_list": "1.0 0.8"}, "width 0.8 of 4 keeps no whole number; these do: 1, 0.75, 0.5, 0.25"),
+    (TRAIN, {"width_mult_list": "0.5"}, "--width_mult_list .*: 1.0, the whole network, must be among them"),
+    (TRAIN, {"width_mult_list": "1.0 1.5"}, "every multiplier must be above 0 and at most 1"),
+    (TRAIN, {"depth_mult_list": "1.0 0.6"}, "depth 0.6 of 4 keeps no whole number"),
+    (TRAIN, {"stage": "depth"}, "--stage depth needs depths below 1"),
+    (TRAIN, {"stage": "final"}, r"no ofa.json here; expected a folder that ofa_bert.run_glue_ofa wrote"),
+    (TRAIN, {"lambda_logit": "0", "lambda_rep": "0"}, "the width stage has no loss"),
+    (TRAIN, {"n_gpu": "2"}, "--n_gpu 2: one process uses one GPU; start several with"),
+    (TRAIN, {"model_type": "ernie"}, "--model_type ernie: expected one of bert"),
+    (TRAIN, {"max_seq_length": "65"}, "--max_seq_length 65: .* has 64 positions"),
+    (TRAIN, {"transfer_set": "nope.txt"}, "--transfer_set nope.txt: no such file or folder"),
+    (TRAIN, {"data_dir": "nope"}, "nope: no such folder"),
+    (EXPORT, {"model_name_or_path": "<teacher>"}, r"no ofa.json here"),
+    (EXPORT, {"width_mult": "0.6"}, "width 0.6 of 4 keeps no whole number"),
+    (EXPORT, {"depth_mult": "0"}, "--depth_mult 0.*: must be above 0 and at most 1"),
+    (EXPORT, {"max_seq_length": "65"}, "--max_seq_length 65: .* has 64 positions"),
+    (EXPORT, {"sub_model_output_dir": "<network>"}, "is not empty"),
+    (EXPORT, {"static_sub_model": "<out>"}, "must not be --sub_model_output_dir"),
+    (EXPORT, {"data_dir": "nope"}, "--data_dir goes with --static_sub_model"),
+    (EXPORT, {"data_dir": "nope", "static_sub_model": "static"}, "nope: no such folder"),
+    (SEARCH, {"model_dir": "<teacher>"}, r"no ofa.json here"),
+    (SEARCH, {"data_dir": "nope"}, "nope: no such folder"),
+    (SEARCH, {"data_dir": None}, "give --data_dir with the task's dev file, or --dev_file"),
+    (SEARCH, {"max_params": "16MB"}, "--max_params 16MB: expected a number above 0 such as 16M"),
+    (SEARCH, {"max_latency_ms": "-1"}, "--max_latency_ms -1.*: must be above 0"),
+    (SEARCH, {"width_mult_list": "0.3"}, "width 0.3 of 4 keeps no whole number"),
+    (SEARCH, {"seq_len": "65"}, "--seq_len 65: the network has 64 positions"),
+    (SEARCH, {"teacher_dir": "nope"}, "nope: no such model folder"),
+    (SEARCH, {"output_dir": "<network>"}, "must not be the network's own folder"),
+]
+
+
+@pytest.mark.parametrize(("script", "changes", "message"), CASES)
+def test_bad_input_is_one_line_and_exit_code_two(inputs, network, tmp_path, capsys, script, changes, message):
+    mains = {TRAIN: run_glue_ofa.main, EXPORT: export_model.main, SEARCH: search.main}
+    out = tmp_path / "out"
+    bases = {
+        TRAIN: tiny.arguments(ofa_options(inputs, out)),
+        EXPORT: ["--model_name_or_path", str(network), "--sub_model_output_dir", str(out)],
+        SEARCH: tiny.arguments(search_options(network, inputs, out)),
+    }
+    places = {"<network>": network, "<out>": out, **{f"<{path.name}>": path for path in inputs.iterdir()}}
+    line = bases[script]
+    for name, value in changes.items():
+        if f"--{name}" in line:
+            start = line.index(f"--{name}")
+            end = next((i for i in range(start + 1, len(line)) if line[i].startswith("--")), len(line))
+            line = line[:start] + line[end:]
+        if value is not None:
+            line = [*line, f"--{name}", *(str(places.get(word, word)) for word in value.split())]
+    before = sorted(network.rglob("*"))
+    assert run_script(mains[script], line) == 2
+    captured = capsys.readouterr()
+    lines = [text for text in captured.err.splitlines() if text.startswith("error: ")]
+    assert len(lines) == 1
+    assert re.search(message, lines[0]), lines[0]
+    assert "Traceback" not in captured.err
+    assert not out.exists()
+    assert sorted(network.rglob("*")) == before
+
+
+def test_a_network_goes_on_by_its_own_rule(network, inputs, tmp_path):
+    with pytest.raises(InputError, match="--layer_rule keep_first: .* was trained with keep_last"):
+        run_glue_ofa.train(
+            ofa_options(inputs, tmp_path / "o", stage="final", model_name_or_path=str(network), layer_rule="keep_first")
+        )
+
+
+# The published command lines
+
+PUBLISHED_TRAIN = (
+    "--model_type bert --model_name_or_path bert-QQP --task_name QQP --max_seq_length 128 --batch_size 32 "
+    "--learning_rate 2e-5 --num_train_epochs 6 --logging_steps 10 --save_steps 500 --output_dir ./tmp/QQP/ --n_gpu 1 "
+    "--width_mult_list 1.0 0.8333333333333334 0.6666666666666666 0.5"
+)
+PUBLISHED_EXPORT = (
+    "--model_type bert --model_name_or_path bert-QQP-ofa --max_seq_length 128 "
+    "--sub_model_output_dir ./tmp/QQP/dynamic_model --static_sub_model ./tmp/QQP/static_model --n_gpu 1 "
+    "--width_mult  0.6666666666666666"
+)
+
+
+def test_the_published_command_lines_are_read():
+    options = parse(OfaOptions, PUBLISHED_TRAIN.split(), "")
+    assert options.task().name == "qqp"
+    assert (options.num_train_epochs, options.learning_rate, options.stages) == (6, 2e-5, ("width",))
+    assert [round(12 * width, 6) for width in options.width_mult_list] == [12, 10, 8, 6]
+    sub = parse(SubModelOptions, PUBLISHED_EXPORT.split(), "")
+    assert (sub.width_mult, sub.depth_mult, sub.static_sub_model) == (2 / 3, 1.0, "./tmp/QQP/static_model")
+    assert (
+        parse(SubModelOptions, [*PUBLISHED_EXPORT.split(), "--static_sub_model", "None"], "").static_sub_model is None
+    )
+
+
+def test_the_folder_of_a_finished_network_loads_as_a_plain_bert(network):
+    loaded = model_folder.load(network)
+    assert type(loaded.model).__name__ == "BertForSequenceClassification"
