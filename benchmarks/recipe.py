@@ -47,7 +47,7 @@ class Plan:
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path"))
 
 
-def measure(plan: Plan, data_dir: str, folder: Path, jobs: int) -> dict[str, Any]:
+def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | None = None) -> dict[str, Any]:
     """All runs of a plan and their summary.
 
     Args:
@@ -55,13 +55,15 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int) -> dict[str, Any
         data_dir: folder with the task's train and dev files.
         folder: keeps models and caches.
         jobs: students trained at the same time.
+        teacher: a teacher that is there already; the plan's is trained when left out.
     """
     from core.metrics import gap_closed
 
     cache = folder / "cache"
     shared = {"task_name": plan.task, "data_dir": data_dir, "cache_dir": str(cache), "resume": True}
-    teacher = folder / "teacher"
-    run("finetune.run_classifier", {**shared, **plan.teacher, "output_dir": str(teacher)}, jobs=1)
+    if teacher is None:
+        teacher = folder / "teacher"
+        run("finetune.run_classifier", {**shared, **plan.teacher, "output_dir": str(teacher)}, jobs=1)
     student = {**shared, **plan.student, "teacher_dir": str(teacher)}
     runs = []
     transfers = {}
@@ -158,7 +160,8 @@ def prepare_transfer(
     from models.folder import load
 
     if not target.exists():
-        data = {"task_name": plan.task, "data_dir": data_dir, "holdout": plan.student.get("holdout", 0.0), "seed": 0}
+        data = {"task_name": plan.task, "data_dir": data_dir, "seed": 0}
+        data |= {name: plan.student[name] for name in ("holdout", "max_train_rows") if name in plan.student}
         run("distill_lstm.augment_data", {**data, **options, "output_file": str(target)}, 1, where="output_file")
     transfer = load_transfer_set(target)
     record = target.with_name(f"{target.name}.json")

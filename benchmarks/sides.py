@@ -82,14 +82,14 @@ def _encoded(data_dir: str) -> tuple[dict[str, Any], WordPieceTokenizer]:
     return {**InputEncoder(tokenizer, MAX_TOKENS, "bert").encode(rows.texts), "labels": rows.labels}, tokenizer
 
 
-def stock_finetuning(data_dir: str, batches: int, seed: int) -> Turn:
-    """PaddleNLP's BERT, random batches of 32, dropout 0.1, AdamW with clipping."""
+def stock_finetuning(data_dir: str, batches: int, seed: int, by_length: bool = False) -> Turn:
+    """PaddleNLP's BERT, random batches of 32 (or those of :func:`our_finetuning`), dropout 0.1, AdamW with clipping."""
     columns, _ = _encoded(data_dir)
     model = _paddlenlp_bert(None)
     optimizer = paddle.optimizer.AdamW(
         6e-5, parameters=model.parameters(), weight_decay=0.01, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0)
     )
-    stream = _endless(Batches(columns, 32, by_length=False, seed=seed))
+    stream = _endless(Batches(columns, 32, by_length=by_length, seed=seed))
     model.train()
 
     def turn() -> dict[str, float]:
@@ -153,6 +153,42 @@ def _paddlenlp_bert(teacher_dir: str | None) -> Any:
 def _logits(model: Any, batch: Mapping[str, np.ndarray]) -> paddle.Tensor:
     out = model(paddle.to_tensor(batch["input_ids"]), paddle.to_tensor(batch["token_type_ids"]))
     return out[0] if isinstance(out, (tuple, list)) else out
+
+
+def ofa_training(data_dir: str, batches: int, seed: int) -> Turn:
+    """The width stage of ``ofa_bert.run_glue_ofa``: the teacher once, then four widths, on the same batches."""
+    from ofa_bert.options import OfaOptions
+    from ofa_bert.run_glue_ofa import width_step
+    from ofa_bert.shapes import make_shapes
+    from ofa_bert.supernet import elastic
+
+    _, task = _sst2(data_dir)
+    columns, _ = _encoded(data_dir)
+    teacher = pretrained_bert("all-MiniLM-L6-v2", task, MAX_TOKENS, seed, Path("unused"))
+    teacher.model.eval()
+    network = elastic(teacher)
+    options = OfaOptions(task_name=task.name, model_name_or_path="unused", output_dir="unused")
+    step = width_step(
+        network, teacher, make_shapes(vars(teacher.model.config), options.width_mult_list, (1.0,)), options
+    )
+    optimizer = make_optimizer("adamw", network.model, 0.01)
+    optimizer.set_lr(6e-5)
+    stream = _endless(Batches(columns, 32, seed=seed))
+    network.model.train()
+
+    def turn() -> dict[str, float]:
+        rows = 0
+        for _ in range(batches):
+            batch = next(stream)
+            for losses in step(batch):
+                losses["loss"].backward()
+            clip_gradients(network.model.parameters(), options.max_grad_norm)
+            optimizer.step()
+            optimizer.clear_grad()
+            rows += len(batch["rows"])
+        return {"rows": rows}
+
+    return turn
 
 
 def stock_teacher(teacher_dir: str, transfer_dir: str, batches: int, seed: int) -> Turn:
