@@ -1,4 +1,5 @@
 # make setup   creates .venv with everything pinned        make demo    the main job, end to end
+# make demo-ofa  the same with a once-for-all BERT
 # make test    all tests (what continuous integration runs) make lint    style checks
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
@@ -13,7 +14,7 @@ DATA_DIR ?=
 TEACHER ?=
 FRESH ?=
 
-.PHONY: setup demo test lint format test-hf clean
+.PHONY: setup demo demo-ofa test lint format test-hf clean
 
 setup: $(VENV)/.$(DEVICE)
 
@@ -41,6 +42,9 @@ $(VENV)/.gpu: $(REQUIREMENTS)
 demo: setup
 	$(BIN)/python demo.py --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(TEACHER),--teacher "$(TEACHER)") $(if $(FRESH),--overwrite,--resume)
 
+demo-ofa: setup
+	$(BIN)/python demo.py --recipe ofa --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(TEACHER),--teacher "$(TEACHER)") $(if $(FRESH),--overwrite,--resume)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,7 +65,7 @@ test-hf: setup
 
 # Measurements, on SST-2 in DATA_DIR; hours, and each goes on where it was stopped.
 bench-%: setup
-	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(if $(DATA_DIR),--data_dir "$(DATA_DIR)")
+	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(filter-out demo,$(TASK)),--task "$(TASK)")
 
 clean:
 	rm -rf build outputs

@@ -64,6 +64,21 @@ SMALL_DATA = {
     "distilled": {"max_epoch": 4, "n_iter": 6, "eval_steps": 0, "holdout": 0.05},
 }
 
+OFA = {
+    "width_mult_list": (1.0, 0.75, 0.5),
+    "depth_mult_list": (1.0, 0.5),
+    "num_train_epochs": 1,
+    "learning_rate": 1e-4,
+    "warmup_proportion": 0.06,
+    "batch_size": 32,
+    "holdout": 0.02,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+# Rows of the built-in corpus that the once-for-all network learns from, and the share of the encoder it may keep.
+OFA_ROWS = 1500
+HALF = 0.5
+
 EXAMPLES = {
     "single-en": [
         ("Even though the humour is simply awful, I was won over by the film as a whole.",),
@@ -81,6 +96,7 @@ EXAMPLES = {
 class DemoOptions(Options):
     """Options of ``demo.py``."""
 
+    recipe: str = option("lstm", "distil into a Bi-LSTM, or train a once-for-all BERT", choices=("lstm", "ofa"))
     task: str = option(BUILT_IN, "demo (built-in corpus), sst-2, qqp or chnsenticorp")
     data_dir: str | None = option(None, "folder with the task's train and dev files; downloaded when left out")
     teacher: str = option("all-MiniLM-L6-v2", "the pre-trained BERT: a folder, or a name that PaddleNLP downloads")
@@ -125,9 +141,12 @@ def run(options: DemoOptions) -> dict[str, Any]:
         "resume": options.resume,
         "overwrite": options.overwrite,
     }
+    examples = EXAMPLES[f"{'pair' if task.is_pair else 'single'}-{task.language}"]
+    if options.recipe == "ofa":
+        return run_ofa(folder, shared, options.teacher, built_in, examples, began)
     metrics = train_stages(folder, shared, options.teacher, small=built_in)
     exported = export_stages(folder, data_dir)
-    examples = EXAMPLES[f"{'pair' if task.is_pair else 'single'}-{task.language}"]
+    say("\n== 5 of 5: the exported student predicts, and is compared")
     _predict(exported["distilled"], examples)
     records = _compare(exported, data_dir)
     rows = summary_rows(metrics, exported, records)
@@ -150,18 +169,10 @@ def train_stages(folder: Path, shared: dict[str, Any], teacher: str, small: bool
     """Fine-tunes the teacher and trains the student without and with it."""
     from distill_lstm.bert_distill import distill
     from distill_lstm.small import train_small
-    from finetune.run_classifier import finetune
 
     changes = SMALL_DATA if small else {"teacher": {}, "alone": {}, "distilled": {}}
     teacher_dir = str(folder / "teacher")
-    say(f"\n== 1 of 5: the teacher ({teacher})")
-    metrics = {
-        "teacher": finetune(
-            FinetuneOptions(
-                **{**shared, **TEACHER, **changes["teacher"], "model_name_or_path": teacher, "output_dir": teacher_dir}
-            )
-        )
-    }
+    metrics = {"teacher": train_teacher(teacher_dir, shared, teacher, small, "1 of 5")}
     student = {**STUDENT, "embedding_size": min(384, _hidden_size(teacher_dir))}
     if get_task(shared["task_name"]).language == "zh":
         # A Chinese student reads words, the teacher characters: there are no embeddings to take over.
@@ -173,6 +184,70 @@ def train_stages(folder: Path, shared: dict[str, Any], teacher: str, small: bool
     distilled = {**shared, **student, **DISTILLED, **changes["distilled"], "teacher_dir": (teacher_dir,)}
     metrics["distilled"] = distill(DistillOptions(**distilled, output_dir=str(folder / "distilled")))
     return metrics
+
+
+def train_teacher(folder: str, shared: dict[str, Any], teacher: str, small: bool, number: str) -> dict[str, Any]:
+    """Fine-tunes the teacher, which both recipes share."""
+    from finetune.run_classifier import finetune
+
+    say(f"\n== {number}: the teacher ({teacher})")
+    changes = SMALL_DATA["teacher"] if small else {}
+    return finetune(
+        FinetuneOptions(**{**shared, **TEACHER, **changes, "model_name_or_path": teacher, "output_dir": folder})
+    )
+
+
+def run_ofa(
+    folder: Path,
+    shared: dict[str, Any],
+    teacher: str,
+    small: bool,
+    examples: list[tuple[str, ...]],
+    began: float,
+) -> dict[str, Any]:
+    """Trains a once-for-all network, finds the sub-network that keeps most of its accuracy, and lets it predict.
+
+    Returns:
+        What ``summary-ofa.json`` in the folder holds.
+    """
+    from ofa_bert.options import OfaOptions, SearchOptions
+    from ofa_bert.run_glue_ofa import train
+    from ofa_bert.search import STATIC, search
+
+    train_teacher(str(folder / "teacher"), shared, teacher, small, "1 of 4")
+    say("\n== 2 of 4: one network of many widths and depths")
+    place, found = folder / "ofa", folder / "found"
+    changes = {"max_train_rows": OFA_ROWS} if small else {}
+    metrics = train(
+        OfaOptions(
+            **{**shared, **OFA, **changes, "model_name_or_path": str(folder / "teacher"), "output_dir": str(place)}
+        )
+    )
+    say("\n== 3 of 4: the most accurate sub-network that is small enough")
+    limits = {"max_encoder_params": f"{HALF * _encoder_parameters(place):.0f}"}
+    chosen = search(
+        SearchOptions(
+            model_dir=str(place), data_dir=shared["data_dir"], output_dir=str(found), overwrite=True, **limits
+        )
+    )
+    say("\n== 4 of 4: its static graph predicts")
+    _predict(found / STATIC, examples)
+    say(f"\n{folder}: done in {duration(time.perf_counter() - began)}")
+    summary = {
+        "task": shared["task_name"],
+        "seed": shared["seed"],
+        "whole": metrics["dev"],
+        "chosen": {"width": chosen.shape.width, "depth": chosen.shape.depth, "score": chosen.score},
+    }
+    write_atomically(folder / "summary-ofa.json", json.dumps(summary, indent=1))
+    return summary
+
+
+def _encoder_parameters(folder: Path) -> int:
+    from models.folder import load
+    from ofa_bert.sub_model import encoder_parameters
+
+    return encoder_parameters(load(folder))
 
 
 def _hidden_size(folder: str) -> int:
@@ -200,7 +275,6 @@ def export_stages(folder: Path, data_dir: str | None) -> dict[str, Path]:
 def _predict(folder: Path, examples: list[tuple[str, ...]]) -> None:
     from deploy.predictor import Predictor
 
-    say("\n== 5 of 5: the exported student predicts, and is compared")
     for prediction in Predictor(folder).predict(examples):
         say(f"  {prediction.label} ({prediction.probability:.0%})  {' / '.join(prediction.texts)}")
 

@@ -169,6 +169,103 @@ def _serving(figures: Mapping[str, Any]) -> str:
     return _table(header, rows)
 
 
+NAMES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "accuracy_on_unseen_texts": "accuracy on texts not in train",
+}
+
+
+def _task(figures: Mapping[str, Any]) -> str:
+    """Teacher, student alone and students distilled over several transfer sets, of any task."""
+    sets = list(figures["transfer_sets"])
+    shown = [name for name in NAMES if name in figures["alone"]["dev"]]
+    if figures["teacher"]["unseen_dev_rows"] == figures["teacher"]["dev_rows"]:
+        shown.remove("accuracy_on_unseen_texts")
+    rows = []
+    for name in ("teacher", "alone", *sets):
+        part = figures[name]
+        spread = part.get("standard_deviation", {})
+        cells = [
+            f"{100 * part['dev'][metric]:.2f}" + (f" ± {100 * spread[metric]:.2f}" if metric in spread else "")
+            for metric in shown
+        ]
+        low, high = part["bootstrap_95"]
+        closed = [
+            f"{figures['gap_closed'][name][metric]:.0%}"
+            if metric in figures.get("gap_closed", {}).get(name, {})
+            else "–"
+            for metric in shown[:2]
+        ]
+        learnt = f"{figures['transfer_sets'][name]['rows']:,}" if name in sets else ""
+        title = {"teacher": "teacher", "alone": "Bi-LSTM alone"}.get(name, f"distilled, {name.replace('-', ' ')}")
+        rows.append(
+            [
+                title,
+                f"{part['parameters'] / 1e6:.1f} M",
+                *cells,
+                f"{100 * low:.1f} – {100 * high:.1f}",
+                " / ".join(closed) if name in sets else "",
+                learnt,
+            ]
+        )
+    closing = "gap closed, " + " / ".join(NAMES[metric] for metric in shown[:2])
+    header = ["model", "parameters", *(f"dev {NAMES[metric]}, %" for metric in shown), "95 % interval", closing, "rows"]
+    return _table(header, rows)
+
+
+def _augment_speed(figures: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            f"{title}, {figures['n_iter']} copies a row",
+            f"{figures[task]['rows_per_second']['ours']:,.0f}",
+            f"{figures[task]['rows_per_second']['published']:,.0f}",
+            f"{figures[task]['ratio']:.1f}×",
+        ]
+        for task, title in (("sst-2", "English"), ("chnsenticorp", "Chinese"))
+    ]
+    return _table(["augmentation and encoding", "ours, rows/s", "plain loop, rows/s", "ours is faster by"], rows)
+
+
+def _ofa(figures: Mapping[str, Any]) -> str:
+    main = "accuracy"
+    rows = []
+    for part in figures["sub_networks"]:
+        rows.append(
+            [
+                f"{part['width']:.4g} × {part['depth']:.4g}",
+                f"{part['heads']}, {part['neurons']:,}, {len(part['layers'])}",
+                f"{part['encoder_parameters'] / 1e6:.2f} M",
+                f"{100 * part['trained'][main]:.2f}",
+                f"{100 * part['cut'][main]:.2f}",
+                f"{100 * part['alone'][main]:.2f}" if "alone" in part else "",
+            ]
+        )
+    header = ["width × depth", "heads, neurons, layers", "encoder", "dev accuracy, %", "cut only", "fine-tuned alone"]
+    faster = [
+        [
+            "teacher" if record["width"] == "teacher" else f"{record['width']} × {record['depth']}",
+            f"{record['p50_ms']:.2f}",
+            f"{record['rows_per_second']:,.0f}",
+            f"{record['latency_speedup']:.2f}×",
+            f"{record['throughput_speedup']:.2f}×",
+        ]
+        for record in figures["speed"]
+    ]
+    speed = _table(["exported", "p50, ms", "rows/s, batch 32", "faster, batch 1", "faster, batch 32"], faster)
+    minutes = ", ".join(f"{stage} {value:g}" for stage, value in figures["minutes"].items())
+    return (
+        f"Teacher: {100 * figures['teacher'][main]:.2f} %. Training, minutes: {minutes}.\n\n"
+        f"{_table(header, rows)}\n\n{speed}"
+    )
+
+
+def _ofa_step(figures: Mapping[str, Any]) -> str:
+    titles = {"fine_tuning": "our fine-tuning", "stock": "stock dygraph", "stock_tuned": "the same, given our kernels"}
+    rows = [[titles[name], f"{value:.2f}"] for name, value in figures["in_steps_of"].items()]
+    return _table(["a step over four widths, teacher included, costs", "steps"], rows)
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "sst2": _sst2,
     "finetune_speed": _finetune,
@@ -177,6 +274,11 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "student_step": _student,
     "memory": _memory,
     "serving": _serving,
+    **dict.fromkeys(("qqp", "chnsenticorp", "tnews", "afqmc", "ablation"), _task),
+    "augment_speed": _augment_speed,
+    "ofa_sst2": _ofa,
+    "ofa_qqp": _ofa,
+    "ofa_step": _ofa_step,
 }
 
 if __name__ == "__main__":

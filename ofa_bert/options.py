@@ -169,7 +169,7 @@ class SearchOptions(Options):
 
     model_dir: str = option(help="folder that ofa_bert.run_glue_ofa wrote")
     output_dir: str = option(help="folder that receives the search's record, its picture and the chosen sub-model")
-    data_dir: str | None = option(None, "folder of the task's files; sub-networks are judged on dev")
+    data_dir: str | None = option(None, "folder of the task's files, of which dev judges; downloaded when left out")
     dev_file: str | None = option(None, "the rows to judge on, of a task of your own")
     skip_bad_rows: bool = option(False, "skip and count rows that cannot be read instead of stopping at the first")
     width_mult_list: tuple[float, ...] = option((), "widths to look at; those that were trained when left out")
@@ -188,8 +188,8 @@ class SearchOptions(Options):
 
     def faults(self) -> list[str]:
         found = super().faults()
-        if bool(self.data_dir) == bool(self.dev_file):
-            found.append("give --data_dir with the task's dev file, or --dev_file")
+        if self.data_dir and self.dev_file:
+            found.append("--data_dir and --dev_file exclude each other")
         for name in ("width_mult_list", "depth_mult_list"):
             values = getattr(self, name)
             if any(not 0 < value <= 1 for value in values):

@@ -161,8 +161,13 @@ def _check_target(target: Path, source: Path, overwrite: bool) -> None:
 
 
 def _dev_rows(options: SearchOptions, loaded: LoadedModel) -> Rows:
-    from data.sources import find_split, read_rows
+    from data.sources import find_split, load_task_data, read_rows
+    from data.tasks import TASKS
 
+    if not options.data_dir and not options.dev_file:
+        if loaded.task.name not in TASKS:
+            raise InputError("give --dev_file: the network was trained on rows of your own")
+        return load_task_data(loaded.task, skip_bad_rows=options.skip_bad_rows).dev
     path = options.dev_file or find_split(options.data_dir or "", "dev")
     rows, _ = read_rows(path, loaded.task, options.skip_bad_rows)
     if len(rows) == 0:

@@ -33,6 +33,8 @@ def tiny_demo(monkeypatch):
     monkeypatch.setattr(demo, "ALONE", {"max_epoch": 2})
     monkeypatch.setattr(demo, "DISTILLED", {"max_epoch": 2, "n_iter": 1})
     monkeypatch.setattr(demo, "SMALL_DATA", {"teacher": {}, "alone": {}, "distilled": {}})
+    monkeypatch.setattr(demo, "OFA", {**demo.OFA, "width_mult_list": (1.0, 0.5), "batch_size": 16})
+    monkeypatch.setattr(demo, "OFA_ROWS", 48)
     quick = functools.partial(benchmark.BenchmarkOptions, rows=8, rounds=2, latency_rows=3)
     monkeypatch.setattr(benchmark, "BenchmarkOptions", quick)
 
@@ -72,6 +74,23 @@ def test_the_built_in_demo_ends_with_its_summary_and_is_found_again(tiny_demo, t
     assert capsys.readouterr().out.count("this run had finished") == 3
     for before, after in zip(summary["models"], again["models"], strict=True):
         assert all(before[name] == after[name] for name in ("parameters", "accuracy", "gap_closed"))
+
+
+def test_the_once_for_all_demo_trains_searches_exports_and_predicts(tiny_demo, teacher, tmp_path, capsys):
+    summary = demo.run(options(tmp_path, teacher, recipe="ofa"))
+    out = capsys.readouterr().out
+    assert [f"== {stage} of 4" in out for stage in range(1, 5)] == [True] * 4
+    assert json.loads((tmp_path / "demo" / "summary-ofa.json").read_text(encoding="utf-8")) == summary
+    found = tmp_path / "demo" / "found"
+    whole, part = (model_folder.load(folder) for folder in (tmp_path / "demo" / "ofa", found / "sub_model"))
+    assert part.parameters < whole.parameters
+    assert summary["chosen"]["width"] * summary["chosen"]["depth"] <= 0.5
+    assert (found / "static" / "export.json").is_file() and (found / "pareto.png").is_file()
+    for (text,) in demo.EXAMPLES["single-en"]:
+        assert text in out
+    # The teacher is that of the other demo.
+    demo.run(options(tmp_path, teacher, recipe="ofa", resume=True))
+    assert capsys.readouterr().out.count("this run had finished") == 2
 
 
 @pytest.mark.parametrize("task", ["qqp", "chnsenticorp"])

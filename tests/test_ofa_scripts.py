@@ -452,7 +452,7 @@ CASES = [
     (EXPORT, {"data_dir": "nope", "static_sub_model": "static"}, "nope: no such folder"),
     (SEARCH, {"model_dir": "<teacher>"}, r"no ofa.json here"),
     (SEARCH, {"data_dir": "nope"}, "nope: no such folder"),
-    (SEARCH, {"data_dir": None}, "give --data_dir with the task's dev file, or --dev_file"),
+    (SEARCH, {"dev_file": "dev.tsv"}, "--data_dir and --dev_file exclude each other"),
     (SEARCH, {"max_params": "16MB"}, "--max_params 16MB: expected a number above 0 such as 16M"),
     (SEARCH, {"max_latency_ms": "-1"}, "--max_latency_ms -1.*: must be above 0"),
     (SEARCH, {"width_mult_list": "0.3"}, "width 0.3 of 4 keeps no whole number"),

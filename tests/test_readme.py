@@ -19,6 +19,7 @@ from deploy.predict import PredictOptions
 from distill_lstm.augment_data import AugmentDataOptions
 from distill_lstm.options import DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions
+from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,6 +32,9 @@ OPTIONS = {
     "deploy.export": ExportOptions,
     "deploy.predict": PredictOptions,
     "deploy.benchmark": BenchmarkOptions,
+    "ofa_bert.run_glue_ofa": OfaOptions,
+    "ofa_bert.search": SearchOptions,
+    "ofa_bert.export_model": SubModelOptions,
 }
 
 
@@ -79,10 +83,21 @@ def test_tables_are_those_of_the_result_files():
     assert filled(README) == README
 
 
+# Results of scripts that measure several tasks.
+BY_TASK = {
+    **{task: ("tasks", task) for task in ("qqp", "chnsenticorp", "tnews", "afqmc")},
+    "ofa_sst2": ("ofa", "sst-2"),
+    "ofa_qqp": ("ofa", "qqp"),
+}
+
+
 def test_results_say_how_they_were_made():
     results = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
     assert {path.stem for path in results} <= TABLES.keys()
     for path in results:
         record = json.loads(path.read_text(encoding="utf-8"))
         assert {"command", "seed", "date", "minutes", "versions", "machine", "figures"} <= record.keys()
-        assert f"benchmarks.{path.stem}" in record["command"]
+        words = record["command"].split()
+        script, task = BY_TASK.get(path.stem, (path.stem, None))
+        assert words[:3] == ["python", "-m", f"benchmarks.{script}"]
+        assert task is None or words[words.index("--task") + 1] == task

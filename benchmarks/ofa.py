@@ -1,0 +1,175 @@
+"""A once-for-all network on a task: accuracy of its sub-networks and their speed, against two plainer ways.
+
+    python -m benchmarks.ofa --task sst-2 --data_dir DIR
+
+The teacher is that of benchmarks.sst2 or benchmarks.tasks. Every sub-network is compared with the same part cut from
+the teacher (heads and neurons in the order of their importance) without training, and four of them with that part
+fine-tuned alone on the labels. Checkpoints are chosen on rows held out of train, dev is only reported.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.common import parser, work_dir, write_result
+from benchmarks.recipe import correct_rows, read_metrics, run
+from console import InputError, run_script, say
+
+if TYPE_CHECKING:
+    from models.folder import LoadedModel
+    from ofa_bert.shapes import Shape
+
+WIDTHS, DEPTHS = (1.0, 5 / 6, 2 / 3, 0.5), (1.0, 2 / 3, 0.5)
+ALONE = ((2 / 3, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5))
+FASTER = ((1.0, 1.0), (2 / 3, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5))
+# By task: rows held out, and passes of the stages. SST-2's are few because its rows are many.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sst-2": {"holdout": 0.02, "num_train_epochs": 2, "depth_epochs": 1, "batch_size": 64, "eval_steps": 500},
+    "qqp": {"holdout": 0.05, "num_train_epochs": 4, "depth_epochs": 2, "batch_size": 32, "eval_steps": 0},
+}
+OFA = {
+    "width_mult_list": WIDTHS,
+    "depth_mult_list": DEPTHS,
+    "learning_rate": 1e-4,
+    "warmup_proportion": 0.06,
+    "weight_decay": 0.01,
+    # The teacher is deterministic, and the same rows come with the same answer: noise has nothing to prevent here.
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "max_seq_length": 128,
+}
+FINE_TUNED = {"learning_rate": 1e-4, "warmup_proportion": 0.06, "weight_decay": 0.01, "max_seq_length": 128}
+
+
+def main(argv: list[str]) -> None:
+    """Trains what has not been trained yet, measures and writes the result."""
+    made = parser(__doc__ or "")
+    made.add_argument("--task", choices=tuple(SETTINGS), default="sst-2")
+    made.add_argument("--rounds", type=int, default=5, help="turns of each model when speed is measured")
+    arguments = made.parse_args(argv)
+    began = time.perf_counter()
+    folder = work_dir(arguments.work_dir) / arguments.task
+    teacher = folder / "teacher"
+    if not (teacher / "metrics.json").is_file():
+        script = "benchmarks.sst2" if arguments.task == "sst-2" else f"benchmarks.tasks --task {arguments.task}"
+        raise InputError(f"{teacher}: no teacher here yet; run python -m {script} first")
+    data_dir, settings = arguments.data_dir, SETTINGS[arguments.task]
+    shared = {"task_name": arguments.task, "data_dir": data_dir, "cache_dir": str(folder / "cache"), "resume": True}
+    shared |= {"seed": arguments.seed, "holdout": settings["holdout"]}
+    network = folder / "ofa"
+    options = {**shared, **OFA, **settings, "model_name_or_path": str(teacher), "output_dir": str(network)}
+    run("ofa_bert.run_glue_ofa", options, jobs=1)
+    figures = {
+        "settings": {**OFA, **settings},
+        "alone_settings": {**FINE_TUNED, **alone_settings(settings)},
+        "teacher": read_metrics(teacher)["dev"],
+        "sub_networks": accuracies(options, network, teacher, folder, shared, settings),
+        "minutes": {
+            stage: round(read_metrics(network / stage)["training"]["seconds"] / 60, 1) for stage in ("width", "depth")
+        },
+        "speed": speed(network, teacher, folder, data_dir, arguments.rounds),
+    }
+    write_result(f"ofa_{arguments.task.replace('-', '')}", arguments, figures, time.perf_counter() - began, "ofa")
+
+
+def alone_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As many passes as the network had in both stages together."""
+    epochs = settings["num_train_epochs"] + settings["depth_epochs"]
+    return {"num_train_epochs": epochs, "batch_size": settings["batch_size"], "eval_steps": settings["eval_steps"]}
+
+
+def accuracies(
+    options: Mapping[str, Any],
+    network: Path,
+    teacher: Path,
+    folder: Path,
+    shared: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Dev metrics of every sub-network: trained, cut from the teacher, and for some fine-tuned alone."""
+    from core.distributed import World
+    from core.evaluate import evaluate_model
+    from core.metrics import bootstrap_interval
+    from data.sources import data_of
+    from models.folder import load
+    from ofa_bert.options import OfaOptions
+    from ofa_bert.run_glue_ofa import shapes_of, starting_network
+    from ofa_bert.sub_model import cut, encoder_parameters
+
+    chosen = OfaOptions(**{k: v for k, v in options.items() if k != "eval_steps"})
+    data = data_of(chosen)
+    sorted_teacher, trained = starting_network(chosen, data, World()), load(network)
+    found = []
+    for shape in shapes_of(chosen, vars(trained.model.config) | {"model_type": "bert"}):
+        part = cut(trained, shape)
+        record = {
+            **vars(shape),
+            "parameters": part.parameters,
+            "encoder_parameters": encoder_parameters(part),
+            "trained": evaluate_model(part, data.dev),
+            "cut": evaluate_model(cut(sorted_teacher, shape), data.dev),
+        }
+        if _among(shape, ALONE):
+            place = fine_tuned_alone(shape, sorted_teacher, folder, shared, settings)
+            record["alone"] = read_metrics(place)["dev"]
+            record["alone_bootstrap_95"] = bootstrap_interval(correct_rows(place, shared["data_dir"])[0])
+        found.append(record)
+    return found
+
+
+def _among(shape: Shape, wanted: Sequence[tuple[float, float]]) -> bool:
+    return any(abs(shape.width - width) + abs(shape.depth - depth) < 1e-6 for width, depth in wanted)
+
+
+def fine_tuned_alone(
+    shape: Shape, sorted_teacher: LoadedModel, folder: Path, shared: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Path:
+    """A model of the shape that starts from the teacher's layers and learns from labels only."""
+    from models.folder import save
+    from ofa_bert.sub_model import cut
+
+    name = f"{shape.heads}x{len(shape.layers)}"
+    start = folder / f"cut-{name}"
+    save(start, cut(sorted_teacher, shape))
+    place = folder / f"cut-{name}-tuned"
+    options = {**shared, **FINE_TUNED, **alone_settings(settings)}
+    run("finetune.run_classifier", {**options, "model_name_or_path": str(start), "output_dir": str(place)}, jobs=1)
+    return place
+
+
+def speed(network: Path, teacher: Path, folder: Path, data_dir: str, rounds: int) -> list[dict[str, Any]]:
+    """Latency and throughput of exported sub-networks over the exported teacher, with all threads."""
+    from deploy.benchmark import BenchmarkOptions, measure_alternating
+    from deploy.export import ExportOptions, export
+    from models.folder import load
+    from ofa_bert.export_model import write_sub_model
+    from ofa_bert.shapes import make_shape
+
+    exported = [folder / "exported-teacher"]
+    export(ExportOptions(model_dir=str(teacher), output_dir=str(exported[0]), data_dir=data_dir, overwrite=True))
+    loaded = load(network)
+    for width, depth in FASTER:
+        shape = make_shape(vars(loaded.model.config), width, depth)
+        name = f"{shape.heads}x{len(shape.layers)}"
+        write_sub_model(loaded, shape, folder / f"sub-{name}", folder / f"exported-{name}", data_dir=data_dir)
+        exported.append(folder / f"exported-{name}")
+    say(json.dumps([path.name for path in exported]))
+    names = tuple(str(path) for path in exported)
+    options = BenchmarkOptions(model_dir=names, data_dir=data_dir, rounds=rounds)
+    records = measure_alternating(list(names), len(os.sched_getaffinity(0)), options)
+    shapes = [("teacher", "")] + [(f"{width:.4g}", f"{depth:.4g}") for width, depth in FASTER]
+    return [{**record, "width": w, "depth": d} for record, (w, d) in zip(records, shapes, strict=True)]
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
