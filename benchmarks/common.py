@@ -166,6 +166,31 @@ def alternate(sides: Sequence[Side], turns: int) -> dict[str, dict[str, Any]]:
     }
 
 
+def compare(
+    name: str,
+    description: str,
+    argv: Sequence[str],
+    sides: Callable[[argparse.Namespace], Sequence[Side]],
+    figures: Callable[[Mapping[str, Mapping[str, Any]]], Mapping[str, Any]],
+) -> None:
+    """A whole measurement of sides that take turns: options, turns, result.
+
+    Args:
+        name: of the result.
+        description: of the script.
+        argv: its command line.
+        sides: from its options.
+        figures: from the sides' medians, see :func:`alternate`.
+    """
+    made = parser(description)
+    made.add_argument("--turns", type=int, default=6, help="turns of every side")
+    arguments = made.parse_args(argv)
+    began = time.perf_counter()
+    rates = alternate(sides(arguments), arguments.turns)
+    found = {**figures(rates), "turns": arguments.turns}
+    write_result(name, arguments, found, time.perf_counter() - began)
+
+
 class _Worker:
     def __init__(self, side: Side) -> None:
         command = [sys.executable, "-m", "benchmarks.common", side.maker, json.dumps(dict(side.options))]

@@ -12,10 +12,12 @@ if __name__ == "__main__":
 
     process.tune()
 
+import argparse
 import os
-import time
+from collections.abc import Mapping
+from typing import Any
 
-from benchmarks.common import Side, alternate, parser, stock_environment, write_result
+from benchmarks.common import Side, compare, stock_environment
 from console import run_script
 
 MODULE = "benchmarks.sides"
@@ -23,25 +25,28 @@ MODULE = "benchmarks.sides"
 
 def main(argv: list[str]) -> None:
     """Measures and writes the result."""
-    made = parser(__doc__ or "")
-    made.add_argument("--turns", type=int, default=6)
-    arguments = made.parse_args(argv)
-    began = time.perf_counter()
+    compare("finetune_speed", __doc__ or "", argv, sides, figures)
+
+
+def sides(arguments: argparse.Namespace) -> list[Side]:
+    """Ours, and the stock loop twice."""
     options = {"data_dir": arguments.data_dir, "seed": arguments.seed}
-    sides = [
+    stock = f"{MODULE}:stock_finetuning"
+    return [
         Side("ours", f"{MODULE}:our_finetuning", {**options, "batches": 40}, dict(os.environ)),
-        Side("stock", f"{MODULE}:stock_finetuning", {**options, "batches": 4}, stock_environment(kernels=False)),
-        Side("stock_tuned", f"{MODULE}:stock_finetuning", {**options, "batches": 10}, stock_environment(kernels=True)),
+        Side("stock", stock, {**options, "batches": 4}, stock_environment(kernels=False)),
+        Side("stock_tuned", stock, {**options, "batches": 10}, stock_environment(kernels=True)),
     ]
-    rates = alternate(sides, arguments.turns)
-    ours = rates["ours"]["rows_per_second"]
-    figures = {
-        "rows_per_second": {name: rate["rows_per_second"] for name, rate in rates.items()},
-        "ratio_to_stock": ours / rates["stock"]["rows_per_second"],
-        "ratio_to_stock_with_matrix_kernels": ours / rates["stock_tuned"]["rows_per_second"],
-        "turns": arguments.turns,
+
+
+def figures(rates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows a second and their ratios."""
+    rows = {name: rate["rows_per_second"] for name, rate in rates.items()}
+    return {
+        "rows_per_second": rows,
+        "ratio_to_stock": rows["ours"] / rows["stock"],
+        "ratio_to_stock_with_matrix_kernels": rows["ours"] / rows["stock_tuned"],
     }
-    write_result("finetune_speed", arguments, figures, time.perf_counter() - began)
 
 
 if __name__ == "__main__":

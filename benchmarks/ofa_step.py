@@ -10,10 +10,12 @@ if __name__ == "__main__":
 
     process.tune()
 
+import argparse
 import os
-import time
+from collections.abc import Mapping
+from typing import Any
 
-from benchmarks.common import Side, alternate, parser, stock_environment, write_result
+from benchmarks.common import Side, compare, stock_environment
 from console import run_script
 
 MODULE = "benchmarks.sides"
@@ -21,26 +23,26 @@ MODULE = "benchmarks.sides"
 
 def main(argv: list[str]) -> None:
     """Measures and writes the result."""
-    made = parser(__doc__ or "")
-    made.add_argument("--turns", type=int, default=6)
-    arguments = made.parse_args(argv)
-    began = time.perf_counter()
-    options = {"data_dir": arguments.data_dir, "seed": arguments.seed}
+    compare("ofa_step", __doc__ or "", argv, sides, figures)
+
+
+def sides(arguments: argparse.Namespace) -> list[Side]:
+    """Four widths, our fine-tuning, and stock fine-tuning twice, all on the same batches."""
+    options = {"data_dir": arguments.data_dir, "seed": arguments.seed, "batches": 12}
     stock = {**options, "by_length": True}
-    sides = [
-        Side("four_widths", f"{MODULE}:ofa_training", {**options, "batches": 12}, dict(os.environ)),
-        Side("fine_tuning", f"{MODULE}:our_finetuning", {**options, "batches": 12}, dict(os.environ)),
+    return [
+        Side("four_widths", f"{MODULE}:ofa_training", options, dict(os.environ)),
+        Side("fine_tuning", f"{MODULE}:our_finetuning", options, dict(os.environ)),
         Side("stock", f"{MODULE}:stock_finetuning", {**stock, "batches": 4}, stock_environment(kernels=False)),
-        Side("stock_tuned", f"{MODULE}:stock_finetuning", {**stock, "batches": 12}, stock_environment(kernels=True)),
+        Side("stock_tuned", f"{MODULE}:stock_finetuning", stock, stock_environment(kernels=True)),
     ]
-    rates = alternate(sides, arguments.turns)
+
+
+def figures(rates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows a second, and the step over four widths in steps of the others."""
     rows = {name: rate["rows_per_second"] for name, rate in rates.items()}
-    figures = {
-        "rows_per_second": rows,
-        "in_steps_of": {name: rows[name] / rows["four_widths"] for name in ("fine_tuning", "stock", "stock_tuned")},
-        "turns": arguments.turns,
-    }
-    write_result("ofa_step", arguments, figures, time.perf_counter() - began)
+    others = [name for name in rows if name != "four_widths"]
+    return {"rows_per_second": rows, "in_steps_of": {name: rows[name] / rows["four_widths"] for name in others}}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,9 +20,10 @@ import numpy as np
 
 from console import InputError
 from data.ragged import Ragged
+from data.segmentation import MASK, jieba_words, segment
 from data.store import write_atomically
 
-PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+PAD, UNK, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
 SPECIAL_PATTERN = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
 ENCODE_BLOCK = 4096
@@ -52,6 +53,9 @@ class Tokenizer(Protocol):
 
     def words(self, text: str) -> list[str]:
         """The words of a text: the units of whole-word augmentation."""
+
+    def words_of(self, texts: Sequence[str]) -> Iterator[list[str]]:
+        """The words of many texts; several processes may share the work."""
 
     def encode_words(self, words: Sequence[str]) -> Ragged:
         """Token ids of single words, as :meth:`encode` gives them within a text."""
@@ -174,6 +178,9 @@ class WordPieceTokenizer:
         """White-space words, as published for English."""
         return text.split()
 
+    def words_of(self, texts: Sequence[str]) -> Iterator[list[str]]:
+        return map(self.words, texts)
+
     def encode_words(self, words: Sequence[str]) -> Ragged:
         """Pieces of single words; white space always ends a word, so the context does not matter."""
         return self.encode(words)
@@ -232,7 +239,10 @@ class JiebaTokenizer:
 
     def words(self, text: str) -> list[str]:
         """jieba's words, white space left out; ``[MASK]`` stays one word."""
-        return [word for part in text.split() for word in ([part] if part == MASK else _jieba().lcut(part))]
+        return jieba_words(text)
+
+    def words_of(self, texts: Sequence[str]) -> Iterator[list[str]]:
+        return segment(texts)
 
     def word_ids(self, word: str) -> list[int]:
         """The id of a word, or those of its characters when it is unknown."""
@@ -244,7 +254,7 @@ class JiebaTokenizer:
         return Ragged.from_rows(self.word_ids(word) for word in words)
 
     def encode(self, texts: Sequence[str]) -> Ragged:
-        return Ragged.from_rows([i for word in self.words(text) for i in self.word_ids(word)] for text in texts)
+        return Ragged.from_rows([i for word in words for i in self.word_ids(word)] for words in self.words_of(texts))
 
     def token_id(self, token: str) -> int:
         return self._ids[token]
@@ -270,8 +280,8 @@ class JiebaTokenizer:
             min_count: words rarer than this are left to their characters.
         """
         words: Counter[str] = Counter()
-        for text in texts:
-            words.update(_jieba().lcut("".join(text.split())))
+        for found in segment(["".join(text.split()) for text in texts]):
+            words.update(found)
         characters: Counter[str] = Counter()
         for word, count in words.items():
             characters.update(dict.fromkeys(word, count))
@@ -283,19 +293,6 @@ class JiebaTokenizer:
             if count >= min_count or len(word) == 1:
                 known.setdefault(word)
         return cls(list(known))
-
-
-def _jieba():  # noqa: ANN202 - a module
-    import logging
-    import warnings
-
-    with warnings.catch_warnings():
-        # It imports pkg_resources, which warns users of something that only its authors can change.
-        warnings.simplefilter("ignore", UserWarning)
-        import jieba
-
-    jieba.setLogLevel(logging.WARNING)
-    return jieba
 
 
 def read_vocab(path: Path) -> list[str]:

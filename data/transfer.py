@@ -157,7 +157,7 @@ def _units(rows: Rows, tokenizer: Tokenizer, whole_words: bool) -> tuple[list[st
         return tokenizer.vocab, tuple(tokenizer.encode(column) for column in rows.texts), "piece"
     ids: dict[str, int] = {MASK: 0}
     columns = tuple(
-        Ragged.from_rows([ids.setdefault(word, len(ids)) for word in tokenizer.words(text)] for text in column)
+        Ragged.from_rows([ids.setdefault(word, len(ids)) for word in words] for words in tokenizer.words_of(column))
         for column in rows.texts
     )
     return list(ids), columns, "word"

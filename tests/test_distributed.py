@@ -13,6 +13,8 @@ from core.distributed import World, choose_device, main_first
 from distill_lstm.bert_distill import distill
 from distill_lstm.small import train_small
 from models.weights import read_safetensors
+from ofa_bert.options import OfaOptions
+from ofa_bert.run_glue_ofa import train as train_ofa
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,34 @@ def test_two_processes_distil_what_one_does(inputs, tmp_path):
     assert one["teacher"]["computed_rows"] == 0
     assert one["transfer_rows"] == metrics["transfer_rows"]
     assert_equal_models(tmp_path / "two" / "run", tmp_path / "one" / "run")
+
+
+def test_two_processes_train_a_once_for_all_network_as_one_does(inputs, tmp_path):
+    def options(name):
+        return OfaOptions(
+            task_name="sst-2",
+            data_dir=str(inputs / "data"),
+            model_name_or_path=str(inputs / "teacher"),
+            output_dir=str(tmp_path / name / "run"),
+            cache_dir=str(tmp_path / "cache"),
+            width_mult_list=(1.0, 0.5),
+            depth_mult_list=(1.0, 0.5),
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            max_seq_length=24,
+            batch_size=8,
+            learning_rate=1e-4,
+            num_train_epochs=1,
+            device="cpu",
+        )
+
+    one = train_ofa(options("one"))
+    code, said = launch("ofa_bert/run_glue_ofa.py", options("two"), tmp_path / "logs")
+    assert code == 0, said
+    two = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for stage in ("width", "depth", "."):
+        assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
 
 
 def test_a_gpu_that_this_build_has_not_is_named():

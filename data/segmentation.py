@@ -1,0 +1,101 @@
+"""Chinese words by jieba: of one text, or of many in several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+MASK = "[MASK]"
+# A process loads its dictionary in most of a second, in which jieba cuts about half a million characters.
+PARALLEL_FROM = 2_000_000
+BLOCK = 1000
+
+
+def jieba_words(text: str) -> list[str]:
+    """jieba's words, white space left out; ``[MASK]`` stays one word."""
+    return [word for part in text.split() for word in ([part] if part == MASK else load_jieba().lcut(part))]
+
+
+def segment(texts: Sequence[str], processes: int | None = None) -> Iterator[list[str]]:
+    """The words of every text, in order; several processes share the work when it is large.
+
+    Args:
+        texts: any number.
+        processes: how many; one a core when left out, and none but this one for few texts.
+    """
+    wanted = len(os.sched_getaffinity(0)) if processes is None else processes
+    if wanted < 2 or (processes is None and sum(map(len, texts)) < PARALLEL_FROM):
+        yield from map(jieba_words, texts)
+        return
+    blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
+    workers = [_Worker() for _ in range(min(wanted, len(blocks)))]
+    try:
+        for worker, block in zip(workers, blocks, strict=False):
+            worker.send(block)
+        for number in range(len(blocks)):
+            worker = workers[number % len(workers)]
+            found = worker.receive()
+            if number + len(workers) < len(blocks):
+                worker.send(blocks[number + len(workers)])
+            yield from found
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+class _Worker:
+    """A process of its own: forking this one is not safe once the matrix libraries have started their threads."""
+
+    def __init__(self) -> None:
+        path = os.pathsep.join(
+            filter(None, [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH")])
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from data.segmentation import serve; serve()"],
+            env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def send(self, texts: Sequence[str]) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(texts) + "\n")
+        self._process.stdin.flush()
+
+    def receive(self) -> list[list[str]]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("a process that cuts texts into words ended early; its own output above says why")
+        return json.loads(line)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def serve() -> None:
+    """What a worker does: a block of texts a line in, their words a line out."""
+    for line in sys.stdin:
+        print(json.dumps([jieba_words(text) for text in json.loads(line)]), flush=True)
+
+
+@cache
+def load_jieba():  # noqa: ANN201 - a module
+    """jieba without its notes; the dictionary is read once a process."""
+    import logging
+    import warnings
+
+    with warnings.catch_warnings():
+        # It imports pkg_resources, which warns users of something that only its authors can change.
+        warnings.simplefilter("ignore", UserWarning)
+        import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    return jieba

@@ -1,0 +1,66 @@
+"""Chinese words, cut in one process or in several."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+import tiny
+
+from data import segmentation
+from data.segmentation import jieba_words, segment
+from data.tokenization import JiebaTokenizer
+
+TEXTS = [
+    "房间很干净",
+    "服务 [MASK] 好",
+    "",
+    "书的内容 很精彩\u2028,看得 很失望",
+    "  ",
+    "English and 中文",
+    '"引号"\t制表',
+] * 700
+
+
+def test_words_leave_white_space_out_and_keep_the_mask():
+    assert jieba_words("服务 [MASK] 很好") == ["服务", "[MASK]", "很", "好"]
+
+
+def test_several_processes_cut_as_one_does(monkeypatch):
+    started = []
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(1) or start(*a, **k))
+    expected = [jieba_words(text) for text in TEXTS]
+    assert list(segment(TEXTS, processes=2)) == expected
+    assert len(started) == 2
+    assert list(segment(TEXTS)) == expected
+    assert len(started) == 2, "few texts are not worth a process"
+
+
+def test_large_sets_are_shared_out(monkeypatch):
+    monkeypatch.setattr(segmentation, "PARALLEL_FROM", 1000)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2})
+    assert list(segment(TEXTS)) == [jieba_words(text) for text in TEXTS]
+    tokenizer = JiebaTokenizer.from_texts(TEXTS, 100)
+    assert [row.tolist() for row in tokenizer.encode(TEXTS[:7])] == [
+        [i for word in jieba_words(text) for i in tokenizer.word_ids(word)] for text in TEXTS[:7]
+    ]
+
+
+def test_no_more_processes_than_blocks():
+    assert list(segment(["房间很干净"], processes=4)) == [jieba_words("房间很干净")]
+    assert list(segment([], processes=4)) == []
+
+
+def test_a_process_that_dies_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(segmentation.sys, "executable", "false")
+    with pytest.raises((RuntimeError, BrokenPipeError)):
+        list(segment(TEXTS, processes=2))
+
+
+def test_nothing_is_left_running_when_the_caller_stops_early():
+    words = segment(TEXTS, processes=2)
+    assert next(words) == jieba_words(TEXTS[0])
+    words.close()
+    done = tiny.run(["-c", "import data.segmentation as s; print(next(s.segment(['很好'] * 9000, processes=2)))"])
+    assert (done.returncode, done.stdout.strip()) == (0, "['很', '好']")
