@@ -35,12 +35,10 @@ def launch(script, options, logs, **environment):
     return done.returncode, said
 
 
-def assert_equal_models(folder, reference, but="\0"):
+def assert_equal_models(folder, reference):
     found, expected = (read_safetensors(path / "model.safetensors") for path in (folder, reference))
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        if name.endswith(but):
-            continue
         np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
 
 
@@ -89,7 +87,9 @@ def test_two_processes_train_a_once_for_all_network_as_one_does(inputs, tmp_path
             attention_probs_dropout_prob=0.0,
             max_seq_length=24,
             batch_size=8,
-            learning_rate=1e-4,
+            # Adam would blow up the rounding noise in gradients that are nothing, such as that of the keys' bias.
+            optimizer="adadelta",
+            learning_rate=0.1,
             num_train_epochs=1,
             device="cpu",
         )
@@ -100,8 +100,7 @@ def test_two_processes_train_a_once_for_all_network_as_one_does(inputs, tmp_path
     two = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert (one["processes"], two["processes"]) == (1, 2)
     for stage in ("width", "depth", "."):
-        # Softmax does not feel the keys' bias: its gradient is rounding noise, which the optimiser blows up.
-        assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage, but="k_proj.bias")
+        assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
 
 
 def test_a_gpu_that_this_build_has_not_is_named():
