@@ -19,7 +19,7 @@ from benchmarks.recipe import Plan, measure
 from console import InputError, run_script
 from demo import STUDENT
 
-ROWS, COPIES, STEPS = 8000, 4, 900
+ROWS, COPIES, STEPS = 6000, 4, 600
 # More passes than any set needs for its steps.
 EPOCHS = 40
 OFF = {"p_mask": 0.0, "p_pos": 0.0, "p_ngram": 0.0}
@@ -53,8 +53,8 @@ def plan() -> Plan:
         "sst-2",
         teacher={},
         student={**STUDENT, "holdout": 0.02, "max_train_rows": ROWS},
-        alone={"max_epoch": EPOCHS, "max_steps": STEPS, "eval_steps": 150},
-        distilled={"max_epoch": EPOCHS, "max_steps": STEPS, "eval_steps": 150},
+        alone={"max_epoch": EPOCHS, "max_steps": STEPS, "eval_steps": 100},
+        distilled={"max_epoch": EPOCHS, "max_steps": STEPS, "eval_steps": 100},
         transfer_sets={
             name.replace(" ", "-"): {"whole_word_mask": True, **options} for name, options in chosen.items()
         },
