@@ -198,6 +198,7 @@ def _task(figures: Mapping[str, Any]) -> str:
             for metric in shown[:2]
         ]
         learnt = f"{figures['transfer_sets'][name]['rows']:,}" if name in sets else ""
+        visited = f"{part['rows_visited']:,}"
         title = {"teacher": "teacher", "alone": "Bi-LSTM alone"}.get(name, f"distilled, {name.replace('-', ' ')}")
         rows.append(
             [
@@ -207,10 +208,19 @@ def _task(figures: Mapping[str, Any]) -> str:
                 f"{100 * low:.1f} – {100 * high:.1f}",
                 " / ".join(closed) if name in sets else "",
                 learnt,
+                visited,
             ]
         )
     closing = "gap closed, " + " / ".join(NAMES[metric] for metric in shown[:2])
-    header = ["model", "parameters", *(f"dev {NAMES[metric]}, %" for metric in shown), "95 % interval", closing, "rows"]
+    header = [
+        "model",
+        "parameters",
+        *(f"dev {NAMES[metric]}, %" for metric in shown),
+        "95 % interval",
+        closing,
+        "transfer set",
+        "rows visited",
+    ]
     return _table(header, rows)
 
 
