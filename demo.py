@@ -77,7 +77,7 @@ OFA = {
 }
 # Rows of the built-in corpus that the once-for-all network learns from, and the share of the encoder it may keep.
 OFA_ROWS = 1500
-HALF = 0.5
+ENCODER_SHARE = 0.51
 
 EXAMPLES = {
     "single-en": [
@@ -224,7 +224,7 @@ def run_ofa(
         )
     )
     say("\n== 3 of 4: the most accurate sub-network that is small enough")
-    limits = {"max_encoder_params": f"{HALF * _encoder_parameters(place):.0f}"}
+    limits = {"max_encoder_params": f"{ENCODER_SHARE * _encoder_parameters(place):.0f}"}
     chosen = search(
         SearchOptions(
             model_dir=str(place), data_dir=shared["data_dir"], output_dir=str(found), overwrite=True, **limits
