@@ -73,6 +73,7 @@ def main(argv: list[str]) -> None:
         "settings": {**OFA, **settings},
         "alone_settings": {**FINE_TUNED, **alone_settings(settings)},
         "teacher": read_metrics(teacher)["dev"],
+        "rows": {name: read_metrics(network)[name] for name in ("learning_rows", "selection_rows", "dev_rows")},
         "sub_networks": accuracies(options, network, teacher, folder, shared, settings),
         "minutes": {
             stage: round(read_metrics(network / stage)["training"]["seconds"] / 60, 1) for stage in ("width", "depth")

@@ -33,7 +33,7 @@ def sides(arguments: argparse.Namespace) -> list[Side]:
     return [
         Side("four_widths", f"{MODULE}:ofa_training", options, dict(os.environ)),
         Side("fine_tuning", f"{MODULE}:our_finetuning", options, dict(os.environ)),
-        Side("stock", f"{MODULE}:stock_finetuning", {**stock, "batches": 4}, stock_environment(kernels=False)),
+        Side("stock", f"{MODULE}:stock_finetuning", stock, stock_environment(kernels=False)),
         Side("stock_tuned", f"{MODULE}:stock_finetuning", stock, stock_environment(kernels=True)),
     ]
 

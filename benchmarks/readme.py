@@ -238,20 +238,24 @@ def _augment_speed(figures: Mapping[str, Any]) -> str:
 
 
 def _ofa(figures: Mapping[str, Any]) -> str:
-    main = "accuracy"
-    rows = []
-    for part in figures["sub_networks"]:
-        rows.append(
-            [
-                f"{part['width']:.4g} × {part['depth']:.4g}",
-                f"{part['heads']}, {part['neurons']:,}, {len(part['layers'])}",
-                f"{part['encoder_parameters'] / 1e6:.2f} M",
-                f"{100 * part['trained'][main]:.2f}",
-                f"{100 * part['cut'][main]:.2f}",
-                f"{100 * part['alone'][main]:.2f}" if "alone" in part else "",
-            ]
-        )
-    header = ["width × depth", "heads, neurons, layers", "encoder", "dev accuracy, %", "cut only", "fine-tuned alone"]
+    shown = [name for name in ("accuracy", "f1") if name in figures["teacher"]]
+
+    def scores(metrics: Mapping[str, float] | None) -> str:
+        return " / ".join(f"{100 * metrics[name]:.2f}" for name in shown) if metrics else ""
+
+    rows = [
+        [
+            f"{part['width']:.4g} × {part['depth']:.4g}",
+            f"{part['heads']}, {part['neurons']:,}, {len(part['layers'])}",
+            f"{part['encoder_parameters'] / 1e6:.2f} M",
+            scores(part["trained"]),
+            scores(part["cut"]),
+            scores(part.get("alone")),
+        ]
+        for part in figures["sub_networks"]
+    ]
+    judged = f"dev {' / '.join(NAMES[name] for name in shown)}, %"
+    header = ["width × depth", "heads, neurons, layers", "encoder", judged, "cut only", "fine-tuned alone"]
     faster = [
         [
             "teacher" if record["width"] == "teacher" else f"{record['width']} × {record['depth']}",
@@ -264,8 +268,11 @@ def _ofa(figures: Mapping[str, Any]) -> str:
     ]
     speed = _table(["exported", "p50, ms", "rows/s, batch 32", "faster, batch 1", "faster, batch 32"], faster)
     minutes = ", ".join(f"{stage} {value:g}" for stage, value in figures["minutes"].items())
+    settings, counted = figures["settings"], figures["rows"]
     return (
-        f"Teacher: {100 * figures['teacher'][main]:.2f} %. Training, minutes: {minutes}.\n\n"
+        f"Teacher: {scores(figures['teacher'])} %. {counted['learning_rows']:,} rows, "
+        f"{settings['num_train_epochs']} epochs over widths and {settings['depth_epochs']} over depths; alone "
+        f"{figures['alone_settings']['num_train_epochs']} epochs. Training, minutes: {minutes}.\n\n"
         f"{_table(header, rows)}\n\n{speed}"
     )
 

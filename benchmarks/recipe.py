@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 from benchmarks.common import ROOT
 from console import say
+from data.store import write_atomically
 
 SEEDS = (1, 2, 3)
 DEFAULTS = ("hidden_size", "num_layers", "dropout_prob", "alpha", "distill_loss", "p_mask", "p_ngram", "embedding_std")
@@ -159,18 +161,24 @@ def prepare_transfer(
     from data.transfer import load_transfer_set
     from models.folder import load
 
-    if not target.exists():
-        data = {"task_name": plan.task, "data_dir": data_dir, "seed": 0}
-        data |= {name: plan.student[name] for name in ("holdout", "max_train_rows") if name in plan.student}
-        run("distill_lstm.augment_data", {**data, **options, "output_file": str(target)}, 1, where="output_file")
-    transfer = load_transfer_set(target)
+    data = {"task_name": plan.task, "seed": 0}
+    data |= {name: plan.student[name] for name in ("holdout", "max_train_rows") if name in plan.student}
+    wanted = json.loads(json.dumps({**data, **options}))
     record = target.with_name(f"{target.name}.json")
+    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and target.exists() else {}
+    if known.get("made_with") != wanted:
+        shutil.rmtree(target, ignore_errors=True)
+        words = {**data, "data_dir": data_dir, **options, "output_file": str(target)}
+        run("distill_lstm.augment_data", words, 1, where="output_file")
+        known = {"made_with": wanted}
+        write_atomically(record, json.dumps(known))
+    transfer = load_transfer_set(target)
     outputs = teacher_outputs(load(teacher_dir), transfer, cache)
     if outputs.computed:
-        record.write_text(json.dumps(outputs.seconds), encoding="utf-8")
-    seconds = json.loads(record.read_text(encoding="utf-8"))
-    say(f"{target.name}: {len(transfer):,} rows; the teacher took {seconds:.0f} s")
-    return {"rows": len(transfer), "teacher_seconds": seconds}
+        known["seconds"] = outputs.seconds
+        write_atomically(record, json.dumps(known))
+    say(f"{target.name}: {len(transfer):,} rows; the teacher took {known.get('seconds', 0):.0f} s")
+    return {"rows": len(transfer), "teacher_seconds": known.get("seconds")}
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

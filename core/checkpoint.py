@@ -56,6 +56,8 @@ class RunFolder:
         if overwrite:
             if not ours:
                 raise InputError(f"--overwrite: {path} has no {ARGUMENTS}, so no run of ours made it")
+            if inside := _inputs_inside(path, options):
+                raise InputError(f"--overwrite: {path} holds {inside}, which this run reads; choose another folder")
             return cls(path)
         if not resume:
             raise InputError(f"--output_dir {path} is not empty; pass --resume to go on, --overwrite to replace it")
@@ -80,6 +82,19 @@ class RunFolder:
     def read_metrics(self) -> dict[str, Any]:
         """``metrics.json`` of a finished run."""
         return json.loads((self.path / METRICS).read_text(encoding="utf-8"))
+
+
+def _inputs_inside(folder: Path, options: Options) -> str | None:
+    """An option whose value is a file or folder inside ``folder``, with that value; None when there is none."""
+    whole = folder.resolve()
+    for name, value in vars(options).items():
+        for word in value if isinstance(value, tuple) else (value,):
+            if name == "output_dir" or not isinstance(word, str) or not Path(word).exists():
+                continue
+            place = Path(word).resolve()
+            if place == whole or whole in place.parents:
+                return f"--{name} {word}"
+    return None
 
 
 def _refuse_changes(path: Path, script: str, options: Options) -> None:

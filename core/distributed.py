@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import paddle
 
 from console import InputError
@@ -96,6 +97,15 @@ def wait(world: World) -> None:
     """Lets all processes come to this point: what the main one wrote before, the others can read after."""
     if world.size > 1:
         paddle.distributed.barrier()
+
+
+def from_main(world: World, values: np.ndarray) -> np.ndarray:
+    """The main process's values, in every process."""
+    if world.size == 1:
+        return values
+    tensor = paddle.to_tensor(values)
+    paddle.distributed.broadcast(tensor, src=0)
+    return tensor.numpy()
 
 
 def current_device() -> str:

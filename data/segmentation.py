@@ -56,7 +56,8 @@ class _Worker:
             filter(None, [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH")])
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from data.segmentation import serve; serve()"],
+            # Without the folder it is started in, which may have a package of the same name.
+            [sys.executable, "-c", "import sys; del sys.path[0]; from data.segmentation import serve; serve()"],
             env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

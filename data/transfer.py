@@ -217,7 +217,7 @@ def transfer_set_from_path(
     """
     path = Path(path)
     if path.is_dir():
-        return load_transfer_set(path)
+        return _checked(load_transfer_set(path), task, path)
     if not path.is_file():
         raise InputError(f"--transfer_set {path}: no such file or folder")
     if path.suffix == ".txt" and not task.is_pair:
@@ -227,6 +227,19 @@ def transfer_set_from_path(
     if len(rows) == 0:
         raise InputError(f"--transfer_set {path}: no text in this file")
     return in_memory(rows, tokenizer, whole_words)
+
+
+def _checked(transfer: TransferSet, task: Task, path: Path) -> TransferSet:
+    """Refuses a transfer set that was made for rows or labels of another kind."""
+    expected, found = len(task.text_columns), len(transfer.columns)
+    if expected != found:
+        raise InputError(f"--transfer_set {path}: its rows have {found} text(s), those of {task.name} have {expected}")
+    if task.labels and len(transfer) and transfer.labels.max() >= len(task.labels):
+        raise InputError(
+            f"--transfer_set {path}: it has a label number {int(transfer.labels.max())}, {task.name} has "
+            f"{len(task.labels)} labels"
+        )
+    return transfer
 
 
 def in_memory(rows: Rows, tokenizer: Tokenizer, whole_words: bool = False) -> TransferSet:

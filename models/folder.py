@@ -180,15 +180,7 @@ def pretrained_bert(
         shape = bert.BertConfig.from_dict({**config, "num_labels": task.outputs})
     except (TypeError, ValueError) as error:
         raise InputError(f"{folder / 'config.json'}: {error}") from error
-    if max_seq_length > shape.max_position_embeddings:
-        raise InputError(
-            f"--max_seq_length {max_seq_length}: {name_or_path} has {shape.max_position_embeddings} positions"
-        )
-    smallest = 5 if task.is_pair else 3
-    if max_seq_length < smallest:
-        raise InputError(
-            f"--max_seq_length {max_seq_length}: a BERT needs at least {smallest}, special tokens included"
-        )
+    check_length(max_seq_length, shape, task, name_or_path)
     tokenizer = WordPieceTokenizer.load(folder)
     if len(tokenizer.vocab) > shape.vocab_size:
         raise InputError(
@@ -205,6 +197,27 @@ def pretrained_bert(
     set_weights(model, fresh, "fresh weights")
     set_weights(model, weights, str(folder), optional=("classifier.", "bert.pooler."))
     return LoadedModel(model, tokenizer, task, max_seq_length)
+
+
+def check_length(max_seq_length: int, shape: bert.BertConfig, task: Task, source: str | os.PathLike[str]) -> None:
+    """Refuses inputs that are longer than a BERT's positions, or too short for its special tokens.
+
+    Args:
+        max_seq_length: the longest input.
+        shape: of the BERT.
+        task: whose rows it reads.
+        source: names the BERT in errors.
+
+    Raises:
+        InputError: too long or too short.
+    """
+    if max_seq_length > shape.max_position_embeddings:
+        raise InputError(f"--max_seq_length {max_seq_length}: {source} has {shape.max_position_embeddings} positions")
+    smallest = 5 if task.is_pair else 3
+    if max_seq_length < smallest:
+        raise InputError(
+            f"--max_seq_length {max_seq_length}: a BERT needs at least {smallest}, special tokens included"
+        )
 
 
 def resolve_pretrained(name_or_path: str, cache: Path) -> Path:

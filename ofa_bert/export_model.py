@@ -36,8 +36,8 @@ def export_model(options: SubModelOptions) -> None:
     Raises:
         InputError: no once-for-all network, a width or depth that it does not have, or folders that are in use.
     """
-    from core.export import TOLERANCE, check_target
-    from models.folder import load, read_config
+    from core.export import TOLERANCE, check_target, parity_rows
+    from models.folder import check_length, load, read_config
     from ofa_bert.shapes import OfaRecord, make_shape
     from ofa_bert.sub_model import encoder_parameters
 
@@ -49,18 +49,19 @@ def export_model(options: SubModelOptions) -> None:
     if static is not None:
         check_target(static, "--static_sub_model", options.overwrite)
     for option, folder in (("--sub_model_output_dir", target), ("--static_sub_model", static)):
-        if folder is not None and folder.resolve() == source.resolve():
-            raise InputError(f"{option} {folder}: must not be the network's own folder")
-    if static is not None and static.resolve() == target.resolve():
-        raise InputError(f"--static_sub_model {static}: must not be --sub_model_output_dir")
+        if folder is not None and contains(folder, source):
+            raise InputError(f"{option} {folder}: must neither be nor hold the network's own folder")
+    if static is not None and (contains(static, target) or contains(target, static)):
+        raise InputError(f"--static_sub_model {static}: must be apart from --sub_model_output_dir")
     loaded = load(source)
-    length, positions = options.max_seq_length, loaded.model.config.max_position_embeddings
-    if length and length > positions:
-        raise InputError(f"--max_seq_length {length}: {source} has {positions} positions")
+    length = options.max_seq_length
+    if length:
+        check_length(length, loaded.model.config, loaded.task, source)
     if not is_trained(shape, record):
         known = f"widths that were: {_list(record.widths)}; depths: {_list(record.depths)}"
         say(f"note: {shape.name} was not trained; {known}")
-    part, largest = write_sub_model(loaded, shape, target, static, length, options.data_dir)
+    rows = parity_rows(loaded.task, options.data_dir, PARITY_ROWS) if static is not None else None
+    part, largest = write_sub_model(loaded, shape, target, static, length, rows)
     share = encoder_parameters(part) / encoder_parameters(loaded)
     say(
         f"{target}: {shape.heads} heads, {shape.neurons} neurons, layers {' '.join(map(str, shape.layers))}; "
@@ -68,6 +69,11 @@ def export_model(options: SubModelOptions) -> None:
     )
     if static is not None:
         say(f"{static}: static graph; largest difference {largest:.1e} of a logit (allowed {TOLERANCE:.0e})")
+
+
+def contains(outer: Path, inner: Path) -> bool:
+    """Whether a folder is another one or holds it: writing it anew would remove that."""
+    return outer.resolve() == inner.resolve() or outer.resolve() in inner.resolve().parents
 
 
 def is_trained(shape: Shape, record) -> bool:  # noqa: ANN001 - ofa_bert.shapes.OfaRecord, loaded late
@@ -89,7 +95,7 @@ def write_sub_model(
     target: Path,
     static: Path | None = None,
     max_seq_length: int | None = None,
-    data_dir: str | None = None,
+    rows: list[list[str]] | None = None,
 ) -> tuple[LoadedModel, float]:
     """Cuts a sub-network and writes its model folder, and its export folder when one is named.
 
@@ -99,7 +105,7 @@ def write_sub_model(
         target: receives the model folder.
         static: receives the export folder.
         max_seq_length: its longest input; the whole network's when left out.
-        data_dir: folder of the task whose dev rows the graph is checked on; else the built-in corpus.
+        rows: texts that the graph is checked on, one list a text column; the built-in corpus when left out.
 
     Returns:
         The sub-model, and the largest relative difference of a logit between it and its graph (0 without one).
@@ -110,12 +116,12 @@ def write_sub_model(
     from ofa_bert.sub_model import cut
 
     part, largest = cut(loaded, shape, max_seq_length), 0.0
-    rows = parity_rows(part.task, data_dir, PARITY_ROWS) if static is not None else []
+    # One within the other: when either fails, neither is there.
     with new_folder(target) as temporary:
         save(temporary, part)
-    if static is not None:
-        with new_folder(static) as temporary:
-            largest = write_export(part, temporary, rows)
+        if static is not None:
+            with new_folder(static) as graph:
+                largest = write_export(part, graph, rows or parity_rows(part.task, None, PARITY_ROWS))
     return part, largest
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from args import ClassifierOptions, Options, below_one, not_negative, option, positive
-from ofa_bert.shapes import LAYER_RULES
+from console import InputError
+from ofa_bert.shapes import LAYER_RULES, OfaRecord
 
 STAGES = ("width", "depth", "final")
 
@@ -73,7 +75,7 @@ class OfaOptions(ClassifierOptions):
     hidden_dropout_prob: float = option(0.1, "dropout on hidden states", check=below_one)
     attention_probs_dropout_prob: float = option(0.1, "dropout on attention weights", check=below_one)
     transfer_set: str | None = option(
-        None, "rows to learn from instead of the training rows: a transfer set, or a table with the text columns"
+        None, "more rows to learn from, which need no labels: a transfer set, a table, or a .txt with a text a line"
     )
 
     @property
@@ -106,11 +108,26 @@ class OfaOptions(ClassifierOptions):
                 found.append(f"the {stage} stage has no loss: both of its lambdas are 0")
         if self.stage == "depth" and min(self.depth_mult_list) == 1:
             found.append("--stage depth needs depths below 1 in --depth_mult_list")
+        if self.stage == "width" and min(self.depth_mult_list) < 1:
+            found.append("--depth_mult_list goes with --stage all, depth or final")
+        for name, stages in (("depth_epochs", ("all", "depth")), ("final_epochs", ("all", "final"))):
+            if getattr(self, name) and self.stage not in stages:
+                found.append(f"--{name} goes with --stage {' or '.join(stages)}")
         return found
 
     @classmethod
     def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        return {"num_train_epochs": 6} if given.get("task_name", "").lower() == "qqp" else {}
+        values: dict[str, Any] = {"num_train_epochs": 6} if (given.get("task_name") or "").lower() == "qqp" else {}
+        if given.get("stage") in ("depth", "final"):
+            try:
+                record = OfaRecord.load(Path(given.get("model_name_or_path", "")))
+            except InputError:
+                # Said by the run itself, with everything else that is wrong.
+                return values
+            values |= {"width_mult_list": record.widths, "layer_rule": record.rule}
+            if given["stage"] == "final":
+                values["depth_mult_list"] = record.depths
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from args import parse
 from console import InputError, run_script, say, table
 from ofa_bert.options import OfaOptions
+from ofa_bert.shapes import NEAR
 
 if TYPE_CHECKING:
     from core.classifier import World
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from data.batches import Batch, Columns
     from data.sources import Rows, TaskData
     from models.folder import LoadedModel
-    from ofa_bert.shapes import Shape
+    from ofa_bert.shapes import OfaRecord, Shape
 
 SCRIPT = "ofa_bert.run_glue_ofa"
 
@@ -56,21 +57,24 @@ def train(options: OfaOptions) -> dict[str, Any]:
     shapes_of(options, read_config(start))
     data = load_data(options, world)
     loaded = starting_network(options, data, world)
-    columns = rows_to_learn_from(options, data, loaded)
+    columns = rows_to_learn_from(options, data, loaded, world)
     if world.is_main:
         folder.open(SCRIPT, options)
+    wait(world)
     metrics: dict[str, Any] = {}
     for stage in options.stages:
         # Every stage is found again when it has ended, and goes on from its checkpoint when it was interrupted.
         place = folder.path / stage
         inner = replace(options, stage=stage, output_dir=str(place), do_predict=False, resume=True, overwrite=False)
         part = RunFolder.check(SCRIPT, inner)
+        # All look before the main process begins to write.
+        wait(world)
         if part.finished:
             metrics = part.read_metrics()
             loaded = replace(load(place), task=loaded.task)
             say(f"{place}: this stage had finished")
             continue
-        metrics = train_stage(stage, loaded, columns, data, inner, part, world)
+        metrics = train_stage(stage, loaded, columns[stage], data, inner, part, world)
         wait(world)
         loaded = load(place)
     if world.is_main:
@@ -80,12 +84,20 @@ def train(options: OfaOptions) -> dict[str, Any]:
     return finish(folder, {**metrics, "stages": list(options.stages)}, loaded, world, data)
 
 
-def _check_record(options: OfaOptions, record: Any) -> None:
-    """A network is gone on with by the rule that chose its layers before."""
+def _check_record(options: OfaOptions, record: OfaRecord) -> None:
+    """A network is gone on with at the widths that it was trained for, a final time at its depths too, by its rule."""
+    source = options.model_name_or_path
     if record.stage != "width" and record.rule != options.layer_rule:
-        raise InputError(
-            f"--layer_rule {options.layer_rule}: {options.model_name_or_path} was trained with {record.rule}"
-        )
+        raise InputError(f"--layer_rule {options.layer_rule}: {source} was trained with {record.rule}")
+    asked = {"width": (options.width_mult_list, record.widths)}
+    if options.stages[0] == "final":
+        asked["depth"] = (options.depth_mult_list, record.depths)
+    for what, (wanted, known) in asked.items():
+        for value in wanted:
+            if min(abs(value - other) for other in known) > NEAR:
+                raise InputError(
+                    f"--{what}_mult_list {value:g}: {source} was trained for {', '.join(f'{k:.4g}' for k in known)}"
+                )
 
 
 def trained_depths(options: OfaOptions) -> tuple[float, ...]:
@@ -94,57 +106,93 @@ def trained_depths(options: OfaOptions) -> tuple[float, ...]:
 
 
 def shapes_of(options: OfaOptions, config: dict[str, Any]) -> list[Shape]:
-    """All sub-networks that the options ask for, checked."""
+    """All sub-networks that the options ask for, checked against a ``config.json``."""
+    from models.bert import BertConfig
     from ofa_bert.shapes import make_shapes
 
+    source = options.model_name_or_path
     if config.get("model_type") != "bert":
-        raise InputError(
-            f"--model_name_or_path {options.model_name_or_path}: expected a BERT, this is a {config.get('model_type')}"
-        )
-    return make_shapes(config, options.width_mult_list, options.depth_mult_list, options.layer_rule)
+        raise InputError(f"--model_name_or_path {source}: expected a BERT, this is a {config.get('model_type')}")
+    try:
+        shape = BertConfig.from_dict(config)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"--model_name_or_path {source}: config.json: {error}") from error
+    return make_shapes(vars(shape), options.width_mult_list, options.depth_mult_list, options.layer_rule)
 
 
 def starting_network(options: OfaOptions, data: TaskData, world: World) -> LoadedModel:
     """The teacher with its heads and neurons in the order of their importance; or the network to go on with."""
     from core.classifier import load_teacher
-    from models.folder import LoadedModel, build, model_config
+    from core.distributed import from_main
+    from models.folder import LoadedModel, build, check_length, model_config
     from models.weights import layer_weights, set_weights
-    from ofa_bert.importance import measure_importance, reordered
+    from ofa_bert.importance import Importance, measure_importance, reordered
 
     found = load_teacher(options.model_name_or_path, data.task, "--model_name_or_path")
-    if options.max_seq_length > found.model.config.max_position_embeddings:
-        raise InputError(
-            f"--max_seq_length {options.max_seq_length}: {options.model_name_or_path} has "
-            f"{found.model.config.max_position_embeddings} positions"
-        )
-    changes = {name: getattr(options, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
+    check_length(options.max_seq_length, found.model.config, data.task, options.model_name_or_path)
     weights = layer_weights(found.model)
     if options.stages[0] == "width":
         if world.is_main:
             say(f"importance of heads and neurons on {len(data.select):,} rows")
-        weights = reordered(found.model.config, weights, measure_importance(found, data.select))
-    model = build({**model_config(found), **changes})
+        measured = measure_importance(found, data.select)
+        # One order for all processes: the last digit may differ between machines, and decide between equals.
+        agreed = Importance(from_main(world, measured.heads), from_main(world, measured.neurons))
+        weights = reordered(found.model.config, weights, agreed)
+    model = build(model_config(found))
     set_weights(model, weights, "the teacher")
     model.eval()
     return LoadedModel(model, found.tokenizer, data.task, options.max_seq_length)
 
 
-def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel) -> Columns:
-    """The training rows, or those of a transfer set, encoded; with the teacher's logits where those are enough."""
+def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel, world: World) -> dict[str, Columns]:
+    """What every stage learns from, encoded.
+
+    Width and depth stage: the training rows and those of ``--transfer_set`` that are not among them; with the teacher's
+    logits where those are enough. Final stage: the rows of both that have a label.
+    """
+    import numpy as np
+
+    from core.distributed import current_device, main_first
     from core.teacher import teacher_outputs
+    from data.augment import row_hashes
+    from data.ragged import Ragged
     from data.transfer import in_memory, transfer_set_from_path
 
+    sets = [in_memory(data.train, loaded.tokenizer)]
     if options.transfer_set:
-        transfer = transfer_set_from_path(
-            options.transfer_set, data.task, loaded.tokenizer, False, options.skip_bad_rows
+        sets.append(
+            transfer_set_from_path(options.transfer_set, data.task, loaded.tokenizer, False, options.skip_bad_rows)
         )
-        say(f"transfer set: {len(transfer):,} rows")
-    else:
-        transfer = in_memory(data.train, loaded.tokenizer)
-    columns = {**loaded.encoder.arrange(transfer.encode(loaded.tokenizer)), "labels": transfer.labels}
+    encoded = [loaded.encoder.arrange(rows.encode(loaded.tokenizer)) for rows in sets]
     if "width" in options.stages and not options.lambda_rep:
-        columns["teacher_logits"] = teacher_outputs(loaded, transfer, options.cache()).logits
-    return columns
+        for rows, columns in zip(sets, encoded, strict=True):
+            answers = main_first(
+                world, lambda rows=rows: teacher_outputs(loaded, rows, options.cache(), current_device())
+            )
+            columns["teacher_logits"] = answers.logits
+    for rows, columns in zip(sets, encoded, strict=True):
+        # Rows without labels: -1 among classes, not-a-number among numbers.
+        numbers = data.task.is_regression and not np.issubdtype(rows.labels.dtype, np.floating)
+        columns["labels"] = np.full(len(rows), np.nan, np.float32) if numbers else rows.labels
+    columns = encoded[0]
+    if options.transfer_set:
+        known = row_hashes((encoded[0]["input_ids"],))
+        new = np.flatnonzero(~np.isin(row_hashes((encoded[1]["input_ids"],)), known))
+        columns = {
+            name: Ragged.concat([column, encoded[1][name].take(new)])
+            if isinstance(column, Ragged)
+            else np.concatenate([column, encoded[1][name][new]])
+            for name, column in encoded[0].items()
+        }
+        if world.is_main:
+            say(f"transfer set: {len(sets[1]):,} rows, {len(new):,} of them not among the training rows")
+    labels = columns["labels"]
+    labelled = np.flatnonzero(np.isfinite(labels) if data.task.is_regression else labels >= 0)
+    final = {
+        name: column.take(labelled) if isinstance(column, Ragged) else column[labelled]
+        for name, column in columns.items()
+    }
+    return {"width": columns, "depth": columns, "final": final}
 
 
 def train_stage(
@@ -176,7 +224,7 @@ def train_stage(
     from ofa_bert.shapes import OfaRecord, make_shapes
     from ofa_bert.supernet import elastic
 
-    network = elastic(start)
+    network = elastic(start, (options.hidden_dropout_prob, options.attention_probs_dropout_prob))
     depths = (1.0,) if stage == "width" else options.depth_mult_list
     shapes = make_shapes(model_config(start), options.width_mult_list, depths, options.layer_rule)
     if world.is_main:
@@ -199,6 +247,7 @@ def train_stage(
         evaluate=judge,
     )
     parts = evaluate_shapes(network, shapes, data.dev)
+    metrics["learning_rows"] = len(columns["labels"])
     metrics["sub_networks"] = [{**vars(shape), "dev": part} for shape, part in zip(shapes, parts, strict=True)]
     if world.is_main:
         OfaRecord(options.width_mult_list, depths, options.layer_rule, stage).save(folder.path)

@@ -15,12 +15,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from args import parse
 from console import InputError, progress, run_script, say, table
+from ofa_bert.export_model import contains
 from ofa_bert.options import SearchOptions, amount
 from ofa_bert.shapes import OfaRecord, Shape, make_shapes
 
@@ -89,11 +90,12 @@ def search(options: SearchOptions) -> Candidate:
     Raises:
         InputError: bad input, or no sub-network keeps all limits; the message names the nearest.
     """
+    from core.classifier import load_teacher
     from core.evaluate import evaluate_model
     from core.metrics import MAIN_METRIC
     from data.store import new_folder
     from models.folder import load, read_config
-    from ofa_bert.export_model import write_sub_model
+    from ofa_bert.export_model import PARITY_ROWS, write_sub_model
 
     source, target = Path(options.model_dir), Path(options.output_dir)
     record = OfaRecord.load(source)
@@ -110,13 +112,8 @@ def search(options: SearchOptions) -> Candidate:
             f"--seq_len {options.seq_len}: the network has {loaded.model.config.max_position_embeddings} positions"
         )
     rows = _dev_rows(options, loaded)
-    reference = load(options.teacher_dir) if options.teacher_dir else loaded
-    if reference.task.labels != loaded.task.labels:
-        raise InputError(
-            f"--teacher_dir {options.teacher_dir}: its labels are {reference.task.labels}, the network's "
-            f"{loaded.task.labels}"
-        )
-    best = evaluate_model(reference, rows)[MAIN_METRIC[loaded.task.metric]]
+    reference = load_teacher(options.teacher_dir, loaded.task, "--teacher_dir") if options.teacher_dir else loaded
+    best = evaluate_model(replace(reference, task=loaded.task), rows)[MAIN_METRIC[loaded.task.metric]]
     candidates = measure(loaded, shapes, rows, options)
     limits = limits_of(options, best)
     chosen = choose(candidates, limits)
@@ -125,9 +122,8 @@ def search(options: SearchOptions) -> Candidate:
     if chosen is None:
         raise InputError(nothing_found(candidates, limits))
     with new_folder(target) as temporary:
-        part, _ = write_sub_model(
-            loaded, chosen.shape, temporary / SUB_MODEL, temporary / STATIC, data_dir=options.data_dir
-        )
+        texts = [column[:PARITY_ROWS] for column in rows.texts]
+        part, _ = write_sub_model(loaded, chosen.shape, temporary / SUB_MODEL, temporary / STATIC, rows=texts)
         found = {
             "model_dir": source.name,
             "metric": MAIN_METRIC[loaded.task.metric],
@@ -150,8 +146,8 @@ def search(options: SearchOptions) -> Candidate:
 
 
 def _check_target(target: Path, source: Path, overwrite: bool) -> None:
-    if target.resolve() == source.resolve():
-        raise InputError(f"--output_dir {target}: must not be the network's own folder")
+    if contains(target, source):
+        raise InputError(f"--output_dir {target}: must neither be nor hold the network's own folder")
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not overwrite:
@@ -167,7 +163,9 @@ def _dev_rows(options: SearchOptions, loaded: LoadedModel) -> Rows:
     if not options.data_dir and not options.dev_file:
         if loaded.task.name not in TASKS:
             raise InputError("give --dev_file: the network was trained on rows of your own")
-        return load_task_data(loaded.task, skip_bad_rows=options.skip_bad_rows).dev
+        # A model folder does not say where its task's rows can be had.
+        task = replace(loaded.task, hub=TASKS[loaded.task.name].hub)
+        return load_task_data(task, skip_bad_rows=options.skip_bad_rows).dev
     path = options.dev_file or find_split(options.data_dir or "", "dev")
     rows, _ = read_rows(path, loaded.task, options.skip_bad_rows)
     if len(rows) == 0:

@@ -138,6 +138,8 @@ class OfaRecord:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+        if not record.widths or not record.depths:
+            raise InputError(f"{path}: damaged (no widths or no depths)")
         if record.rule not in LAYER_RULES:
             raise InputError(f"{path}: rule {record.rule!r}: expected one of {', '.join(LAYER_RULES)}")
         return record

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import paddle
@@ -78,10 +79,18 @@ class ElasticBert(BertForSequenceClassification):
 
     At full width and depth it is the BERT it was made from, under the same weight names, so that it is saved, loaded
     and evaluated like any other.
+
+    Args:
+        config: the shape of the whole.
+        dropout: on hidden states and on attention weights, while it trains; the shape's own when left out.
     """
 
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config, linear=ElasticLinear)
+    def __init__(self, config: BertConfig, dropout: tuple[float, float] | None = None) -> None:
+        hidden, attention = dropout or (config.hidden_dropout_prob, config.attention_probs_dropout_prob)
+        trained = replace(config, hidden_dropout_prob=hidden, attention_probs_dropout_prob=attention)
+        super().__init__(trained, linear=ElasticLinear)
+        # What is saved keeps the values that it came with: whoever trains a sub-model further wants those.
+        self.config = config
         self._layers_used: tuple[int, ...] | None = None
 
     @contextlib.contextmanager
@@ -111,9 +120,9 @@ class ElasticBert(BertForSequenceClassification):
         return self.outputs(batch)[0]
 
 
-def elastic(loaded: LoadedModel) -> LoadedModel:
+def elastic(loaded: LoadedModel, dropout: tuple[float, float] | None = None) -> LoadedModel:
     """The same model as an :class:`ElasticBert`; its weights are copied."""
-    model = ElasticBert(loaded.model.config)
+    model = ElasticBert(loaded.model.config, dropout)
     set_weights(model, layer_weights(loaded.model), "the model")
     model.eval()
     return LoadedModel(model, loaded.tokenizer, loaded.task, loaded.max_seq_length)

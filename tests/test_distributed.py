@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,12 @@ def test_two_processes_train_a_once_for_all_network_as_one_does(inputs, tmp_path
     assert code == 0, said
     two = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert (one["processes"], two["processes"]) == (1, 2)
+    for stage in ("width", "depth", "."):
+        assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
+    # A second time over the first: no process may take the old stages for its own.
+    code, said = launch("ofa_bert/run_glue_ofa.py", replace(options("two"), overwrite=True), tmp_path / "more_logs")
+    assert code == 0, said
+    assert "this stage had finished" not in said
     for stage in ("width", "depth", "."):
         assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
 

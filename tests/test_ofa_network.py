@@ -113,7 +113,16 @@ def test_the_record_comes_back(tmp_path):
     assert OfaRecord.load(tmp_path) == record
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"widths": 1, "depths": [1], "rule": "x", "stage": "width"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"widths": [], "depths": [1], "rule": "keep_last", "stage": "width"}',
+        "{}",
+        '{"widths": 1, "depths": [1], "rule": "x", "stage": "width"}',
+    ],
+)
 def test_a_damaged_record_is_refused(tmp_path, content):
     (tmp_path / "ofa.json").write_text(content)
     with pytest.raises(InputError, match=r"ofa\.json: damaged"):

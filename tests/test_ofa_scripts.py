@@ -19,6 +19,7 @@ from console import InputError, run_script
 from core.evaluate import dygraph_forward, predict_logits
 from data.sources import find_split, read_rows
 from deploy.predictor import Predictor
+from distill_lstm.augment_data import AugmentDataOptions, augment
 from distill_lstm.bert_distill import distill
 from finetune.run_classifier import finetune
 from models import folder as model_folder
@@ -43,6 +44,14 @@ def inputs(tmp_path_factory):
     tiny.write_model(root / "teacher", tiny.bert(**SHAPE))
     tiny.write_model(root / "pair_teacher", tiny.bert(tiny.PAIR, **SHAPE))
     tiny.write_model(root / "lstm", tiny.bilstm())
+    words = AugmentDataOptions(
+        task_name="qqp",
+        data_dir=str(root / "pairs"),
+        output_file=str(root / "pair_store"),
+        n_iter=1,
+        model_name=str(root / "pair_teacher"),
+    )
+    augment(words)
     return root
 
 
@@ -165,7 +174,9 @@ def test_a_transfer_set_is_learnt_from_by_stored_logits(inputs, tmp_path):
     more.write_text("".join(f"the film {word}\n" for word in (*tiny.GOOD, *tiny.BAD)), encoding="utf-8")
     options = ofa_options(inputs, tmp_path / "o", transfer_set=str(more), lambda_rep=0.0, num_train_epochs=3)
     metrics = run_glue_ofa.train(options)
-    assert metrics["training"]["rows"] == 3 * 12
+    # The 60 training rows and 12 more, of which none is among them.
+    assert metrics["learning_rows"] == 60 + 12
+    assert metrics["training"]["rows"] == 3 * 72
     assert list((inputs / "cache" / "teacher_outputs").iterdir())
     log = [row for row in tiny.log_rows(tmp_path / "o" / "width") if row["part"] == "train"]
     assert log
@@ -180,6 +191,52 @@ def test_predictions_of_a_test_file_come_from_the_whole_network(inputs, tmp_path
     lines = (tmp_path / "o" / "predictions" / "SST-2.tsv").read_text().splitlines()
     assert lines[0] == "index\tprediction"
     assert len(lines) == 3
+
+
+def test_rows_without_labels_leave_the_final_stage_to_those_that_have_one(inputs, tmp_path):
+    more = tmp_path / "more.txt"
+    more.write_text("".join(f"the film {word}\n" for word in tiny.GOOD), encoding="utf-8")
+    options = ofa_options(inputs, tmp_path / "o", transfer_set=str(more), final_epochs=1, num_train_epochs=1)
+    metrics = run_glue_ofa.train(options)
+    assert json.loads((tmp_path / "o" / "width" / "metrics.json").read_text())["learning_rows"] == 66
+    assert metrics["learning_rows"] == 60
+    before, after = (read_safetensors(tmp_path / "o" / stage / "model.safetensors") for stage in ("width", "final"))
+    assert any((before[name] != after[name]).any() for name in before)
+
+
+def test_dropout_is_that_of_the_training_and_not_of_what_is_saved(inputs, tmp_path):
+    run_glue_ofa.train(ofa_options(inputs, tmp_path / "o", hidden_dropout_prob=0.0, num_train_epochs=1))
+    before, after = (
+        json.loads((folder / "config.json").read_text()) for folder in (inputs / "teacher", tmp_path / "o")
+    )
+    assert before["hidden_dropout_prob"] == after["hidden_dropout_prob"] == 0.1
+    network = elastic(models.load(tmp_path / "o"), (0.0, 0.2))
+    assert network.model.bert.encoder.layers[0].dropout.p == 0.0
+    assert network.model.bert.encoder.layers[0].self_attn.dropout.p == 0.2
+
+
+def test_later_stages_take_over_what_the_network_was_trained_for(network):
+    line = f"--task_name sst-2 --model_name_or_path {network} --output_dir o --stage final"
+    options = parse(OfaOptions, line.split(), "")
+    assert (options.width_mult_list, options.depth_mult_list) == ((1.0, 0.75, 0.5), (1.0, 0.5))
+
+
+def test_overwriting_what_the_run_starts_from_is_refused(network, inputs, tmp_path):
+    shutil.copytree(network, tmp_path / "ofa")
+    options = ofa_options(
+        inputs, tmp_path / "ofa", stage="final", model_name_or_path=str(tmp_path / "ofa" / "width"), overwrite=True
+    )
+    with pytest.raises(InputError, match="--overwrite: .* holds --model_name_or_path .*, which this run reads"):
+        run_glue_ofa.train(options)
+    assert models.load(tmp_path / "ofa" / "width")
+
+
+def test_a_teacher_with_a_broken_config_is_one_line(inputs, tmp_path):
+    folder = shutil.copytree(inputs / "teacher", tmp_path / "teacher")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_attention_heads": "many"}))
+    with pytest.raises(InputError, match=r"--model_name_or_path .*: config.json: "):
+        run_glue_ofa.train(ofa_options(inputs, tmp_path / "o", model_name_or_path=str(folder)))
 
 
 # Resuming
@@ -405,6 +462,44 @@ def test_a_search_may_be_held_to_another_model(network, inputs, tmp_path):
     assert 0 <= record["reference_score"] <= 1
 
 
+def test_without_a_folder_the_search_downloads(network, inputs, tmp_path, monkeypatch):
+    asked = []
+
+    def download(task, split):
+        asked.append((task.hub, split))
+        return read_rows(find_split(inputs / "data", split), task)
+
+    monkeypatch.setattr("data.sources.download_rows", download)
+    options = search_options(network, inputs, tmp_path / "found", data_dir=None, width_mult_list=(0.5,))
+    search.search(options)
+    assert (("glue", "sst-2"), "dev") in asked
+    assert (tmp_path / "found" / "search.json").is_file()
+
+
+def test_a_search_skips_bad_rows_on_demand(network, inputs, tmp_path):
+    dev = (inputs / "data" / "dev.tsv").read_text()
+    (tmp_path / "dev.tsv").write_text(f"{dev}bad\tx\n")
+    options = search_options(
+        network, inputs, tmp_path / "found", data_dir=None, dev_file=str(tmp_path / "dev.tsv"), width_mult_list=(0.5,)
+    )
+    with pytest.raises(InputError, match="unknown label 'x'"):
+        search.search(options)
+    search.search(replace(options, skip_bad_rows=True))
+    assert (tmp_path / "found" / "static" / "export.json").is_file()
+
+
+def test_a_failing_graph_leaves_no_sub_model_behind(network, tmp_path, monkeypatch):
+    monkeypatch.setattr("core.export.TOLERANCE", -1.0)
+    options = SubModelOptions(
+        model_name_or_path=str(network),
+        sub_model_output_dir=str(tmp_path / "sub"),
+        static_sub_model=str(tmp_path / "static"),
+    )
+    with pytest.raises(InputError, match="the static graph differs from the model"):
+        export_model.export_model(options)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_search_that_finds_nothing_writes_nothing(network, inputs, tmp_path, capsys):
     options = search_options(network, inputs, tmp_path / "found", max_params="1K")
     assert run_script(search.main, tiny.arguments(options)) == 2
@@ -447,7 +542,7 @@ CASES = [
     (EXPORT, {"depth_mult": "0"}, "--depth_mult 0.*: must be above 0 and at most 1"),
     (EXPORT, {"max_seq_length": "65"}, "--max_seq_length 65: .* has 64 positions"),
     (EXPORT, {"sub_model_output_dir": "<network>"}, "is not empty"),
-    (EXPORT, {"static_sub_model": "<out>"}, "must not be --sub_model_output_dir"),
+    (EXPORT, {"static_sub_model": "<out>"}, "must be apart from --sub_model_output_dir"),
     (EXPORT, {"data_dir": "nope"}, "--data_dir goes with --static_sub_model"),
     (EXPORT, {"data_dir": "nope", "static_sub_model": "static"}, "nope: no such folder"),
     (SEARCH, {"model_dir": "<teacher>"}, r"no ofa.json here"),
@@ -458,7 +553,24 @@ CASES = [
     (SEARCH, {"width_mult_list": "0.3"}, "width 0.3 of 4 keeps no whole number"),
     (SEARCH, {"seq_len": "65"}, "--seq_len 65: the network has 64 positions"),
     (SEARCH, {"teacher_dir": "nope"}, "nope: no such model folder"),
-    (SEARCH, {"output_dir": "<network>"}, "must not be the network's own folder"),
+    (SEARCH, {"output_dir": "<network>"}, "must neither be nor hold the network's own folder"),
+    (SEARCH, {"teacher_dir": "<pair_teacher>"}, "one of teacher and task reads pairs"),
+    (TRAIN, {"max_seq_length": "2"}, "--max_seq_length 2: a BERT needs at least 3"),
+    (TRAIN, {"task_name": "None"}, "give --task_name, or your own data"),
+    (TRAIN, {"transfer_set": "<pair_store>"}, "its rows have 2 text.s., those of sst-2 have 1"),
+    (
+        TRAIN,
+        {"stage": "width", "depth_mult_list": "1.0 0.5"},
+        "--depth_mult_list goes with --stage all, depth or final",
+    ),
+    (TRAIN, {"stage": "width", "final_epochs": "1"}, "--final_epochs goes with --stage all or final"),
+    (
+        TRAIN,
+        {"stage": "final", "model_name_or_path": "<network>", "width_mult_list": "1.0 0.25"},
+        "trained for 1, 0.75, 0.5",
+    ),
+    (EXPORT, {"max_seq_length": "1"}, "--max_seq_length 1: a BERT needs at least 3"),
+    (EXPORT, {"static_sub_model": "<out>/inner"}, "must be apart from --sub_model_output_dir"),
 ]
 
 
@@ -472,6 +584,11 @@ def test_bad_input_is_one_line_and_exit_code_two(inputs, network, tmp_path, caps
         SEARCH: tiny.arguments(search_options(network, inputs, out)),
     }
     places = {"<network>": network, "<out>": out, **{f"<{path.name}>": path for path in inputs.iterdir()}}
+
+    def filled(word):
+        head, close, rest = word.partition(">")
+        return f"{places[head + close]}{rest}" if close else word
+
     line = bases[script]
     for name, value in changes.items():
         if f"--{name}" in line:
@@ -479,7 +596,7 @@ def test_bad_input_is_one_line_and_exit_code_two(inputs, network, tmp_path, caps
             end = next((i for i in range(start + 1, len(line)) if line[i].startswith("--")), len(line))
             line = line[:start] + line[end:]
         if value is not None:
-            line = [*line, f"--{name}", *(str(places.get(word, word)) for word in value.split())]
+            line = [*line, f"--{name}", *map(filled, value.split())]
     before = sorted(network.rglob("*"))
     assert run_script(mains[script], line) == 2
     captured = capsys.readouterr()

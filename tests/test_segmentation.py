@@ -47,6 +47,13 @@ def test_large_sets_are_shared_out(monkeypatch):
     ]
 
 
+def test_a_package_of_the_same_name_where_it_is_started_does_no_harm(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "__init__.py").write_text("raise RuntimeError('not mine')")
+    monkeypatch.chdir(tmp_path)
+    assert list(segment(TEXTS, processes=2)) == [jieba_words(text) for text in TEXTS]
+
+
 def test_no_more_processes_than_blocks():
     assert list(segment(["房间很干净"], processes=4)) == [jieba_words("房间很干净")]
     assert list(segment([], processes=4)) == []
