@@ -64,6 +64,9 @@ class StudentOptions(ClassifierOptions):
     pair_features: str = option(
         "sum", "third feature of a pair: h1+h2 as in Paddle's code, or h1*h2", choices=("sum", "product")
     )
+    pooling: str = option(
+        "last", "what stands for a text: the last states, or the maxima of all, for long ones", choices=("last", "max")
+    )
     dropout_prob: float = option(0.1, "dropout on embeddings and on the dense layer", check=below_one)
     max_epoch: int = option(6, "passes over the rows", check=positive)
     lr: float = option(1.0, "the learning rate at its peak", check=positive)

@@ -15,6 +15,7 @@ from paddle import nn
 from models.dropout import Dropout
 
 PAIR_FEATURES = ("sum", "product")
+POOLING = ("last", "max")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class BiLSTMConfig:
     num_labels: int = 2
     is_pair: bool = False
     pair_features: str = "sum"
+    pooling: str = "last"
     pad_token_id: int = 0
 
     @classmethod
@@ -73,15 +75,21 @@ class BiLSTM(nn.Layer):
         self.dropout = Dropout(config.dropout_prob)
 
     def sentence(self, input_ids: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
-        """The last states of both directions, [batch, 2 * hidden].
+        """One vector for every text, [batch, 2 * hidden]: the last states of both directions, or their maxima.
 
         Args:
             input_ids: [batch, tokens].
             lengths: true lengths, [batch]; None when no row is padded.
         """
         embedded = self.dropout(self.embedding(input_ids))  # [batch, tokens, embedding]
-        _, (state, _) = self.lstm(embedded, sequence_length=lengths)  # [layers * 2, batch, hidden]
-        return paddle.concat([state[-2], state[-1]], axis=-1)
+        states, (last, _) = self.lstm(embedded, sequence_length=lengths)  # [layers * 2, batch, hidden]
+        if self.config.pooling == "last":
+            return paddle.concat([last[-2], last[-1]], axis=-1)
+        if lengths is not None:
+            # States are within (-1, 1), so that no padded position is ever the largest.
+            padding = paddle.arange(states.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)
+            states = states - 2.0 * padding.astype(states.dtype).unsqueeze(-1)
+        return states.max(axis=1)
 
     def forward(
         self,

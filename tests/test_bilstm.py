@@ -35,13 +35,15 @@ def numpy_states(weights, inputs, suffix, hidden):
 
 
 def numpy_sentence(loaded, ids):
-    """The last states of both directions of the top layer."""
+    """The last states of both directions of the top layer, or the largest of each when the model pools so."""
     weights, config = layer_weights(loaded.model), loaded.model.config
     inputs = weights["embedding.weight"][ids].astype(np.float64)
     for layer in range(config.num_layers):
         forward = numpy_states(weights, inputs, f"l{layer}", config.hidden_size)
         backward = numpy_states(weights, inputs[::-1], f"l{layer}_reverse", config.hidden_size)
         inputs = np.concatenate([forward, backward[::-1]], axis=1)
+    if config.pooling == "max":
+        return inputs.max(axis=0)
     return np.concatenate([forward[-1], backward[-1]])
 
 
@@ -57,19 +59,32 @@ def padded(rows):
     return paddle.to_tensor(ids), paddle.to_tensor(np.array([len(row) for row in rows]))
 
 
+@pytest.mark.parametrize("pooling", ["last", "max"])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_logits_equal_a_numpy_lstm(layers):
-    loaded = tiny.bilstm(num_layers=layers)
+def test_logits_equal_a_numpy_lstm(layers, pooling):
+    loaded = tiny.bilstm(num_layers=layers, pooling=pooling)
     found = loaded.model(*padded(ROWS)).numpy()
     expected = [numpy_logits(loaded, numpy_sentence(loaded, row)) for row in ROWS]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_masked_rows_equal_rows_without_padding():
-    loaded = tiny.bilstm(num_layers=2)
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_masked_rows_equal_rows_without_padding(pooling):
+    loaded = tiny.bilstm(num_layers=2, pooling=pooling)
     together = loaded.model(*padded(ROWS)).numpy()
     alone = [loaded.model(paddle.to_tensor([row])).numpy()[0] for row in ROWS]
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_no_padded_position_is_the_largest():
+    loaded = tiny.bilstm(pooling="max")
+    weights = layer_weights(loaded.model)
+    # Gates that make every true state tanh(-1), far below the zeros that stand behind them.
+    bias = weights["lstm.bias_ih_l0"]
+    bias[:] = [10.0] * 6 + [-10.0] * 6 + [-10.0] * 6 + [10.0] * 6
+    loaded.model.lstm.bias_ih_l0.set_value(bias)
+    features = loaded.model.sentence(*padded(ROWS)).numpy()
+    assert (features[1, :6] < -0.7).all()
 
 
 @pytest.mark.parametrize("kind", ["sum", "product"])

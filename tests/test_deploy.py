@@ -33,7 +33,7 @@ def models(tmp_path_factory):
         "bert": tiny.bert(),
         "bert_pairs": tiny.bert(tiny.PAIR),
         "bilstm": tiny.bilstm(num_layers=2),
-        "bilstm_pairs": tiny.bilstm(tiny.PAIR),
+        "bilstm_pairs": tiny.bilstm(tiny.PAIR, pooling="max"),
         "chinese": tiny.chinese_bilstm(),
         "narrow": tiny.bert(head_size=3),
     }

@@ -302,10 +302,11 @@ def test_holdout_chooses_on_rows_of_train(small):
 
 def test_pairs_are_distilled(inputs, tmp_path, distilled):
     teacher = tiny.write_model(tmp_path / "teacher", tiny.bert(tiny.PAIR))
-    folder, metrics = distilled("pairs", "pairs", teacher, task_name="qqp", pair_features="product")
+    folder, metrics = distilled("pairs", "pairs", teacher, task_name="qqp", pair_features="product", pooling="max")
     check_run(folder, metrics, inputs / "pairs")
     assert set(metrics["dev"]) == {"accuracy", "f1"}
-    assert model_folder.load(folder).model.config.pair_features == "product"
+    config = model_folder.load(folder).model.config
+    assert (config.pair_features, config.pooling) == ("product", "max")
 
 
 def test_pairs_are_learned_from_labels(inputs, small):

@@ -35,7 +35,7 @@ def logits(loaded, texts):
         (lambda: tiny.bert(), TEXTS),
         (lambda: tiny.bert(tiny.PAIR), PAIR_TEXTS),
         (lambda: tiny.bilstm(num_layers=2), TEXTS),
-        (lambda: tiny.bilstm(tiny.PAIR, pair_features="product"), PAIR_TEXTS),
+        (lambda: tiny.bilstm(tiny.PAIR, pair_features="product", pooling="max"), PAIR_TEXTS),
         (lambda: tiny.chinese_bilstm(), CHINESE),
     ],
     ids=["bert", "bert pairs", "bilstm", "bilstm pairs", "bilstm chinese"],

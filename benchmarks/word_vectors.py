@@ -1,0 +1,112 @@
+"""Word vectors from raw text: positive pointwise mutual information within a window, and its singular vectors.
+
+    python -m benchmarks.word_vectors --output_file vectors.vec reviews_*.txt
+
+For measurements where no published vectors can be had (Levy, Goldberg and Dagan 2015; their settings: contexts smoothed
+by 0.75, singular values to the power of a half). Texts are cut by jieba when they are Chinese.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from console import InputError, run_script, say
+
+WINDOW, SMOOTHING = 5, 0.75
+
+
+def main(argv: list[str]) -> None:
+    """Reads texts and writes vectors in word2vec's text format."""
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("files", nargs="+", help="text, a document a line")
+    made.add_argument("--output_file", required=True)
+    made.add_argument("--language", choices=("en", "zh"), default="zh")
+    made.add_argument("--size", type=int, default=300, help="width of a vector")
+    made.add_argument("--min_count", type=int, default=5, help="rarer words have no vector")
+    arguments = made.parse_args(argv)
+    lines = [line.strip() for name in arguments.files for line in _lines(name)]
+    words, vectors = word_vectors(list(filter(None, lines)), arguments.language, arguments.size, arguments.min_count)
+    write_vectors(arguments.output_file, words, vectors)
+    say(f"{arguments.output_file}: {len(words):,} words of {len(lines):,} lines")
+
+
+def _lines(name: str) -> list[str]:
+    try:
+        return Path(name).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror}") from error
+
+
+def word_vectors(lines: Sequence[str], language: str, size: int, min_count: int, seed: int = 0):  # noqa: ANN201 - arrays
+    """Vectors of the words in some texts.
+
+    Args:
+        lines: a document each; contexts do not reach over their ends.
+        language: ``zh`` is cut by jieba, anything else at white space.
+        size: width of a vector.
+        min_count: rarer words are left out, of contexts too.
+        seed: of the start of the decomposition.
+
+    Returns:
+        The words, the commonest first, and their vectors, float32 [words, size].
+    """
+    import numpy as np
+    from scipy.sparse import coo_matrix, diags
+    from scipy.sparse.linalg import svds
+
+    from data.segmentation import segment
+
+    documents = list(segment(lines)) if language == "zh" else [line.lower().split() for line in lines]
+    counts: dict[str, int] = {}
+    for word in _chained(documents):
+        counts[word] = counts.get(word, 0) + 1
+    words = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+    if len(words) <= size:
+        raise InputError(f"{len(words):,} words occur {min_count} times: too few for vectors of {size}")
+    ids = {word: number for number, word in enumerate(words)}
+    # Documents one behind the other, with gaps that no window reaches over.
+    gap = [-1] * WINDOW
+    flat = np.asarray([i for found in documents for i in (*(ids.get(w, -1) for w in found), *gap)], np.int32)
+    shape = (len(words), len(words))
+    together = coo_matrix(shape, dtype=np.float32).tocsr()
+    for distance in range(1, WINDOW + 1):
+        left, right = flat[:-distance], flat[distance:]
+        both = (left >= 0) & (right >= 0)
+        one = coo_matrix((np.ones(both.sum(), np.float32), (left[both], right[both])), shape).tocsr()
+        together = together + one + one.T
+    total = together.sum()
+    of_word = np.asarray(together.sum(1)).ravel() / total
+    of_context = np.asarray(together.sum(0)).ravel() ** SMOOTHING
+    of_context = of_context / of_context.sum()
+    scaled = diags(1 / np.maximum(of_word, 1e-12)) @ (together / total) @ diags(1 / np.maximum(of_context, 1e-12))
+    scaled = scaled.tocsr()
+    scaled.data = np.maximum(np.log(scaled.data), 0).astype(np.float32)
+    scaled.eliminate_zeros()
+    left_vectors, values, _ = svds(scaled, k=size, random_state=seed)
+    return words, (left_vectors * np.sqrt(values)).astype(np.float32)
+
+
+def _chained(documents: Iterable[Sequence[str]]) -> Iterable[str]:
+    for found in documents:
+        yield from found
+
+
+def write_vectors(path: str, words: Sequence[str], vectors) -> None:  # noqa: ANN001 - an array
+    """Writes word2vec's text format: a line with both sizes, then a word and its numbers a line."""
+    from data.store import new_file
+
+    with new_file(path) as file:
+        file.write(f"{len(words)} {vectors.shape[1]}\n")
+        for word, vector in zip(words, vectors, strict=True):
+            file.write(f"{word} {' '.join(f'{value:.5g}' for value in vector)}\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
