@@ -136,8 +136,10 @@ class DataOptions(Options):
                 found.append("your own data needs --text_columns")
             if self.data_dir:
                 found.append("--data_dir goes with --task_name")
-        elif self.text_columns:
-            found.append("--text_columns goes with --train_file, not with --task_name")
+        else:
+            for name in ("text_columns", "label_column", "language", "metric"):
+                if getattr(self, name) != getattr(DataOptions, name, ()):
+                    found.append(f"--{name} goes with --train_file, not with --task_name")
         return found
 
     def task(self) -> Task:
@@ -145,6 +147,31 @@ class DataOptions(Options):
         if self.task_name:
             return get_task(self.task_name)
         return custom_task(self.text_columns, self.label_column, self.language, self.metric)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlabeledOptions(Options):
+    """Rows without labels, which teachers judge; all distillers take them."""
+
+    unlabeled_file: tuple[str, ...] = option(
+        (),
+        "texts without labels to learn from: .txt with one a line (the two of a pair with a tab between), or tables "
+        "with the text columns; may be given again",
+        repeat=True,
+    )
+    split_sentences: bool = option(False, "cut the lines of a .txt in --unlabeled_file into sentences")
+    repair_pairs: int = option(
+        0, "new pairs for every text of a pair task, without labels: near ones and random ones", check=not_negative
+    )
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.split_sentences and not self.unlabeled_file:
+            found.append("--split_sentences goes with --unlabeled_file")
+        for name in ("unlabeled_file", "repair_pairs"):
+            if getattr(self, name) and getattr(self, "transfer_set", None):
+                found.append(f"--{name} and --transfer_set exclude each other: a transfer set has all its rows")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

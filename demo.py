@@ -21,7 +21,7 @@ from typing import Any
 from args import Options, option, parse
 from console import duration, run_script, say, table
 from data.store import write_atomically
-from data.tasks import get_task
+from data.tasks import TEACHERS, get_task
 from distill_lstm.options import DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions
 
@@ -89,6 +89,7 @@ EXAMPLES = {
         ("How do I learn to swim?", "What is the best way to learn swimming?"),
         ("How do I travel from Oslo to Rome?", "How do I travel from Rome to Oslo?"),
     ],
+    "pair-zh": [("花呗怎么还款", "花呗如何还钱"), ("花呗怎么还款", "花呗怎么开通")],
 }
 
 
@@ -97,9 +98,13 @@ class DemoOptions(Options):
     """Options of ``demo.py``."""
 
     recipe: str = option("lstm", "distil into a Bi-LSTM, or train a once-for-all BERT", choices=("lstm", "ofa"))
-    task: str = option(BUILT_IN, "demo (built-in corpus), sst-2, qqp or chnsenticorp")
+    task: str = option(BUILT_IN, "demo (built-in corpus), or a task of the registry such as sst-2 or chnsenticorp")
     data_dir: str | None = option(None, "folder with the task's train and dev files; downloaded when left out")
-    teacher: str = option("all-MiniLM-L6-v2", "the pre-trained BERT: a folder, or a name that PaddleNLP downloads")
+    teacher: str | None = option(
+        None,
+        "the pre-trained BERT: a folder, or a name that PaddleNLP downloads; "
+        f"{TEACHERS['en']}, or {TEACHERS['zh']} for Chinese tasks, when left out",
+    )
     output_dir: str = option("outputs/demo", "folder that receives everything")
     cache_dir: str | None = option(None, "folder for transfer sets and teacher outputs")
     resume: bool = option(False, "use stages that an earlier run finished, and go on with the one that was under way")
@@ -109,7 +114,7 @@ class DemoOptions(Options):
     def faults(self) -> list[str]:
         found = super().faults()
         if self.task == BUILT_IN and self.data_dir:
-            found.append("--data_dir goes with --task sst-2, qqp or chnsenticorp")
+            found.append("--data_dir goes with --task and the name of a registered task")
         if self.overwrite and self.resume:
             found.append("--overwrite and --resume exclude each other")
         return found
@@ -126,6 +131,8 @@ def run(options: DemoOptions) -> dict[str, Any]:
     Returns:
         What ``summary.json`` in the output folder holds.
     """
+    from core.metrics import MAIN_METRIC
+
     began = time.perf_counter()
     built_in = options.task == BUILT_IN
     task = get_task("sst-2" if built_in else options.task)
@@ -142,15 +149,17 @@ def run(options: DemoOptions) -> dict[str, Any]:
         "overwrite": options.overwrite,
     }
     examples = EXAMPLES[f"{'pair' if task.is_pair else 'single'}-{task.language}"]
+    teacher = options.teacher or TEACHERS[task.language]
     if options.recipe == "ofa":
-        return run_ofa(folder, shared, options.teacher, built_in, examples, began)
-    metrics = train_stages(folder, shared, options.teacher, small=built_in)
+        return run_ofa(folder, shared, teacher, built_in, examples, began)
+    metrics = train_stages(folder, shared, teacher, small=built_in)
     exported = export_stages(folder, data_dir)
     say("\n== 5 of 5: the exported student predicts, and is compared")
     _predict(exported["distilled"], examples)
     records = _compare(exported, data_dir)
-    rows = summary_rows(metrics, exported, records)
-    say(f"\n{summary_table(rows)}\n\n{folder}: done in {duration(time.perf_counter() - began)}")
+    metric = MAIN_METRIC[task.metric]
+    rows = summary_rows(metrics, exported, records, metric)
+    say(f"\n{summary_table(rows, metric)}\n\n{folder}: done in {duration(time.perf_counter() - began)}")
     summary = {"task": options.task, "seed": options.seed, "models": rows}
     write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
     return summary
@@ -276,7 +285,10 @@ def _predict(folder: Path, examples: list[tuple[str, ...]]) -> None:
     from deploy.predictor import Predictor
 
     for prediction in Predictor(folder).predict(examples):
-        say(f"  {prediction.label} ({prediction.probability:.0%})  {' / '.join(prediction.texts)}")
+        answer = f"{prediction.logits[0]:.2f}"
+        if prediction.probability is not None:
+            answer = f"{prediction.label} ({prediction.probability:.0%})"
+        say(f"  {answer}  {' / '.join(prediction.texts)}")
 
 
 def _compare(exported: dict[str, Path], data_dir: str | None) -> dict[str, dict[str, Any]]:
@@ -288,14 +300,14 @@ def _compare(exported: dict[str, Path], data_dir: str | None) -> dict[str, dict[
 
 
 def summary_rows(
-    metrics: dict[str, dict[str, Any]], exported: dict[str, Path], records: dict[str, dict[str, Any]]
+    metrics: dict[str, dict[str, Any]], exported: dict[str, Path], records: dict[str, dict[str, Any]], metric: str
 ) -> list[dict[str, Any]]:
-    """One record a model: size, accuracy, gap closed, speed."""
+    """One record a model: size, the task's main metric on dev, gap closed, speed."""
     from core.metrics import gap_closed
 
-    accuracy = {name: values["dev"]["accuracy"] for name, values in metrics.items()}
+    score = {name: values["dev"][metric] for name, values in metrics.items()}
     try:
-        closed = gap_closed(accuracy["teacher"], accuracy["alone"], accuracy["distilled"])
+        closed = gap_closed(score["teacher"], score["alone"], score["distilled"])
     except ValueError:
         closed = None
     return [
@@ -303,7 +315,7 @@ def summary_rows(
             "model": name,
             "parameters": metrics[name]["parameters"],
             "bytes": sum(path.stat().st_size for path in exported[name].iterdir()),
-            "accuracy": accuracy[name],
+            metric: score[name],
             "gap_closed": closed if name == "distilled" else None,
             **{
                 key: records[name][key]
@@ -314,13 +326,13 @@ def summary_rows(
     ]
 
 
-def summary_table(rows: list[dict[str, Any]]) -> str:
+def summary_table(rows: list[dict[str, Any]], metric: str) -> str:
     """The table that the demo ends with."""
     header = (
         "model",
         "parameters",
         "on disk",
-        "dev accuracy",
+        f"dev {metric}",
         "gap closed",
         "p50 ms",
         "p99 ms",
@@ -335,7 +347,7 @@ def summary_table(rows: list[dict[str, Any]]) -> str:
                 row["model"],
                 f"{row['parameters'] / 1e6:.1f} M",
                 f"{row['bytes'] / 1e6:.0f} MB",
-                f"{row['accuracy']:.4f}",
+                f"{row[metric]:.4f}",
                 "-" if row["gap_closed"] is None else f"{row['gap_closed']:.0%}",
                 f"{row['p50_ms']:.2f}",
                 f"{row['p99_ms']:.2f}",

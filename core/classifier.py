@@ -51,7 +51,8 @@ def test_rows(options: ClassifierOptions, task: Task) -> dict[str, Rows]:
         further = name.replace("dev", "test")
         if not options.test_file and has_split(options.data_dir or "", further):
             files[further] = find_split(options.data_dir or "", further)
-    found = {name: read_rows(path, task, labelled=False)[0] for name, path in files.items()}
+    hint = "mend it: predictions go by the number of the row, so that none can be left out"
+    found = {name: read_rows(path, task, labelled=False, hint=hint)[0] for name, path in files.items()}
     for name, rows in found.items():
         if len(rows) == 0:
             raise InputError(f"{files[name]}: no rows to label")
@@ -151,7 +152,8 @@ def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData) -> None
     """Labels the test rows and writes them as the benchmarks want them, below ``predictions``.
 
     GLUE: ``index`` and ``prediction`` as TSV under the benchmark's own file name. CLUE: an object with ``id`` and
-    ``label`` a line. Anything else as GLUE's, under the task's name. Indices count the file's rows from 0.
+    ``label`` a line, TNEWS' labels as their codes. Anything else as GLUE's, under the task's name. Indices count the
+    file's rows from 0.
     """
     for split, rows in data.test.items():
         logits = predict_logits(dygraph_forward(loaded.model), loaded.encoder.encode(rows.texts), loaded.encoder.pad_id)
@@ -159,8 +161,12 @@ def write_predictions(folder: Path, loaded: LoadedModel, data: TaskData) -> None
         answers = [names[i] for i in logits.argmax(-1)] if names else [f"{value:.3f}" for value in logits[:, 0]]
         known = TASKS.get(loaded.task.name)
         if known is not None and known.hub is not None and known.hub[0] == "clue":
-            name = f"{loaded.task.name}_predict.json"
-            lines = [json.dumps({"id": i, "label": label}, ensure_ascii=False) for i, label in enumerate(answers)]
+            name = CLUE_FILES.get(loaded.task.name, f"{loaded.task.name}_predict.json")
+            codes = TNEWS_CODES if loaded.task.name == "tnews" else {}
+            lines = [
+                json.dumps({"id": i, "label": codes.get(label, label)}, ensure_ascii=False)
+                for i, label in enumerate(answers)
+            ]
         else:
             name = GLUE_FILES.get((loaded.task.name, split), f"{loaded.task.name}.tsv")
             lines = ["index\tprediction", *(f"{i}\t{label}" for i, label in enumerate(answers))]
@@ -180,6 +186,18 @@ GLUE_FILES = {
     ("qnli", "test"): "QNLI.tsv",
     ("rte", "test"): "RTE.tsv",
     ("wnli", "test"): "WNLI.tsv",
+}
+
+
+# The same for CLUE, where they differ from the task's name, and the codes of TNEWS' labels.
+CLUE_FILES = {"tnews": "tnews11_predict.json", "ocnli": "ocnli_50k_predict.json"}
+TNEWS_CODES = {
+    f"news_{name}": code
+    for code, name in {
+        **{"100": "story", "101": "culture", "102": "entertainment", "103": "sports", "104": "finance"},
+        **{"106": "house", "107": "car", "108": "edu", "109": "tech", "110": "military"},
+        **{"112": "travel", "113": "world", "114": "stock", "115": "agriculture", "116": "game"},
+    }.items()
 }
 
 

@@ -1,16 +1,50 @@
-"""New sentence pairs from known ones: texts meet other texts, near ones that share a rare word and random ones."""
+"""Rows without labels beside the training rows: those of files, and new sentence pairs from known ones.
+
+In new pairs texts meet other texts, near ones that share a rare word and random ones.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from data.sources import Rows
+from console import InputError
+from data.segmentation import jieba_words
+from data.sources import Rows, join_rows, read_unlabeled
 from data.streams import generator
+from data.tasks import Task
+
+if TYPE_CHECKING:
+    from args import UnlabeledOptions
 
 # Words in more texts than this say nothing on what a text is about.
 COMMON = 200
 RAREST = 4
+
+
+def with_unlabeled(train: Rows, task: Task, options: UnlabeledOptions, seed: int, skip_bad_rows: bool) -> Rows:
+    """The training rows, behind them the unlabelled rows that options name, and pairs made anew from both.
+
+    Raises:
+        InputError: a file that cannot be read, or new pairs of single texts.
+    """
+    if options.repair_pairs and not task.is_pair:
+        raise InputError(f"--repair_pairs: the rows of {task.name} are single texts")
+    rows = train
+    if options.unlabeled_file:
+        rows = join_rows([rows, read_unlabeled(options.unlabeled_file, task, skip_bad_rows, options.split_sentences)])
+    if options.repair_pairs:
+        words = jieba_words if task.language == "zh" else str.split
+        rows = join_rows([rows, repaired_pairs(rows, options.repair_pairs, seed, words)])
+    return rows
+
+
+def more_rows(train: Rows, rows: Rows) -> str:
+    """One line on what :func:`with_unlabeled` added."""
+    added, skipped = len(rows) - len(train), rows.skipped - train.skipped
+    more = f", {added:,} of them without labels" if added else ""
+    return f"{len(rows):,} rows{more}" + (f"; {skipped:,} bad rows without labels skipped" if skipped else "")
 
 
 def repaired_pairs(rows: Rows, copies: int, seed: int, words: Callable[[str], Sequence[str]] = str.split) -> Rows:

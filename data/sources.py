@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from args import DataOptions
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")
+# Other names of the splits: MNLI's, OCNLI's.
+OTHER_NAMES = {"train": ("train.50k",), "dev": ("validation", "dev_matched"), "test": ("test_matched",)}
 NO_LABEL = -1
 SKIP_HINT = "mend the row or pass --skip_bad_rows"
 
@@ -169,7 +172,7 @@ def find_split(folder: str | os.PathLike[str], split: str) -> Path:
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"--data_dir {folder}: no such folder")
-    for name in (split, *{"dev": ("validation", "dev_matched"), "test": ("test_matched",)}.get(split, ())):
+    for name in (split, *OTHER_NAMES.get(split, ())):
         for suffix in SUFFIXES:
             if (root / f"{name}{suffix}").is_file():
                 return root / f"{name}{suffix}"
@@ -183,17 +186,20 @@ def read_rows(
     skip_bad_rows: bool = False,
     labelled: bool = True,
     may_lack: bool = False,
+    hint: str = SKIP_HINT,
 ) -> tuple[Rows, Task]:
     """Reads one file of a task.
 
     TSV knows no quoting (``"`` is a character); CSV has the usual one. A byte order mark and CRLF are accepted.
 
     Args:
-        path: a .tsv, .csv, .jsonl (or CLUE's .json: one object a line) file; .txt is read as TSV.
+        path: a .tsv, .csv, .jsonl (or CLUE's .json: one object a line) file; .txt is read as TSV, and needs no header
+            when it has nothing but texts.
         task: names the columns; when its labels are not known yet, they are read from this file.
         skip_bad_rows: leave out what cannot be read and count it.
         labelled: whether a label is expected.
         may_lack: whether single rows may lack theirs, as those of a transfer set.
+        hint: what to do about a bad row.
 
     Returns:
         The rows, and the task with its labels.
@@ -220,7 +226,7 @@ def read_rows(
                 labels.append(label)
         except BadRow as fault:
             if not skip_bad_rows:
-                raise InputError(f"{path}, line {line}: {fault}; {SKIP_HINT}") from None
+                raise InputError(f"{path}, line {line}: {fault}; {hint}") from None
             skipped += 1
             continue
         for column, text in zip(texts, row, strict=True):
@@ -253,7 +259,7 @@ def without_labels(count: int, like: np.ndarray | None = None) -> np.ndarray:
 
 def label_order(labels: set[str]) -> list[str]:
     """Labels in the order of their ids: by value when all are whole numbers, else by spelling."""
-    if all(label.lstrip("-").isdigit() for label in labels):
+    if all(re.fullmatch("-?[0-9]+", label) for label in labels):
         return sorted(labels, key=int)
     return sorted(labels)
 
@@ -311,7 +317,8 @@ def read_unlabeled(paths: Sequence[str], task: Task, skip_bad_rows: bool = False
     """Reads the texts of a task from files without labels, all joined.
 
     Args:
-        paths: .txt files with one text a line, for tasks of single texts; or tables with the task's text columns.
+        paths: .txt files with a row a line, the texts of a pair with a tab between; or tables with the task's text
+            columns.
         task: names the columns.
         skip_bad_rows: leave out what cannot be read and count it.
         split: cut the lines of .txt files into sentences.
@@ -400,9 +407,10 @@ def _table_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int
     number, header = first
     if isinstance(header, BadRow):
         raise InputError(f"{path}, line {number}: {header}")
-    if _lacks_header(header, task):
+    usual = _usual_header(header, task, labelled, path)
+    if usual:
         rows = itertools.chain([first], rows)
-        header = list(task.header)
+        header = list(usual)
     where = {column: _find_column(header, task, column, path) for column in _needed(task, labelled)}
     for number, fields in rows:
         if isinstance(fields, BadRow):
@@ -418,10 +426,14 @@ def _table_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int
             yield number, {column: fields[index] for column, index in where.items()}
 
 
-def _lacks_header(fields: Sequence[str], task: Task) -> bool:
-    """Whether a file is a published copy that begins with its first row."""
-    named = all(any(name in fields for name in task.aliases(column)) for column in task.text_columns)
-    return bool(task.header) and not named and len(fields) == len(task.header)
+def _usual_header(fields: Sequence[str], task: Task, labelled: bool, path: Path) -> Sequence[str]:
+    """The columns of a file that begins with its first row, as some published copies and plain text do; else none."""
+    if all(any(name in fields for name in task.aliases(column)) for column in task.text_columns):
+        return ()
+    if task.header and len(fields) == len(task.header):
+        return task.header
+    only_texts = not labelled and len(fields) == len(task.text_columns) and (task.header or path.suffix == ".txt")
+    return task.text_columns if only_texts else ()
 
 
 def _tsv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRow]]:
@@ -515,7 +527,10 @@ def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
             f"task {task.name}: the download through PaddleNLP failed ({reason}); give a local copy with --data_dir"
         ) from error
     if task.labels is None:
-        task = task.with_labels([str(label) for label in records.label_list])
+        names = getattr(records, "label_list", None)
+        if not names:
+            names = label_order({str(record.get(task.label_column)) for record in records})
+        task = task.with_labels([str(label) for label in names])
     texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
     labels = []
     for number, record in enumerate(records, 1):
@@ -527,7 +542,10 @@ def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
             # PaddleNLP gives the position in its own list, whose order need not be ours.
             if isinstance(label, int) and getattr(records, "label_list", None):
                 label = str(records.label_list[label])
-            labels.append(_checked_label(label, task))
+            label = _checked_label(label, task)
+            if label in task.dropped_labels:
+                continue
+            labels.append(label)
             for column, name in zip(texts, task.text_columns, strict=True):
                 column.append(checked_text(row[name], name))
         except BadRow as fault:

@@ -280,7 +280,7 @@ class JiebaTokenizer:
             min_count: words rarer than this are left to their characters.
         """
         words: Counter[str] = Counter()
-        for found in segment(["".join(text.split()) for text in texts]):
+        for found in segment(list(texts)):
             words.update(found)
         characters: Counter[str] = Counter()
         for word, count in words.items():
@@ -295,8 +295,12 @@ class JiebaTokenizer:
         return cls(list(known))
 
 
-def read_vocab(path: Path) -> list[str]:
+def read_vocab(path: Path, unique: bool = True) -> list[str]:
     """One token a line; the line number is the id.
+
+    Args:
+        path: the file; a byte order mark is left out.
+        unique: refuse a token that stands there twice, as it must where line numbers are ids.
 
     Raises:
         InputError: missing, not UTF-8, or with a token twice.
@@ -304,13 +308,13 @@ def read_vocab(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"{path}: no vocabulary here")
     try:
-        vocab = path.read_text(encoding="utf-8").split("\n")
+        vocab = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 ({error})") from error
     vocab = [token.removesuffix("\r") for token in vocab]
     while vocab and not vocab[-1]:
         vocab.pop()
-    if len(set(vocab)) != len(vocab):
+    if unique and len(set(vocab)) != len(vocab):
         twice = next(token for token, count in Counter(vocab).items() if count > 1)
         raise InputError(f"{path}: the token {twice!r} stands there more than once")
     return vocab

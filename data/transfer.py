@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from console import InputError, ProgressBar
+from console import InputError, ProgressBar, say
 from data.augment import Augmentation, augment_columns, row_hashes
 from data.part_of_speech import make_tagger, tag_rows
 from data.ragged import Ragged
@@ -226,6 +226,8 @@ def transfer_set_from_path(
         rows, _ = read_rows(path, task, skip_bad_rows, labelled=_has_label(path, task), may_lack=True)
     if len(rows) == 0:
         raise InputError(f"--transfer_set {path}: no text in this file")
+    if rows.skipped:
+        say(f"{path}: {rows.skipped:,} bad rows skipped")
     return in_memory(rows, tokenizer, whole_words)
 
 

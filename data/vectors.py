@@ -17,6 +17,7 @@ import numpy as np
 from console import InputError
 
 LONGEST_WORD = 1 << 10
+WIDEST = 1 << 16
 
 
 def read_vectors(path: str | os.PathLike[str], wanted: Collection[str]) -> tuple[dict[str, np.ndarray], int]:
@@ -96,6 +97,8 @@ def _binary(file: BinaryIO, path: Path) -> Iterator[tuple[str, np.ndarray | None
     if len(header) != 2 or not all(field.isdigit() for field in header):
         raise InputError(f"--embedding_path {path}: expected word2vec's first line, the two counts")
     count, width = int(header[0]), int(header[1])
+    if not 0 < width <= WIDEST:
+        raise InputError(f"--embedding_path {path}: damaged, its first line tells of vectors of width {width:,}")
     for entry in range(1, count + 1):
         word = bytearray()
         while (char := file.read(1)) != b" ":

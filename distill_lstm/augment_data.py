@@ -56,18 +56,22 @@ def augment(options: AugmentDataOptions) -> int:
     Raises:
         InputError: rows or output cannot be used; what was there before stays.
     """
-    from data.sources import data_of, describe
+    from data.pairs import more_rows
+    from data.sources import SUFFIXES, data_of, describe
     from data.transfer import build_transfer_set, write_table
 
     target = Path(options.output_file)
     if target.exists() and not options.overwrite:
         raise InputError(f"--output_file {target} exists; pass --overwrite or choose another name")
     as_table = target.suffix == ".tsv"
+    if target.suffix in SUFFIXES and not as_table:
+        raise InputError(f"--output_file {target}: expected a name that ends in .tsv, or the name of a folder")
     if target.is_dir() == as_table and target.exists():
         raise InputError(f"--output_file {target}: a table and a folder cannot replace each other")
     data = data_of(options)
     say(describe(data))
     rows = rows_to_augment(options, data.train, data.task, options.skip_bad_rows)
+    say(more_rows(data.train, rows))
     tokenizer = _tokenizer(options, data.task.language)
     with tempfile.TemporaryDirectory(prefix="transfer-", dir=_parent(target)) as scratch:
         folder = Path(scratch) / "store"
@@ -105,23 +109,13 @@ def _tokenizer(options: AugmentDataOptions, language: str) -> Tokenizer:
 
 def rows_to_augment(options: AugmentOptions, train: Rows, task: Task, skip_bad_rows: bool) -> Rows:
     """The training rows, the unlabelled ones, and pairs made anew from both."""
-    from data.pairs import repaired_pairs
+    from data.pairs import with_unlabeled
     from data.part_of_speech import make_tagger
-    from data.sources import join_rows, read_unlabeled
-    from data.tokenization import JiebaTokenizer
 
     if options.p_pos:
         # A tagger that is missing is told before there is work to lose.
         make_tagger(options.pos_tagger, task.language, options.spacy_model)
-    if options.repair_pairs and not task.is_pair:
-        raise InputError(f"--repair_pairs: the rows of {task.name} are single texts")
-    rows = train
-    if options.unlabeled_file:
-        rows = join_rows([rows, read_unlabeled(options.unlabeled_file, task, skip_bad_rows, options.split_sentences)])
-    if options.repair_pairs:
-        words = JiebaTokenizer(["[PAD]", "[UNK]", "[MASK]"]).words if task.language == "zh" else str.split
-        rows = join_rows([rows, repaired_pairs(rows, options.repair_pairs, options.seed, words)])
-    return rows
+    return with_unlabeled(train, task, options, options.seed, skip_bad_rows)
 
 
 def whole_words(options: AugmentOptions, task: Task) -> bool:

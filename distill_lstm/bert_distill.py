@@ -50,6 +50,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
     from core.losses import distillation_losses
     from core.metrics import agreement
     from core.train import LoopSettings
+    from data.pairs import more_rows
     from data.transfer import in_memory, transfer_set_from_path
     from distill_lstm.augment_data import rows_to_augment, transfer_set, whole_words
     from distill_lstm.student import build_student, token_ids
@@ -76,8 +77,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
     transfer = main_first(world, make_transfer_set)
     if world.is_main:
         folder.open(SCRIPT, options)
-        more = f", {len(rows) - len(data.train):,} of them without labels" if len(rows) > len(data.train) else ""
-        say(f"{len(rows):,} rows{more}; transfer set: {len(transfer):,} rows")
+        say(f"{more_rows(data.train, rows)}; transfer set: {len(transfer):,} rows")
         say(f"student: {student.parameters / 1e6:.1f} M parameters")
     logits, record = main_first(world, lambda: teachers_logits(teachers, transfer, options, "the transfer set"))
     columns = {
@@ -92,7 +92,8 @@ def distill(options: DistillOptions) -> dict[str, Any]:
         return distillation_losses(logits, targets, labels, options.alpha, options.distill_loss, options.temperature)
 
     settings = LoopSettings(options.max_epoch, options.lr, options.optimizer)
-    extra = {"transfer_rows": len(transfer), "teacher": record}
+    skipped = rows.skipped - data.train.skipped
+    extra = {"transfer_rows": len(transfer), "skipped_unlabeled_rows": skipped, "teacher": record}
     with occurring_rows(student.model, token_ids(columns, student, data)):
         metrics = train_classifier(student, columns, step, data, options, settings, world, extra)
     dev = main_first(world, lambda: teachers_logits(teachers, in_memory(data.dev, student.tokenizer), options, "dev"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from args import ClassifierOptions, Options, below_one, not_negative, option, positive, probability
+from args import ClassifierOptions, UnlabeledOptions, below_one, not_negative, option, positive, probability
 from data.tasks import TAGGERS, get_task
 
 # What the published README trains with, beyond the defaults below.
@@ -107,16 +107,9 @@ class SmallOptions(StudentOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentOptions(Options):
+class AugmentOptions(UnlabeledOptions):
     """How the rows to learn from are made."""
 
-    unlabeled_file: tuple[str, ...] = option(
-        (), "texts without labels that join the transfer set: .txt with one a line, or tables with the text columns"
-    )
-    split_sentences: bool = option(False, "cut the lines of a .txt in --unlabeled_file into sentences")
-    repair_pairs: int = option(
-        0, "new pairs for every text of a pair task, without labels: near ones and random ones", check=not_negative
-    )
     n_iter: int = option(20, "augmented copies of every row", check=not_negative)
     p_mask: float = option(0.1, "probability of masking a unit", check=probability)
     p_pos: float = option(
@@ -134,8 +127,6 @@ class AugmentOptions(Options):
             found.append(
                 f"--ngram_range {' '.join(map(str, self.ngram_range))}: expected two numbers from 1 up, smaller first"
             )
-        if self.split_sentences and not self.unlabeled_file:
-            found.append("--split_sentences goes with --unlabeled_file")
         if self.p_mask + self.p_pos > 1:
             found.append(f"--p_mask {self.p_mask} and --p_pos {self.p_pos}: together they must not be above 1")
         if self.pos_tagger != "auto" and not self.p_pos:
@@ -166,9 +157,10 @@ class DistillOptions(AugmentOptions, StudentOptions):
 
     def faults(self) -> list[str]:
         found = super().faults()
-        for name in ("unlabeled_file", "repair_pairs"):
-            if getattr(self, name) and self.transfer_set:
-                found.append(f"--{name} and --transfer_set exclude each other: a transfer set has all its rows")
+        # Not --n_iter, whose default goes by the task.
+        for name in ("p_mask", "p_pos", "p_ngram", "ngram_range"):
+            if self.transfer_set and getattr(self, name) != getattr(DistillOptions, name):
+                found.append(f"--{name} and --transfer_set exclude each other: a transfer set is augmented already")
         if self.temperature != 1.0 and self.distill_loss == "mse":
             found.append("--temperature goes with --distill_loss soft_ce")
         if self.teacher_weights:

@@ -10,7 +10,7 @@ import numpy as np
 from console import InputError, say
 from data.batches import Columns
 from data.sources import TaskData
-from data.tokenization import JiebaTokenizer, Tokenizer, WordPieceTokenizer, read_vocab
+from data.tokenization import SPECIAL_TOKENS, JiebaTokenizer, Tokenizer, WordPieceTokenizer, read_vocab
 from data.vectors import read_vectors
 from distill_lstm.options import StudentOptions
 from models.bert import BertForSequenceClassification
@@ -48,7 +48,7 @@ def build_student(options: StudentOptions, data: TaskData, teacher: LoadedModel 
         assert teacher is not None, "checked with the options"
         _set_embedding(student, _teacher_embeddings(options, teacher, tokenizer, config))
     elif options.embedding_name:
-        _set_embedding(student, _named_embeddings(options.embedding_name, student))
+        _set_embedding(student, named_embeddings(options.embedding_name, student))
     elif options.embedding_path:
         _set_embedding(student, _embeddings_from_file(options.embedding_path, student))
     if options.init_from_ckpt:
@@ -86,7 +86,7 @@ def student_tokenizer(options: StudentOptions, data: TaskData, teacher: LoadedMo
 
 def _word_vocabulary(path: Path, data: TaskData, size: int) -> Sequence[str]:
     """The words of a published dictionary that occur in the training rows; 1.26 M rows of embeddings serve nobody."""
-    given = dict.fromkeys(read_vocab(path))
+    given = set(read_vocab(path, unique=False))
     found = JiebaTokenizer.from_texts((t for column in data.train.texts for t in column), size or 1 << 30, min_count=1)
     kept = [word for word in found.vocab[3:] if word in given]
     if not kept:
@@ -119,7 +119,12 @@ def _teacher_embeddings(
     return np.concatenate([made, np.zeros((spare, made.shape[1]), np.float32)])
 
 
-def _named_embeddings(name: str, student: LoadedModel) -> np.ndarray:
+def named_embeddings(name: str, student: LoadedModel) -> np.ndarray:
+    """The student's embeddings with vectors that PaddleNLP downloads in the places of the words that it knows.
+
+    Raises:
+        InputError: no such vectors, no way to them, or another width than the student's.
+    """
     try:
         from paddlenlp.embeddings import TokenEmbedding
 
@@ -127,7 +132,8 @@ def _named_embeddings(name: str, student: LoadedModel) -> np.ndarray:
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"--embedding_name {name}: PaddleNLP could not load it ({reason})") from error
-    known = [word for word in student.tokenizer.vocab if word in vectors.vocab]
+    # What PaddleNLP has for special tokens is random, and not from our seed.
+    known = [word for word in student.tokenizer.vocab if word in vectors.vocab and word not in SPECIAL_TOKENS]
     found = dict(zip(known, vectors.search(known), strict=True)) if known else {}
     return _with_vectors(student, found, vectors.embedding_dim, f"--embedding_name {name}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -11,18 +12,17 @@ from typing import Any
 
 from args import ClassifierOptions, not_negative, option, parse_value, positive
 from console import InputError
-from data.tasks import get_task
+from data.tasks import TEACHERS, get_task
 
 # Tasks with enough rows for large batches.
 MANY_ROWS = ("sst-2", "qqp", "mnli", "qnli", "tnews", "cmnli", "lcqmc", "bq_corpus")
 # A narrow BERT wants larger steps and more passes than the base size that the published values are for.
 NARROW = 512
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
 
 
 def is_narrow(model: str) -> bool:
     """Whether a model is known to be narrower than the base size, without loading it."""
-    if model == DEFAULT_MODEL:
+    if model == TEACHERS["en"]:
         return True
     try:
         config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
@@ -38,8 +38,9 @@ class FinetuneOptions(ClassifierOptions):
 
     model_type: str = option("bert", "the architecture", choices=("bert",))
     model_name_or_path: str = option(
-        DEFAULT_MODEL,
-        "a folder with safetensors, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
+        TEACHERS["en"],
+        "a folder with safetensors, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads; "
+        f"{TEACHERS['zh']} for Chinese rows when left out",
     )
     trust_pickle: bool = option(False, "open pickled weights of a local folder: doing so runs code that they may hold")
     learning_rate: float = option(5e-5, "the rate at its peak", check=positive)
@@ -56,27 +57,42 @@ class FinetuneOptions(ClassifierOptions):
 
     @classmethod
     def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        if not given.get("task_name"):
-            return {}
-        values: dict[str, Any] = {"warmup_proportion": 0.06, "weight_decay": 0.01}
+        task = get_task(given["task_name"]) if given.get("task_name") else None
+        model = TEACHERS[task.language if task else given.get("language", "en")]
+        values: dict[str, Any] = {"model_name_or_path": model}
+        if task is None:
+            return values
+        values |= {"warmup_proportion": 0.06, "weight_decay": 0.01}
         if "warmup_steps" in given:
             del values["warmup_proportion"]
         if given.get("optimizer", "adamw") != "adamw":
             del values["weight_decay"]
-        many = get_task(given["task_name"]).name in MANY_ROWS
-        if is_narrow(given.get("model_name_or_path", DEFAULT_MODEL)):
-            return {**values, "learning_rate": 1e-4, "num_train_epochs": 4, "batch_size": 128 if many else 32}
-        return {**values, "learning_rate": 3e-5, "num_train_epochs": 3, "batch_size": 128 if many else 32}
+        values["batch_size"] = 128 if task.name in MANY_ROWS else 32
+        if is_narrow(given.get("model_name_or_path", model)):
+            return {**values, "learning_rate": 1e-4, "num_train_epochs": 4}
+        return {**values, "learning_rate": 3e-5, "num_train_epochs": 3}
 
     def faults(self) -> list[str]:
         found = super().faults()
         if self.seeds > 1 and not self.sweep:
             found.append("--seeds goes with --sweep")
         try:
-            grid(type(self), self.sweep)
+            cells = grid(type(self), self.sweep)
         except InputError as error:
-            found.append(str(error))
+            return [*found, str(error)]
+        for cell in cells:
+            shown = ", ".join(f"{name}={value}" for name, value in cell.items())
+            found += [f"--sweep, at {shown}: {fault}" for fault in self.at(cell).faults() if fault not in found]
         return found
+
+    def at(self, cell: Mapping[str, Any]) -> FinetuneOptions:
+        """The options of one cell of a sweep; what depends on the cell's values and was not given follows them."""
+        own = {f.name: f.default for f in dataclasses.fields(self)}
+        derived = self.defaults_for({name: value for name, value in vars(self).items() if value != own[name]})
+        usual = {**own, **derived}
+        given = {name: value for name, value in vars(self).items() if value != usual[name]}
+        given |= {"sweep": (), "seeds": 1, **cell}
+        return type(self)(**{**self.defaults_for(given), **given})
 
 
 def grid(cls: type[FinetuneOptions], sweep: Sequence[str]) -> list[dict[str, Any]]:
@@ -96,7 +112,14 @@ def grid(cls: type[FinetuneOptions], sweep: Sequence[str]) -> list[dict[str, Any
         if name in axes:
             raise InputError(f"--sweep {entry}: {name} is given twice")
         axes[name] = [parse_value(cls, name, value) for value in values.split(",")]
+        if len(set(axes[name])) < len(axes[name]):
+            raise InputError(f"--sweep {entry}: a value stands there twice")
     return [dict(zip(axes, cell, strict=True)) for cell in itertools.product(*axes.values())] if axes else []
 
 
-NOT_SWEPT = ("output_dir", "overwrite", "resume", "seed", "seeds", "sweep", "device", "cache_dir")
+# What names the data, or says nothing on how a model learns.
+NOT_SWEPT = (
+    *("task_name", "data_dir", "train_file", "dev_file", "test_file", "text_columns", "label_column", "language"),
+    *("metric", "model_type", "do_predict", "output_dir", "overwrite", "resume", "seed", "seeds", "sweep", "device"),
+    *("cache_dir", "num_workers", "logging_steps", "save_steps", "trust_pickle"),
+)

@@ -17,6 +17,8 @@ from console import run_script, say
 from finetune.options import FinetuneOptions
 
 SCRIPT = "finetune.run_classifier"
+# Beyond this share of unknown tokens a vocabulary does not fit the rows.
+MANY_UNKNOWN = 0.2
 
 
 def main(argv: list[str]) -> None:
@@ -56,6 +58,9 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
         folder.open(SCRIPT, options)
         say(f"teacher: {options.model_name_or_path}, {loaded.parameters / 1e6:.1f} M parameters")
     columns = {**loaded.encoder.encode(data.train.texts), "labels": data.train.labels}
+    unknown = float((columns["input_ids"].values == loaded.tokenizer.token_id("[UNK]")).mean())
+    if world.is_main and unknown > MANY_UNKNOWN:
+        say(f"note: {unknown:.0%} of the training tokens are [UNK]; is this model's vocabulary of another language?")
     settings = LoopSettings(options.num_train_epochs, options.learning_rate, options.optimizer)
     metrics = train_classifier(loaded, columns, label_step(loaded.model), data, options, settings, world)
     return finish(folder, metrics, loaded, world, data)

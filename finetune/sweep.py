@@ -43,12 +43,9 @@ def sweep(options: FinetuneOptions) -> dict[str, Any]:
             folder = root / name_of(cell, seed)
             begun = (folder / ARGUMENTS).is_file()
             single = dataclasses.replace(
-                options,
-                **cell,
+                options.at(cell),
                 seed=seed,
                 output_dir=str(folder),
-                sweep=(),
-                seeds=1,
                 resume=options.resume and begun,
                 overwrite=options.overwrite and begun,
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from args import ClassifierOptions, Options, below_one, not_negative, option, positive
+from args import ClassifierOptions, Options, UnlabeledOptions, below_one, not_negative, option, positive
 from console import InputError
 from ofa_bert.shapes import LAYER_RULES, OfaRecord
 
@@ -38,7 +38,7 @@ N_GPU = "accepted as published; --device says where to compute"
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfaOptions(ClassifierOptions):
+class OfaOptions(UnlabeledOptions, ClassifierOptions):
     """Options of ``ofa_bert.run_glue_ofa``."""
 
     model_type: str = option("bert", "the architecture", choices=("bert",))

@@ -147,14 +147,15 @@ def starting_network(options: OfaOptions, data: TaskData, world: World) -> Loade
 def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel, world: World) -> dict[str, Columns]:
     """What every stage learns from, encoded.
 
-    Width and depth stage: the training rows and those of ``--transfer_set`` that are not among them; with the teacher's
-    logits where those are enough. Final stage: the rows of both that have a label.
+    Width and depth stage: the training rows, and those of ``--transfer_set`` or the rows without labels that are not
+    among them; with the teacher's logits where those are enough. Final stage: the rows of both that have a label.
     """
     import numpy as np
 
     from core.distributed import current_device, main_first
     from core.teacher import teacher_outputs
     from data.augment import row_hashes
+    from data.pairs import more_rows, with_unlabeled
     from data.ragged import Ragged
     from data.transfer import in_memory, transfer_set_from_path
 
@@ -163,6 +164,11 @@ def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel,
         sets.append(
             transfer_set_from_path(options.transfer_set, data.task, loaded.tokenizer, False, options.skip_bad_rows)
         )
+    elif options.unlabeled_file or options.repair_pairs:
+        rows = with_unlabeled(data.train, data.task, options, options.seed, options.skip_bad_rows)
+        if world.is_main:
+            say(more_rows(data.train, rows))
+        sets.append(in_memory(rows.take(np.arange(len(data.train), len(rows))), loaded.tokenizer))
     encoded = [loaded.encoder.arrange(rows.encode(loaded.tokenizer)) for rows in sets]
     if "width" in options.stages and not options.lambda_rep:
         for rows, columns in zip(sets, encoded, strict=True):
@@ -175,7 +181,7 @@ def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel,
         numbers = data.task.is_regression and not np.issubdtype(rows.labels.dtype, np.floating)
         columns["labels"] = np.full(len(rows), np.nan, np.float32) if numbers else rows.labels
     columns = encoded[0]
-    if options.transfer_set:
+    if len(sets) > 1:
         known = row_hashes((encoded[0]["input_ids"],))
         new = np.flatnonzero(~np.isin(row_hashes((encoded[1]["input_ids"],)), known))
         columns = {
@@ -185,7 +191,7 @@ def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel,
             for name, column in encoded[0].items()
         }
         if world.is_main:
-            say(f"transfer set: {len(sets[1]):,} rows, {len(new):,} of them not among the training rows")
+            say(f"more rows: {len(sets[1]):,}, {len(new):,} of them not among the training rows")
     labels = columns["labels"]
     labelled = np.flatnonzero(np.isfinite(labels) if data.task.is_regression else labels >= 0)
     final = {

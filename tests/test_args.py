@@ -403,6 +403,10 @@ def test_a_sweep_is_the_product_of_its_options():
         ("--sweep lr_scheduler=linear,round", "--lr_scheduler round: expected one of constant, linear, cosine"),
         ("--sweep seed=1,2", "--seed is no option to sweep over"),
         ("--sweep batch_size=1 --sweep batch_size=2", "batch_size is given twice"),
+        ("--sweep learning_rate=1e-3,0.001", "a value stands there twice"),
+        ("--sweep task_name=sst-2,qqp", "--task_name is no option to sweep over"),
+        ("--sweep text_columns=a,b", "--text_columns is no option to sweep over"),
+        ("--sweep warmup_steps=5 --warmup_proportion 0.1", "at warmup_steps=5: --warmup_steps and --warmup_proportion"),
         ("--seeds 3", "--seeds goes with --sweep"),
     ],
 )
@@ -410,6 +414,55 @@ def test_a_sweep_that_cannot_run_is_refused(words, message):
     with pytest.raises(InputError) as caught:
         parse(FinetuneOptions, ["--task_name", "sst-2", "--output_dir", "o", *words.split()], "")
     assert message in str(caught.value)
+
+
+def test_a_cell_of_a_sweep_has_the_defaults_that_go_with_its_values():
+    line = "--task_name sst-2 --output_dir o --sweep optimizer=adamw,adam --sweep warmup_steps=0,7 --num_train_epochs 4"
+    options = parse(FinetuneOptions, line.split(), "")
+    cells = [options.at(cell) for cell in grid(FinetuneOptions, options.sweep)]
+    # Decay of weights is AdamW's alone, and steps of warm-up stand for their share of all steps.
+    assert [cell.weight_decay for cell in cells] == [0.01, 0.01, 0.0, 0.0]
+    assert [(cell.warmup_steps, cell.warmup_proportion) for cell in cells[:2]] == [(0, 0.0), (7, 0.0)]
+    assert {(cell.num_train_epochs, cell.learning_rate, cell.sweep) for cell in cells} == {(4, 1e-4, ())}
+    plain = FinetuneOptions(task_name="sst-2", output_dir="o", learning_rate=5e-5)
+    assert plain.at({"batch_size": 8}).learning_rate == 5e-5
+
+
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        ("--task_name sst-2", "all-MiniLM-L6-v2"),
+        ("--task_name afqmc", "bert-wwm-ext-chinese"),
+        ("--task_name afqmc --model_name_or_path mine", "mine"),
+        ("--train_file a --dev_file b --text_columns t --language zh", "bert-wwm-ext-chinese"),
+        ("--train_file a --dev_file b --text_columns t", "all-MiniLM-L6-v2"),
+    ],
+)
+def test_the_teacher_that_is_fine_tuned_reads_the_language(words, model):
+    assert parse(FinetuneOptions, ["--output_dir", "o", *words.split()], "").model_name_or_path == model
+
+
+@pytest.mark.parametrize("name", ["metric", "language", "label_column"])
+def test_options_of_own_files_do_not_go_with_a_registered_task(name):
+    value = {"metric": "matthews", "language": "zh", "label_column": "verdict"}[name]
+    with pytest.raises(InputError, match=f"--{name} goes with --train_file, not with --task_name"):
+        parse(FinetuneOptions, ["--task_name", "sst-2", "--output_dir", "o", f"--{name}", value], "")
+
+
+@pytest.mark.parametrize("words", ["--p_mask 0.2", "--p_pos 0.1", "--p_ngram 0", "--ngram_range 2 3"])
+def test_a_transfer_set_is_not_augmented_again(words):
+    line = "--task_name sst-2 --output_dir o --teacher_dir t --transfer_set s --n_iter 3"
+    assert parse(DistillOptions, line.split(), "").transfer_set == "s"
+    with pytest.raises(InputError, match="a transfer set is augmented already"):
+        parse(DistillOptions, [*line.split(), *words.split()], "")
+
+
+def test_files_without_labels_may_be_given_one_by_one():
+    line = "--task_name sst-2 --output_dir o --teacher_dir t --unlabeled_file a b --unlabeled_file c"
+    assert parse(DistillOptions, line.split(), "").unlabeled_file == ("a", "b", "c")
+    assert parse(OfaOptions, line.replace("--teacher_dir", "--model_name_or_path").split(), "").unlabeled_file == (
+        *("a", "b", "c"),
+    )
 
 
 def test_the_cache_folder_follows_option_then_environment_then_home(monkeypatch):

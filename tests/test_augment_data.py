@@ -26,8 +26,8 @@ def inputs(tmp_path_factory):
 
 
 def options(inputs, output, data="data", **changes):
-    values = {"task_name": "sst-2", "vocab_path": str(inputs / "vocab.txt"), "n_iter": 3, "seed": 1, **changes}
-    return AugmentDataOptions(data_dir=str(inputs / data), output_file=str(output), **values)
+    values = {"task_name": "sst-2", "vocab_path": str(inputs / "vocab.txt"), "n_iter": 3, "seed": 1}
+    return AugmentDataOptions(**{"data_dir": str(inputs / data), "output_file": str(output), **values, **changes})
 
 
 def read(path, task=SST2):
@@ -67,6 +67,7 @@ def test_chinese_rows_are_of_words(inputs, tmp_path):
         ({"repair_pairs": 1}, "--repair_pairs: the rows of sst-2 are single texts"),
         ({"unlabeled_file": ("nope.txt",)}, "nope.txt: no such file"),
         ({"vocab_path": "nope"}, "nope: no vocabulary here"),
+        ({"output_file": "rows.txt"}, "--output_file rows.txt: expected a name that ends in .tsv, or the name of"),
         ({"p_pos": 0.1, "pos_tagger": "jieba"}, "--pos_tagger jieba: it reads zh, the rows are en"),
     ],
 )

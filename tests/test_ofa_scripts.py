@@ -169,6 +169,19 @@ def test_a_chinese_teacher_is_trained_too(inputs, tmp_path):
     assert len(run_glue_ofa.train(options)["sub_networks"]) == 3
 
 
+def test_rows_without_labels_are_learnt_from(inputs, tmp_path, capsys):
+    (tmp_path / "more.txt").write_text("a good film\tthe cast is fine\nit is dull\ta film\n", encoding="utf-8")
+    given = {"task_name": "qqp", "data_dir": str(inputs / "pairs"), "num_train_epochs": 1}
+    teacher = {"model_name_or_path": str(inputs / "pair_teacher")}
+    more = {"unlabeled_file": (str(tmp_path / "more.txt"),), "repair_pairs": 1}
+    plain = run_glue_ofa.train(ofa_options(inputs, tmp_path / "a", **given, **teacher))
+    metrics = run_glue_ofa.train(ofa_options(inputs, tmp_path / "b", **given, **teacher, **more))
+    out = capsys.readouterr().out
+    added = int(re.search(r"more rows: ([0-9]+), ([0-9]+) of them not among the training rows", out).group(2))
+    assert metrics["learning_rows"] == plain["learning_rows"] + added
+    assert added > 2
+
+
 def test_a_transfer_set_is_learnt_from_by_stored_logits(inputs, tmp_path):
     more = tmp_path / "more.txt"
     more.write_text("".join(f"the film {word}\n" for word in (*tiny.GOOD, *tiny.BAD)), encoding="utf-8")

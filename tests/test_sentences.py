@@ -43,6 +43,15 @@ def test_chinese(text, expected):
     assert list(split_sentences(text, "zh")) == expected
 
 
+@pytest.mark.parametrize("piece", [".", "a. ", '."', "Mr. ", "!?", "a.B"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_long_rows_take_steps_in_proportion_to_their_length(piece, language):
+    # Quadratic steps would take minutes here, and the suite's patience ends before.
+    text = piece * 100_000 + "a"
+    found = list(split_sentences(text, language))
+    assert "".join("".join(found).split()).count("a") == text.count("a")
+
+
 @given(st.text(alphabet="ab .!?…\"')Z好。！”\n<>/", max_size=60), st.sampled_from(["en", "zh"]))
 def test_no_letter_is_lost_and_none_is_added(text, language):
     from data.sentences import MARKUP

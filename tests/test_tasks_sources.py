@@ -167,7 +167,12 @@ class TestRoundTrip:
 class TestLabels:
     @pytest.mark.parametrize(
         ("found", "order"),
-        [({"10", "9", "-1"}, ["-1", "9", "10"]), ({"b", "a"}, ["a", "b"]), ({"10", "9", "x"}, ["10", "9", "x"])],
+        [
+            ({"10", "9", "-1"}, ["-1", "9", "10"]),
+            ({"b", "a"}, ["a", "b"]),
+            ({"10", "9", "x"}, ["10", "9", "x"]),
+            ({"²", "--1"}, ["--1", "²"]),
+        ],
     )
     def test_whole_numbers_go_by_value_others_by_spelling(self, found, order):
         assert label_order(found) == order
@@ -507,6 +512,19 @@ class Downloaded(list):
 class TestPublishedLayouts:
     """Rows as the official archives of GLUE and CLUE write them."""
 
+    def test_ocnli_names_its_training_rows_by_their_number(self, tmp_path):
+        rows = '{"sentence1": "a", "sentence2": "b", "label": "neutral"}\n'
+        for name in ("train.50k.json", "train.10k.json", "dev.json"):
+            write(tmp_path, name, rows * (2 if name == "train.50k.json" else 1))
+        assert len(load_task_data(get_task("ocnli"), data_dir=str(tmp_path)).train) == 2
+
+    def test_a_test_file_without_header_and_labels(self, tmp_path):
+        path = write(tmp_path, "test.tsv", "花呗怎么还\t花呗如何还\n花呗怎么开\t花呗怎么关\n")
+        found, _ = read_rows(path, get_task("bq_corpus"), labelled=False)
+        assert found.texts == (["花呗怎么还", "花呗怎么开"], ["花呗如何还", "花呗怎么关"])
+        with pytest.raises(InputError, match="expected a column 'sentence1'"):
+            read_rows(path, get_task("bq_corpus"))
+
     @pytest.mark.parametrize(
         ("task", "name", "content", "texts", "labels"),
         [
@@ -621,6 +639,18 @@ class TestDownload:
         monkeypatch.setitem(sys.modules, "paddlenlp.datasets", None)
         with pytest.raises(InputError, match="give a local copy with --data_dir"):
             download_rows(SST2, "train")
+
+    def test_dropped_labels_are_dropped_from_downloads_too(self, monkeypatch):
+        rows = [{"sentence1": "a", "sentence2": "b", "label": label} for label in ("-", "neutral")]
+        stub_paddlenlp(monkeypatch, lambda *_, splits: rows)
+        found, _ = download_rows(get_task("ocnli"), "train")
+        assert (len(found), found.labels.tolist()) == (1, [2])
+
+    def test_a_download_without_a_list_of_labels_gives_those_of_its_rows(self, monkeypatch):
+        rows = [{"sentence": "a", "label": "115"}, {"sentence": "b", "label": "100"}]
+        stub_paddlenlp(monkeypatch, lambda *_, splits: Downloaded(rows, None))
+        found, task = download_rows(get_task("tnews"), "train")
+        assert (task.labels, found.labels.tolist()) == (("100", "115"), [1, 0])
 
     def test_a_damaged_download_names_the_row(self, monkeypatch):
         stub_paddlenlp(monkeypatch, lambda *_, splits: [{"sentence": "a", "label": 1}, {"sentence": "", "label": 1}])

@@ -450,6 +450,13 @@ class TestJieba:
             *("酒", "店", "服", "务", "房", "间"),
         ]
 
+    def test_words_are_counted_as_they_are_read(self):
+        texts = ["我装了 windows xp 系统", "这个 windows xp 系统很好"]
+        tokenizer = JiebaTokenizer.from_texts(texts, 100)
+        assert "windows" in tokenizer.vocab and "windowsxp" not in tokenizer.vocab
+        ids = tokenizer.encode(["windows"])[0].tolist()
+        assert [tokenizer.vocab[i] for i in ids] == ["windows"]
+
     def test_its_size_is_bounded(self):
         texts = ["酒店服务", "酒店服务", "酒店房间"]
         assert JiebaTokenizer.from_texts(texts, 5).vocab == [PAD, UNK, MASK, "酒店", "服务"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -12,18 +14,20 @@ import tiny
 from args import OptimizerOptions, RunOptions
 from console import InputError
 from core.checkpoint import keep_weights
+from core.classifier import write_predictions
 from core.distributed import World
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.losses import hard_label_loss
 from core.metrics import agreement
 from core.train import Loop, LoopSettings, averaged
 from data.batches import Batches
-from data.sources import load_task_data
+from data.sources import Rows, TaskData, load_task_data
 from data.tasks import get_task
 from deploy.export import ExportOptions, export
 from deploy.predictor import Predictor
 from distill_lstm.bert_distill import distill
 from distill_lstm.small import train_small
+from distill_lstm.student import named_embeddings
 from finetune.run_classifier import finetune
 from finetune.sweep import sweep
 from models import folder as model_folder
@@ -369,6 +373,34 @@ def test_a_chinese_vocabulary_keeps_to_its_size(inputs, small):
     assert model_folder.load(folder).model.config.vocab_size == 40
 
 
+def test_a_dictionary_may_hold_a_word_twice(inputs, small, tmp_path):
+    (tmp_path / "words.txt").write_text("\ufeff房间\n服务\n房间\n银河系\n", encoding="utf-8")
+    given = {"task_name": "chnsenticorp", "vocab_path": str(tmp_path / "words.txt"), "max_epoch": 1}
+    folder, _ = small(data="chinese", **given)
+    assert sorted(model_folder.load(folder).tokenizer.vocab[3:]) == ["房间", "服务"]
+
+
+def test_downloaded_vectors_leave_special_tokens_as_the_seed_drew_them(monkeypatch):
+    class Vectors:
+        embedding_dim = 8
+
+        def __init__(self, embedding_name):
+            self.vocab = {"[UNK]": 0, "[PAD]": 1, "film": 2}
+
+        def search(self, words):
+            return np.full((len(words), 8), 7.0, np.float32)
+
+    module = types.ModuleType("paddlenlp.embeddings")
+    module.TokenEmbedding = Vectors
+    monkeypatch.setitem(sys.modules, "paddlenlp", types.ModuleType("paddlenlp"))
+    monkeypatch.setitem(sys.modules, "paddlenlp.embeddings", module)
+    loaded = tiny.bilstm()
+    before = loaded.model.embedding.weight.numpy().copy()
+    rows = named_embeddings("any", loaded)
+    changed = [loaded.tokenizer.vocab[i] for i in np.flatnonzero((rows != before).any(axis=1))]
+    assert changed == ["film"] and (rows[loaded.tokenizer.token_id("film")] == 7).all()
+
+
 def test_distillation_from_a_text_file(distilled, tmp_path):
     rows = tmp_path / "rows.txt"
     rows.write_text("a good film\nthe plot was dull\n\nthe cast is fine\n", encoding="utf-8")
@@ -381,7 +413,7 @@ def test_distillation_from_a_text_file(distilled, tmp_path):
     [
         ("sst-2", "data", "index\tsentence\n0\ta good film\n1\ta dull one\n", "SST-2.tsv", "index\tprediction"),
         ("qqp", "pairs", "id\tquestion1\tquestion2\n0\thow to swim\thow to cook\n", "QQP.tsv", "index\tprediction"),
-        ("tnews", "chinese", "text_a\n房间干净\n书的内容\n", "tnews_predict.json", '{"id": 0, "label": "'),
+        ("tnews", "chinese", "text_a\n房间干净\n书的内容\n", "tnews11_predict.json", '{"id": 0, "label": "'),
         ("chnsenticorp", "chinese", "text_a\n房间干净\n", "chnsenticorp.tsv", "index\tprediction"),
     ],
 )
@@ -461,12 +493,35 @@ def test_rows_without_labels_join_the_transfer_set(distilled, tmp_path):
     assert np.isfinite(losses(folder)).all()
 
 
-def test_pairs_without_labels_come_from_a_table(inputs, distilled, tmp_path):
+def test_pairs_without_labels_come_from_tables_and_plain_text(inputs, distilled, tmp_path):
     teacher = tiny.write_model(tmp_path / "teacher", tiny.bert(tiny.PAIR))
     (tmp_path / "more.tsv").write_text("question1\tquestion2\nhow to swim\thow to cook\n", encoding="utf-8")
-    more = (str(tmp_path / "more.tsv"),)
-    _, metrics = distilled("pairs", "pairs", teacher, task_name="qqp", unlabeled_file=more, n_iter=0, max_epoch=1)
-    assert metrics["transfer_rows"] == 60 + 1
+    (tmp_path / "more.txt").write_text("how to cook\thow to swim\n\nwho is it\twhy\nonly one\n", encoding="utf-8")
+    more = (str(tmp_path / "more.tsv"), str(tmp_path / "more.txt"))
+    given = {"task_name": "qqp", "unlabeled_file": more, "n_iter": 0, "max_epoch": 1}
+    _, metrics = distilled("pairs", "pairs", teacher, skip_bad_rows=True, **given)
+    assert (metrics["transfer_rows"], metrics["skipped_unlabeled_rows"]) == (60 + 3, 2)
+    with pytest.raises(InputError, match="more.txt, line 2: the line is empty; mend the row or pass --skip_bad_rows"):
+        distilled("refused", "pairs", teacher, **given)
+
+
+def test_labels_of_tnews_are_written_as_codes(tmp_path):
+    task = get_task("tnews").with_labels(["news_edu", "news_story"])
+    loaded = tiny.bilstm(task)
+    rows = Rows((["a good film", "a dull one"],), None)
+    write_predictions(tmp_path, loaded, TaskData(task, rows, rows, rows, test={"test": rows}))
+    lines = (tmp_path / "predictions" / "tnews11_predict.json").read_text(encoding="utf-8").splitlines()
+    assert {json.loads(line)["label"] for line in lines} <= {"108", "100"}
+
+
+def test_a_vocabulary_of_another_language_is_noticed(inputs, tmp_path, capsys):
+    finetune(tiny.finetune_options(tmp_path / "o", inputs / "data", inputs / "bert", max_steps=1))
+    assert "[UNK]" not in capsys.readouterr().out
+    given = {"task_name": "chnsenticorp", "max_steps": 1}
+    finetune(tiny.finetune_options(tmp_path / "p", inputs / "chinese", inputs / "bert", **given))
+    assert (
+        "of the training tokens are [UNK]; is this model's vocabulary of another language?" in capsys.readouterr().out
+    )
 
 
 def test_distillation_from_a_table_with_labels(distilled, tmp_path):

@@ -62,6 +62,8 @@ def test_words_with_blanks_and_words_given_twice(tmp_path):
         ("a.txt", b"good 1 x\n", "line 1: could not convert string to float"),
         ("a.txt", b"good 1 nan\n", "line 1: a number is not finite"),
         ("a.bin", b"hello", "expected word2vec's first line"),
+        ("a.bin", b"3 999999999999\ngood " + b"x" * 30, "its first line tells of vectors of width 999,999,999,999"),
+        ("a.bin", b"3 0\ngood ", "its first line tells of vectors of width 0"),
         ("a.bin", binary()[:-2], "cut off at word 3 of 3"),
         ("a.bin", b"2 3\n" + b"x" * 3000, "cut off or damaged at word 1 of 2"),
         ("a.txt.gz", gzip.compress(text(True))[:-9], "damaged or cut off"),
