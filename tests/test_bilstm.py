@@ -76,6 +76,17 @@ def test_masked_rows_equal_rows_without_padding(pooling):
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
+def test_maxima_are_the_same_in_training():
+    model = tiny.bilstm(pooling="max", dropout_prob=0.0).model
+    expected = model(*padded(ROWS)).numpy()
+    model.train()
+    found = model(*padded(ROWS))
+    np.testing.assert_array_equal(found.numpy(), expected)
+    found.sum().backward()
+    gradient = model.embedding.weight.grad.numpy()
+    assert not gradient[0].any() and gradient[7].any()
+
+
 def test_no_padded_position_is_the_largest():
     loaded = tiny.bilstm(pooling="max")
     weights = layer_weights(loaded.model)
