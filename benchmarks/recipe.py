@@ -46,7 +46,7 @@ class Plan:
     alone: Mapping[str, Any]
     distilled: Mapping[str, Any]
     transfer_sets: Mapping[str, Mapping[str, Any]]
-    hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path"))
+    hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
 def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | None = None) -> dict[str, Any]:

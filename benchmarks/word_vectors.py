@@ -3,7 +3,8 @@
     python -m benchmarks.word_vectors --output_file vectors.vec reviews_*.txt
 
 For measurements where no published vectors can be had (Levy, Goldberg and Dagan 2015; their settings: contexts smoothed
-by 0.75, singular values to the power of a half). Texts are cut by jieba when they are Chinese.
+by 0.75, singular values to the power of a half). Texts are cut by jieba when they are Chinese. All vectors are made
+equally long: what a common word has more of than a rare one says nothing on its meaning.
 """
 
 from __future__ import annotations
@@ -14,45 +15,49 @@ if __name__ == "__main__":
     process.tune()
 
 import argparse
+import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from console import InputError, run_script, say
 
+if TYPE_CHECKING:
+    import numpy as np
+
 WINDOW, SMOOTHING = 5, 0.75
+# Elements then have a standard deviation of about 0.23, as an LSTM learns from well.
+LENGTH = 4.0
+MIN_COUNT = 5
 
 
 def main(argv: list[str]) -> None:
     """Reads texts and writes vectors in word2vec's text format."""
+    from data.sources import read_lines
+
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument("files", nargs="+", help="text, a document a line")
     made.add_argument("--output_file", required=True)
     made.add_argument("--language", choices=("en", "zh"), default="zh")
     made.add_argument("--size", type=int, default=300, help="width of a vector")
-    made.add_argument("--min_count", type=int, default=5, help="rarer words have no vector")
+    made.add_argument("--min_count", type=int, default=MIN_COUNT, help="rarer words have no vector")
     arguments = made.parse_args(argv)
-    lines = [line.strip() for name in arguments.files for line in _lines(name)]
-    words, vectors = word_vectors(list(filter(None, lines)), arguments.language, arguments.size, arguments.min_count)
+    lines = [line for name in arguments.files for line in read_lines(name).texts[0]]
+    words, vectors = word_vectors(lines, arguments.language, arguments.size, arguments.min_count)
     write_vectors(arguments.output_file, words, vectors)
     say(f"{arguments.output_file}: {len(words):,} words of {len(lines):,} lines")
 
 
-def _lines(name: str) -> list[str]:
-    try:
-        return Path(name).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{name}: {error.strerror}") from error
-
-
-def word_vectors(lines: Sequence[str], language: str, size: int, min_count: int, seed: int = 0):  # noqa: ANN201 - arrays
+def word_vectors(
+    lines: Sequence[str], language: str, size: int, min_count: int = MIN_COUNT, seed: int = 0
+) -> tuple[list[str], np.ndarray]:
     """Vectors of the words in some texts.
 
     Args:
         lines: a document each; contexts do not reach over their ends.
         language: ``zh`` is cut by jieba, anything else at white space.
-        size: width of a vector.
+        size: width of a vector; all have the length :data:`LENGTH`.
         min_count: rarer words are left out, of contexts too.
-        seed: of the start of the decomposition.
+        seed: where the decomposition starts.
 
     Returns:
         The words, the commonest first, and their vectors, float32 [words, size].
@@ -90,7 +95,10 @@ def word_vectors(lines: Sequence[str], language: str, size: int, min_count: int,
     scaled.data = np.maximum(np.log(scaled.data), 0).astype(np.float32)
     scaled.eliminate_zeros()
     left_vectors, values, _ = svds(scaled, k=size, random_state=seed)
-    return words, (left_vectors * np.sqrt(values)).astype(np.float32)
+    vectors = left_vectors * np.sqrt(values)
+    # A word that stands beside no other has no direction either.
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return words, (LENGTH * vectors / lengths).astype(np.float32)
 
 
 def _chained(documents: Iterable[Sequence[str]]) -> Iterable[str]:
@@ -98,7 +106,7 @@ def _chained(documents: Iterable[Sequence[str]]) -> Iterable[str]:
         yield from found
 
 
-def write_vectors(path: str, words: Sequence[str], vectors) -> None:  # noqa: ANN001 - an array
+def write_vectors(path: str | os.PathLike[str], words: Sequence[str], vectors: np.ndarray) -> None:
     """Writes word2vec's text format: a line with both sizes, then a word and its numbers a line."""
     from data.store import new_file
 

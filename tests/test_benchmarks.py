@@ -6,10 +6,14 @@ import argparse
 import json
 import os
 
+import numpy as np
 import pytest
 
 from benchmarks import common
 from benchmarks.sides import bert_flops, lstm_flops
+from benchmarks.word_vectors import LENGTH, word_vectors, write_vectors
+from console import InputError
+from data.vectors import read_vectors
 from models.bert import BertConfig
 from models.bilstm import BiLSTMConfig
 
@@ -59,3 +63,26 @@ def test_a_side_that_fails_is_not_waited_for():
     side = common.Side("broken", "no_such_module:maker", {}, dict(os.environ))
     with pytest.raises(RuntimeError, match="ended early"):
         common.alternate([side], turns=1)
+
+
+def test_words_in_the_same_places_have_near_vectors(tmp_path):
+    # Two kinds of sentences; within a kind, the first words are interchangeable.
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{rng.choice(kind[0])} {' '.join(rng.choice(kind[1], 3))}"
+        for kind in ((["cat", "dog"], ["eats", "sleeps", "runs"]), (["car", "bus"], ["drives", "stops", "turns"])) * 200
+    ]
+    words, vectors = word_vectors(lines, "en", size=4)
+    assert set(words) == {"cat", "dog", "car", "bus", "eats", "sleeps", "runs", "drives", "stops", "turns"}
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), LENGTH, rtol=1e-5)
+    cat, dog, car = (vectors[words.index(word)] / LENGTH for word in ("cat", "dog", "car"))
+    assert cat @ dog > 0.8 > 0.3 > cat @ car
+    write_vectors(tmp_path / "v.vec", words, vectors)
+    found, width = read_vectors(tmp_path / "v.vec", ["cat"])
+    np.testing.assert_allclose(found["cat"], LENGTH * cat, atol=1e-3)
+    assert width == 4
+
+
+def test_too_few_words_for_vectors_are_refused():
+    with pytest.raises(InputError, match="2 words occur 5 times: too few for vectors of 4"):
+        word_vectors(["a b"] * 5, "en", size=4)
