@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,9 @@ def model_config(loaded: LoadedModel) -> dict[str, Any]:
 
 
 def task_from_config(ours: Mapping[str, Any]) -> Task:
-    """The task that a model was trained for."""
-    values = dict(ours["task"])
+    """The task that a model was trained for; what other versions of this library wrote beside it is left out."""
+    known = {field.name for field in fields(Task)}
+    values = {name: value for name, value in dict(ours["task"]).items() if name in known}
     aliases = tuple((column, tuple(names)) for column, names in values.pop("column_aliases", ()))
     return Task(
         **{
