@@ -2,7 +2,9 @@
 
     python -m benchmarks.ofa --task sst-2 --data_dir DIR
 
-The teacher is that of benchmarks.sst2 or benchmarks.tasks. Every sub-network is compared with the same part cut from
+The teacher is that of benchmarks.sst2 or benchmarks.tasks. SST-2's training rows are mostly phrases of the same few
+thousand sentences: a part of them goes as far as all, and sentences of film reviews without labels go further. Every
+sub-network is compared with the same part cut from
 the teacher (heads and neurons in the order of their importance) without training, and four of them with that part
 fine-tuned alone on the labels. Checkpoints are chosen on rows held out of train, dev is only reported.
 """
@@ -32,11 +34,19 @@ if TYPE_CHECKING:
 WIDTHS, DEPTHS = (1.0, 5 / 6, 2 / 3, 0.5), (1.0, 2 / 3, 0.5)
 ALONE = ((2 / 3, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5))
 FASTER = ((1.0, 1.0), (2 / 3, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5))
-# By task: rows held out, and passes of the stages. SST-2's are few because its rows are many.
+# By task: rows held out, how many are learnt from, and passes of the stages.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "sst-2": {"holdout": 0.02, "num_train_epochs": 2, "depth_epochs": 1, "batch_size": 64, "eval_steps": 500},
+    "sst-2": {
+        "holdout": 0.02,
+        "max_train_rows": 30000,
+        "num_train_epochs": 3,
+        "depth_epochs": 1,
+        "batch_size": 64,
+        "eval_steps": 500,
+    },
     "qqp": {"holdout": 0.05, "num_train_epochs": 4, "depth_epochs": 2, "batch_size": 32, "eval_steps": 0},
 }
+REVIEWS = "reviews_imdb.txt"
 OFA = {
     "width_mult_list": WIDTHS,
     "depth_mult_list": DEPTHS,
@@ -55,6 +65,7 @@ def main(argv: list[str]) -> None:
     """Trains what has not been trained yet, measures and writes the result."""
     made = parser(__doc__ or "")
     made.add_argument("--task", choices=tuple(SETTINGS), default="sst-2")
+    made.add_argument("--reviews_dir", default="../shared/data/en_corpus", help=f"folder with {REVIEWS}, for sst-2")
     made.add_argument("--rounds", type=int, default=5, help="turns of each model when speed is measured")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
@@ -66,15 +77,18 @@ def main(argv: list[str]) -> None:
     data_dir, settings = arguments.data_dir, SETTINGS[arguments.task]
     shared = {"task_name": arguments.task, "data_dir": data_dir, "cache_dir": str(folder / "cache"), "resume": True}
     shared |= {"seed": arguments.seed, "holdout": settings["holdout"]}
-    network = folder / "ofa"
+    more = {}
+    if arguments.task == "sst-2":
+        more = {"unlabeled_file": (os.path.join(arguments.reviews_dir, REVIEWS),), "split_sentences": True}
+    network = folder / "network"
     earlier = finished_seconds(folder)
-    options = {**shared, **OFA, **settings, "model_name_or_path": str(teacher), "output_dir": str(network)}
+    options = {**shared, **OFA, **settings, **more, "model_name_or_path": str(teacher), "output_dir": str(network)}
     run("ofa_bert.run_glue_ofa", options, jobs=1)
     figures = {
-        "settings": {**OFA, **settings},
+        "settings": {**OFA, **settings, **({"unlabeled_file": REVIEWS} if more else {})},
         "alone_settings": {**FINE_TUNED, **alone_settings(settings)},
         "teacher": read_metrics(teacher)["dev"],
-        "rows": {name: read_metrics(network)[name] for name in ("learning_rows", "selection_rows", "dev_rows")},
+        "rows": {name: read_metrics(network)[name] for name in ("learning_rows", "train_rows", "dev_rows")},
         "sub_networks": accuracies(options, network, teacher, folder, shared, settings),
         "minutes": {
             stage: round(read_metrics(network / stage)["training"]["seconds"] / 60, 1) for stage in ("width", "depth")
@@ -87,14 +101,15 @@ def main(argv: list[str]) -> None:
 
 def finished_seconds(folder: Path) -> float:
     """The training time of what an interrupted measurement had finished, which the measurement took as well."""
-    finished = [*folder.glob("ofa/*/metrics.json"), *folder.glob("cut-*-tuned/metrics.json")]
+    finished = [*folder.glob("network/*/metrics.json"), *folder.glob("cut-*-tuned/metrics.json")]
     return sum(read_metrics(path.parent)["training"]["seconds"] for path in finished)
 
 
 def alone_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """As many passes as the network had in both stages together."""
     epochs = settings["num_train_epochs"] + settings["depth_epochs"]
-    return {"num_train_epochs": epochs, "batch_size": settings["batch_size"], "eval_steps": settings["eval_steps"]}
+    kept = {name: settings[name] for name in ("batch_size", "eval_steps", "max_train_rows") if name in settings}
+    return {**kept, "num_train_epochs": epochs}
 
 
 def accuracies(

@@ -269,8 +269,11 @@ def _ofa(figures: Mapping[str, Any]) -> str:
     speed = _table(["exported", "p50, ms", "rows/s, batch 32", "faster, batch 1", "faster, batch 32"], faster)
     minutes = ", ".join(f"{stage} {value:g}" for stage, value in figures["minutes"].items())
     settings, counted = figures["settings"], figures["rows"]
+    unlabelled = counted["learning_rows"] - counted["train_rows"]
+    more = f" and {unlabelled:,} without labels" if unlabelled else ""
     return (
-        f"Teacher: {scores(figures['teacher'])} %. {counted['learning_rows']:,} rows, "
+        f"Teacher: {scores(figures['teacher'])} %. {counted['train_rows']:,} training rows"
+        f"{more}, "
         f"{settings['num_train_epochs']} epochs over widths and {settings['depth_epochs']} over depths; alone "
         f"{figures['alone_settings']['num_train_epochs']} epochs. Training, minutes: {minutes}.\n\n"
         f"{_table(header, rows)}\n\n{speed}"
