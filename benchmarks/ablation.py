@@ -19,7 +19,7 @@ from benchmarks.recipe import Plan, measure
 from console import InputError, run_script
 from demo import STUDENT
 
-ROWS, COPIES, STEPS = 6000, 4, 600
+ROWS, COPIES, STEPS = 4000, 4, 400
 # More passes than any set needs for its steps.
 EPOCHS = 40
 OFF = {"p_mask": 0.0, "p_pos": 0.0, "p_ngram": 0.0}
