@@ -3,10 +3,10 @@
     python -m benchmarks.ofa --task sst-2 --data_dir DIR
 
 The teacher is that of benchmarks.sst2 or benchmarks.tasks. SST-2's training rows are mostly phrases of the same few
-thousand sentences: a part of them goes as far as all, and sentences of film reviews without labels go further. Every
-sub-network is compared with the same part cut from
-the teacher (heads and neurons in the order of their importance) without training, and four of them with that part
-fine-tuned alone on the labels. Checkpoints are chosen on rows held out of train, dev is only reported.
+thousand sentences: a part of them is learnt from, and sentences of film reviews without labels. Every sub-network is
+compared with the same part cut from the teacher (heads and neurons in the order of their importance) without training,
+and four of them with that part fine-tuned alone on the labels. Checkpoints are chosen on rows held out of train, dev is
+only reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ if __name__ == "__main__":
 
     process.tune()
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import parser, work_dir, write_result
 from benchmarks.recipe import correct_rows, read_metrics, run
-from console import InputError, run_script, say
+from console import InputError, run_script
 
 if TYPE_CHECKING:
     from models.folder import LoadedModel
@@ -191,7 +190,6 @@ def speed(network: Path, teacher: Path, folder: Path, data_dir: str, rounds: int
         target, static = folder / f"sub-{name}", folder / f"exported-{name}"
         write_sub_model(loaded, shape, target, static, rows=rows)
         exported.append(static)
-    say(json.dumps([path.name for path in exported]))
     names = tuple(str(path) for path in exported)
     options = BenchmarkOptions(model_dir=names, data_dir=data_dir, rounds=rounds)
     records = measure_alternating(list(names), len(os.sched_getaffinity(0)), options)

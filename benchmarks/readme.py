@@ -272,8 +272,7 @@ def _ofa(figures: Mapping[str, Any]) -> str:
     unlabelled = counted["learning_rows"] - counted["train_rows"]
     more = f" and {unlabelled:,} without labels" if unlabelled else ""
     return (
-        f"Teacher: {scores(figures['teacher'])} %. {counted['train_rows']:,} training rows"
-        f"{more}, "
+        f"Teacher: {scores(figures['teacher'])} %. {counted['train_rows']:,} training rows{more}, "
         f"{settings['num_train_epochs']} epochs over widths and {settings['depth_epochs']} over depths; alone "
         f"{figures['alone_settings']['num_train_epochs']} epochs. Training, minutes: {minutes}.\n\n"
         f"{_table(header, rows)}\n\n{speed}"

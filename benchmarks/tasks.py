@@ -87,9 +87,8 @@ def chinese(arguments: argparse.Namespace, folder: Path) -> Plan:
     """
     teacher: dict[str, Any] = {**TEACHER, "batch_size": 64, "num_train_epochs": 6, "eval_steps": 0, "holdout": 0.05}
     teacher["model_name_or_path"] = arguments.teacher or str(from_scratch(arguments, folder / "untrained"))
-    teacher["max_seq_length"] = 256 if arguments.task == "chnsenticorp" else 64
     student = {**STUDENT, "embedding_init": "random", "embedding_size": 300, "dropout_prob": 0.3, "holdout": 0.05}
-    student["max_seq_length"] = 256 if arguments.task == "chnsenticorp" else 64
+    teacher["max_seq_length"] = student["max_seq_length"] = 256 if arguments.task == "chnsenticorp" else 64
     if arguments.task == "chnsenticorp":
         student |= {"embedding_path": str(vectors(arguments, folder / "reviews.vec")), "pooling": "max"}
         student["max_grad_norm"] = 1.0

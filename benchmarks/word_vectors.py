@@ -15,8 +15,10 @@ if __name__ == "__main__":
     process.tune()
 
 import argparse
+import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from console import InputError, run_script, say
@@ -69,9 +71,7 @@ def word_vectors(
     from data.segmentation import segment
 
     documents = list(segment(lines)) if language == "zh" else [line.lower().split() for line in lines]
-    counts: dict[str, int] = {}
-    for word in _chained(documents):
-        counts[word] = counts.get(word, 0) + 1
+    counts = Counter(itertools.chain.from_iterable(documents))
     words = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
     if len(words) <= size:
         raise InputError(f"{len(words):,} words occur {min_count} times: too few for vectors of {size}")
@@ -99,11 +99,6 @@ def word_vectors(
     # A word that stands beside no other has no direction either.
     lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return words, (LENGTH * vectors / lengths).astype(np.float32)
-
-
-def _chained(documents: Iterable[Sequence[str]]) -> Iterable[str]:
-    for found in documents:
-        yield from found
 
 
 def write_vectors(path: str | os.PathLike[str], words: Sequence[str], vectors: np.ndarray) -> None:

@@ -192,12 +192,21 @@ GLUE_FILES = {
 # The same for CLUE, where they differ from the task's name, and the codes of TNEWS' labels.
 CLUE_FILES = {"tnews": "tnews11_predict.json", "ocnli": "ocnli_50k_predict.json"}
 TNEWS_CODES = {
-    f"news_{name}": code
-    for code, name in {
-        **{"100": "story", "101": "culture", "102": "entertainment", "103": "sports", "104": "finance"},
-        **{"106": "house", "107": "car", "108": "edu", "109": "tech", "110": "military"},
-        **{"112": "travel", "113": "world", "114": "stock", "115": "agriculture", "116": "game"},
-    }.items()
+    "news_story": "100",
+    "news_culture": "101",
+    "news_entertainment": "102",
+    "news_sports": "103",
+    "news_finance": "104",
+    "news_house": "106",
+    "news_car": "107",
+    "news_edu": "108",
+    "news_tech": "109",
+    "news_military": "110",
+    "news_travel": "112",
+    "news_world": "113",
+    "news_stock": "114",
+    "news_agriculture": "115",
+    "news_game": "116",
 }
 
 

@@ -526,11 +526,10 @@ def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
         raise InputError(
             f"task {task.name}: the download through PaddleNLP failed ({reason}); give a local copy with --data_dir"
         ) from error
+    names = getattr(records, "label_list", None)
     if task.labels is None:
-        names = getattr(records, "label_list", None)
-        if not names:
-            names = label_order({str(record.get(task.label_column)) for record in records})
-        task = task.with_labels([str(label) for label in names])
+        found = map(str, names) if names else label_order({str(record.get(task.label_column)) for record in records})
+        task = task.with_labels(list(found))
     texts: tuple[list[str], ...] = tuple([] for _ in task.text_columns)
     labels = []
     for number, record in enumerate(records, 1):
@@ -540,8 +539,8 @@ def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
                 raise row
             label = row[task.label_column]
             # PaddleNLP gives the position in its own list, whose order need not be ours.
-            if isinstance(label, int) and getattr(records, "label_list", None):
-                label = str(records.label_list[label])
+            if isinstance(label, int) and names:
+                label = str(names[label])
             label = _checked_label(label, task)
             if label in task.dropped_labels:
                 continue
