@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from args import ClassifierOptions, UnlabeledOptions, below_one, not_negative, option, positive, probability
-from data.tasks import TAGGERS, get_task
+from console import InputError
+from data.tasks import TAGGERS, Task, get_task
 
 # What the published README trains with, beyond the defaults below.
 PUBLISHED_ALONE: dict[str, dict[str, Any]] = {
@@ -84,7 +85,25 @@ class StudentOptions(ClassifierOptions):
         given = [name for name, value in starts.items() if value]
         if len(given) > 1:
             found.append(f"{' and '.join(given)} exclude each other")
+        if self.embedding_std != StudentOptions.embedding_std and self.embedding_init != "teacher":
+            found.append("--embedding_std goes with --embedding_init teacher")
         return found
+
+    def check_task(self, task: Task) -> None:
+        """Looks for options that have no effect on a task.
+
+        Raises:
+            InputError: there is one.
+        """
+        if self.pair_features != StudentOptions.pair_features and not task.is_pair:
+            raise InputError(
+                f"--pair_features {self.pair_features}: goes with pairs, rows of {task.name} have one text"
+            )
+        if self.vocab_min_count != StudentOptions.vocab_min_count and (task.language != "zh" or self.vocab_path):
+            raise InputError(
+                f"--vocab_min_count {self.vocab_min_count}: goes with vocabularies of Chinese words that are made "
+                "from the training rows"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

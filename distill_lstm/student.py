@@ -30,6 +30,7 @@ def build_student(options: StudentOptions, data: TaskData, teacher: LoadedModel 
     Raises:
         InputError: options, vocabulary and teacher do not fit together.
     """
+    options.check_task(data.task)
     tokenizer = student_tokenizer(options, data, teacher)
     config = BiLSTMConfig(
         vocab_size=_vocab_size(options, tokenizer),
