@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from args import Options, option, parse
+from args import Options, RunOptions, option, parse
 from console import duration, run_script, say, table
 from data.store import write_atomically
 from data.tasks import TEACHERS, get_task
@@ -219,10 +219,15 @@ def run_ofa(
     Returns:
         What ``summary-ofa.json`` in the folder holds.
     """
+    from models.folder import bert_shape, resolve_pretrained
     from ofa_bert.options import OfaOptions, SearchOptions
     from ofa_bert.run_glue_ofa import train
     from ofa_bert.search import STATIC, search
+    from ofa_bert.shapes import make_shapes
 
+    # Before the teacher is fine-tuned: its heads and layers may not divide into these shares.
+    pretrained = resolve_pretrained(teacher, RunOptions(output_dir=str(folder), cache_dir=shared["cache_dir"]).cache())
+    make_shapes(vars(bert_shape(pretrained)), OFA["width_mult_list"], OFA["depth_mult_list"])
     train_teacher(str(folder / "teacher"), shared, teacher, small, "1 of 4")
     say("\n== 2 of 4: one network of many widths and depths")
     place, found = folder / "ofa", folder / "found"

@@ -139,7 +139,7 @@ def accuracies(
     data = data_of(chosen)
     sorted_teacher, trained = starting_network(chosen, data, World()), load(network)
     found = []
-    for shape in shapes_of(chosen, vars(trained.model.config) | {"model_type": "bert"}):
+    for shape in shapes_of(chosen, vars(trained.model.config)):
         part = cut(trained, shape)
         record = {
             **vars(shape),

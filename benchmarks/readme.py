@@ -269,12 +269,14 @@ def _ofa(figures: Mapping[str, Any]) -> str:
     speed = _table(["exported", "p50, ms", "rows/s, batch 32", "faster, batch 1", "faster, batch 32"], faster)
     minutes = ", ".join(f"{stage} {value:g}" for stage, value in figures["minutes"].items())
     settings, counted = figures["settings"], figures["rows"]
+    drawn = " (drawn at random)" if settings.get("max_train_rows") else ""
     unlabelled = counted["learning_rows"] - counted["train_rows"]
     more = f" and {unlabelled:,} without labels" if unlabelled else ""
     return (
-        f"Teacher: {scores(figures['teacher'])} %. {counted['train_rows']:,} training rows{more}, "
+        f"Teacher: {scores(figures['teacher'])} %. {counted['train_rows']:,} training rows{drawn}{more}, "
         f"{settings['num_train_epochs']} epochs over widths and {settings['depth_epochs']} over depths; alone "
-        f"{figures['alone_settings']['num_train_epochs']} epochs. Training, minutes: {minutes}.\n\n"
+        f"{figures['alone_settings']['num_train_epochs']} epochs, over the rows with labels only. Training, minutes: "
+        f"{minutes}.\n\n"
         f"{_table(header, rows)}\n\n{speed}"
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from args import Options
 from console import InputError
-from data.store import file_checksum, new_folder, recover_folder, write_atomically
+from data.store import check_new_folder, file_checksum, new_folder, recover_folder, write_atomically
 from models.weights import read_safetensors, write_safetensors
 
 ARGUMENTS = "training_args.json"
@@ -48,15 +48,14 @@ class RunFolder:
         """
         path = Path(options.output_dir)  # type: ignore[attr-defined]
         resume, overwrite = options.resume, options.overwrite  # type: ignore[attr-defined]
-        if path.exists() and not path.is_dir():
-            raise InputError(f"--output_dir {path}: this is a file")
+        check_new_folder(path, "--output_dir")
         if not path.is_dir() or not any(path.iterdir()):
             return cls(path)
         ours = (path / ARGUMENTS).is_file()
         if overwrite:
             if not ours:
                 raise InputError(f"--overwrite: {path} has no {ARGUMENTS}, so no run of ours made it")
-            if inside := _inputs_inside(path, options):
+            if inside := inputs_inside(path, options):
                 raise InputError(f"--overwrite: {path} holds {inside}, which this run reads; choose another folder")
             return cls(path)
         if not resume:
@@ -84,12 +83,18 @@ class RunFolder:
         return json.loads((self.path / METRICS).read_text(encoding="utf-8"))
 
 
-def _inputs_inside(folder: Path, options: Options) -> str | None:
-    """An option whose value is a file or folder inside ``folder``, with that value; None when there is none."""
+def inputs_inside(folder: Path, options: Options, outputs: Sequence[str] = ("output_dir",)) -> str | None:
+    """An option whose value is a file or folder inside ``folder``, with that value; None when there is none.
+
+    Args:
+        folder: about to be replaced.
+        options: of the run.
+        outputs: options that name what is written rather than read.
+    """
     whole = folder.resolve()
     for name, value in vars(options).items():
         for word in value if isinstance(value, tuple) else (value,):
-            if name == "output_dir" or not isinstance(word, str) or not Path(word).exists():
+            if name in outputs or not isinstance(word, str) or not Path(word).exists():
                 continue
             place = Path(word).resolve()
             if place == whole or whole in place.parents:

@@ -9,7 +9,7 @@ import numpy as np
 
 from console import InputError
 from data.sources import find_split, read_rows
-from data.store import write_atomically
+from data.store import check_new_folder, write_atomically
 from data.tasks import Task
 
 EXPORT_CONFIG = "export.json"
@@ -90,9 +90,10 @@ def check_target(target: Path, option: str, overwrite: bool) -> None:
         overwrite: whether an earlier export may be replaced.
 
     Raises:
-        InputError: the folder is in use.
+        InputError: the folder is in use, or cannot be made.
     """
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    check_new_folder(target, option)
+    if not target.exists() or not any(target.iterdir()):
         return
     if not overwrite:
         raise InputError(f"{option} {target} is not empty; pass --overwrite or choose another folder")

@@ -97,13 +97,15 @@ def hidden_states_loss(
             f"student states {list(student[0].shape)} and teacher states {list(teacher[0].shape)} must have one shape"
         )
     rows, tokens, hidden = student[0].shape
-    kept = (paddle.arange(tokens) < lengths.unsqueeze(1)).astype(student[0].dtype)  # [rows, tokens]
-    share = (kept / (lengths.unsqueeze(1).astype(kept.dtype) * rows * hidden)).reshape([1, -1])
-    # A product instead of a mean: Paddle's reductions over the last axis take several times as long on a CPU.
-    each = [
-        paddle.matmul(share, paddle.square(mine - theirs).reshape([-1, hidden])).sum()
-        for mine, theirs in zip(student, teacher, strict=True)
-    ]
+    kept = (paddle.arange(tokens) < lengths.unsqueeze(1)).astype("float32")  # [rows, tokens]
+    share = (kept / (lengths.unsqueeze(1).astype("float32") * rows * hidden)).reshape([1, -1])
+    # A product instead of a mean: Paddle's reductions over the last axis take several times as long on a CPU. In full
+    # precision: a share of one in a million is nothing in fp16.
+    with paddle.amp.auto_cast(enable=False):
+        each = [
+            paddle.matmul(share, paddle.square((mine - theirs).astype("float32")).reshape([-1, hidden])).sum()
+            for mine, theirs in zip(student, teacher, strict=True)
+        ]
     return paddle.add_n(each)
 
 

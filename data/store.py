@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from console import InputError
 from data.ragged import Ragged
 
 FORMAT = "paddledistill-store-1"
@@ -280,6 +281,25 @@ def recover_folder(folder: Path) -> None:
         os.rename(aside, folder)
         shutil.rmtree(aside.parent, ignore_errors=True)
         return
+
+
+def check_new_folder(folder: str | os.PathLike[str], option: str) -> None:
+    """Refuses a folder that could not be made, before hours are spent on what it is to hold.
+
+    Args:
+        folder: the folder.
+        option: names it in errors.
+
+    Raises:
+        InputError: it, or the nearest folder above it that exists, is a file or may not be written to.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(f"{option} {folder}: {place} is a file, expected a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{option} {folder}: no right to write in {place}")
 
 
 @contextlib.contextmanager

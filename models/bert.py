@@ -22,6 +22,15 @@ from models.dropout import Dropout
 from models.linear import Linear
 
 MASKED = -1e4
+COUNTS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,10 @@ class BertConfig:
         if "num_labels" not in known and "id2label" in values:
             known["num_labels"] = len(values["id2label"])
         config = cls(**known)
+        for name in COUNTS:
+            value = getattr(config, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} {value!r}: expected a whole number above 0")
         if config.hidden_act not in ACTIVATIONS:
             raise ValueError(f"hidden_act {config.hidden_act!r}: expected one of {', '.join(ACTIVATIONS)}")
         if config.head_size is None and config.hidden_size % config.num_attention_heads:

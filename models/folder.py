@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +174,7 @@ def pretrained_bert(
         InputError: cannot be had, damaged, not a BERT, or too short for ``max_seq_length``.
     """
     folder = resolve_pretrained(name_or_path, cache)
-    config = read_config(folder)
-    if config.get("model_type", "bert") != "bert":
-        raise InputError(f"{folder}: expected a BERT, its config.json says {config['model_type']!r}")
-    try:
-        shape = bert.BertConfig.from_dict({**config, "num_labels": task.outputs})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{folder / 'config.json'}: {error}") from error
+    shape = replace(bert_shape(folder), num_labels=task.outputs)
     check_length(max_seq_length, shape, task, name_or_path)
     tokenizer = WordPieceTokenizer.load(folder)
     if len(tokenizer.vocab) > shape.vocab_size:
@@ -198,6 +192,21 @@ def pretrained_bert(
     set_weights(model, fresh, "fresh weights")
     set_weights(model, weights, str(folder), optional=("classifier.", "bert.pooler."))
     return LoadedModel(model, tokenizer, task, max_seq_length)
+
+
+def bert_shape(folder: str | os.PathLike[str]) -> bert.BertConfig:
+    """The shape in a BERT's ``config.json``.
+
+    Raises:
+        InputError: no such folder, not a BERT, or a shape that cannot be built.
+    """
+    config = read_config(folder)
+    if config.get("model_type", "bert") != "bert":
+        raise InputError(f"{folder}: expected a BERT, its config.json says {config['model_type']!r}")
+    try:
+        return bert.BertConfig.from_dict(config)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{Path(folder) / 'config.json'}: {error}") from error
 
 
 def check_length(max_seq_length: int, shape: bert.BertConfig, task: Task, source: str | os.PathLike[str]) -> None:

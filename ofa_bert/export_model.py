@@ -36,22 +36,24 @@ def export_model(options: SubModelOptions) -> None:
     Raises:
         InputError: no once-for-all network, a width or depth that it does not have, or folders that are in use.
     """
+    from core.checkpoint import inputs_inside
     from core.export import TOLERANCE, check_target, parity_rows
-    from models.folder import check_length, load, read_config
+    from models.folder import bert_shape, check_length, load
     from ofa_bert.shapes import OfaRecord, make_shape
     from ofa_bert.sub_model import encoder_parameters
 
     source, target = Path(options.model_name_or_path), Path(options.sub_model_output_dir)
     static = Path(options.static_sub_model) if options.static_sub_model else None
     record = OfaRecord.load(source)
-    shape = make_shape(read_config(source), options.width_mult, options.depth_mult, record.rule)
-    check_target(target, "--sub_model_output_dir", options.overwrite)
-    if static is not None:
-        check_target(static, "--static_sub_model", options.overwrite)
-    for option, folder in (("--sub_model_output_dir", target), ("--static_sub_model", static)):
-        if folder is not None and contains(folder, source):
-            raise InputError(f"{option} {folder}: must neither be nor hold the network's own folder")
-    if static is not None and (contains(static, target) or contains(target, static)):
+    shape = make_shape(vars(bert_shape(source)), options.width_mult, options.depth_mult, record.rule)
+    targets = {"sub_model_output_dir": target, "static_sub_model": static}
+    for option, folder in targets.items():
+        if folder is None:
+            continue
+        check_target(folder, f"--{option}", options.overwrite)
+        if inside := inputs_inside(folder, options, tuple(targets)):
+            raise InputError(f"--{option} {folder}: holds {inside}, which is read; choose another folder")
+    if static is not None and (_contains(static, target) or _contains(target, static)):
         raise InputError(f"--static_sub_model {static}: must be apart from --sub_model_output_dir")
     loaded = load(source)
     length = options.max_seq_length
@@ -71,7 +73,7 @@ def export_model(options: SubModelOptions) -> None:
         say(f"{static}: static graph; largest difference {largest:.1e} of a logit (allowed {TOLERANCE:.0e})")
 
 
-def contains(outer: Path, inner: Path) -> bool:
+def _contains(outer: Path, inner: Path) -> bool:
     """Whether a folder is another one or holds it: writing it anew would remove that."""
     return outer.resolve() == inner.resolve() or outer.resolve() in inner.resolve().parents
 
@@ -116,7 +118,7 @@ def write_sub_model(
     from ofa_bert.sub_model import cut
 
     part, largest = cut(loaded, shape, max_seq_length), 0.0
-    # One within the other: when either fails, neither is there.
+    # One within the other: when either cannot be made, neither is there.
     with new_folder(target) as temporary:
         save(temporary, part)
         if static is not None:

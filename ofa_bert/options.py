@@ -13,6 +13,17 @@ from console import InputError
 from ofa_bert.shapes import LAYER_RULES, OfaRecord
 
 STAGES = ("width", "depth", "final")
+# By stage: the options that are read by it alone, and what a run needs to have it.
+STAGE_OPTIONS = {
+    "width": ("lambda_logit", "lambda_rep"),
+    "depth": ("depth_lambda_logit", "depth_lambda_rep", "depth_epochs"),
+    "final": ("final_epochs", "final_learning_rate"),
+}
+STAGE_NEEDS = {
+    "width": "it takes --stage all or width (the depth stage has --depth_lambda_logit and --depth_lambda_rep)",
+    "depth": "it takes --stage all or depth, and depths below 1 in --depth_mult_list",
+    "final": "it takes --stage final, or --stage all with --final_epochs",
+}
 
 
 def shares(values: tuple[float, ...]) -> str | None:
@@ -110,9 +121,10 @@ class OfaOptions(UnlabeledOptions, ClassifierOptions):
             found.append("--stage depth needs depths below 1 in --depth_mult_list")
         if self.stage == "width" and min(self.depth_mult_list) < 1:
             found.append("--depth_mult_list goes with --stage all, depth or final")
-        for name, stages in (("depth_epochs", ("all", "depth")), ("final_epochs", ("all", "final"))):
-            if getattr(self, name) and self.stage not in stages:
-                found.append(f"--{name} goes with --stage {' or '.join(stages)}")
+        for stage, names in STAGE_OPTIONS.items():
+            for name in names:
+                if stage not in self.stages and getattr(self, name) != getattr(OfaOptions, name):
+                    found.append(f"--{name}: this run has no {stage} stage; {STAGE_NEEDS[stage]}")
         return found
 
     @classmethod

@@ -45,7 +45,7 @@ def train(options: OfaOptions) -> dict[str, Any]:
     from core.checkpoint import RunFolder
     from core.classifier import finish, finished, load_data, training_world
     from core.distributed import wait
-    from models.folder import load, read_config
+    from models.folder import bert_shape, load
     from ofa_bert.shapes import OfaRecord
 
     world, folder = training_world(SCRIPT, options)
@@ -54,7 +54,7 @@ def train(options: OfaOptions) -> dict[str, Any]:
     start = Path(options.model_name_or_path)
     if options.stages[0] != "width":
         _check_record(options, OfaRecord.load(start))
-    shapes_of(options, read_config(start))
+    shapes_of(options, vars(bert_shape(start)))
     data = load_data(options, world)
     loaded = starting_network(options, data, world)
     columns = rows_to_learn_from(options, data, loaded, world)
@@ -106,18 +106,10 @@ def trained_depths(options: OfaOptions) -> tuple[float, ...]:
 
 
 def shapes_of(options: OfaOptions, config: dict[str, Any]) -> list[Shape]:
-    """All sub-networks that the options ask for, checked against a ``config.json``."""
-    from models.bert import BertConfig
+    """All sub-networks that the options ask for, of a BERT of that shape."""
     from ofa_bert.shapes import make_shapes
 
-    source = options.model_name_or_path
-    if config.get("model_type") != "bert":
-        raise InputError(f"--model_name_or_path {source}: expected a BERT, this is a {config.get('model_type')}")
-    try:
-        shape = BertConfig.from_dict(config)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"--model_name_or_path {source}: config.json: {error}") from error
-    return make_shapes(vars(shape), options.width_mult_list, options.depth_mult_list, options.layer_rule)
+    return make_shapes(config, options.width_mult_list, options.depth_mult_list, options.layer_rule)
 
 
 def starting_network(options: OfaOptions, data: TaskData, world: World) -> LoadedModel:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from args import parse
 from console import InputError, progress, run_script, say, table
-from ofa_bert.export_model import contains
 from ofa_bert.options import SearchOptions, amount
 from ofa_bert.shapes import OfaRecord, Shape, make_shapes
 
@@ -88,72 +87,87 @@ def search(options: SearchOptions) -> Candidate:
         The chosen one.
 
     Raises:
-        InputError: bad input, or no sub-network keeps all limits; the message names the nearest.
+        InputError: bad input, or no sub-network keeps all limits: the message names the nearest, and the record and
+            the picture are written, unless an earlier search is in their place.
     """
     from core.classifier import load_teacher
     from core.evaluate import evaluate_model
     from core.metrics import MAIN_METRIC
     from data.store import new_folder
-    from models.folder import load, read_config
+    from models.folder import bert_shape, load
     from ofa_bert.export_model import PARITY_ROWS, write_sub_model
 
     source, target = Path(options.model_dir), Path(options.output_dir)
     record = OfaRecord.load(source)
     shapes = make_shapes(
-        read_config(source),
+        vars(bert_shape(source)),
         options.width_mult_list or record.widths,
         options.depth_mult_list or record.depths,
         record.rule,
     )
-    _check_target(target, source, options.overwrite)
+    _check_target(target, options)
     loaded = load(source)
     if options.seq_len > loaded.model.config.max_position_embeddings:
         raise InputError(
             f"--seq_len {options.seq_len}: the network has {loaded.model.config.max_position_embeddings} positions"
         )
     rows = _dev_rows(options, loaded)
+    if rows.skipped:
+        say(f"{rows.skipped:,} bad rows skipped")
     reference = load_teacher(options.teacher_dir, loaded.task, "--teacher_dir") if options.teacher_dir else loaded
     best = evaluate_model(replace(reference, task=loaded.task), rows)[MAIN_METRIC[loaded.task.metric]]
-    candidates = measure(loaded, shapes, rows, options)
     limits = limits_of(options, best)
+    candidates = measure(loaded, shapes, rows, options)
     chosen = choose(candidates, limits)
     front = pareto_front(candidates)
-    say(show(candidates, front, limits, best))
-    if chosen is None:
-        raise InputError(nothing_found(candidates, limits))
+    say(show(candidates, front, limits, best, "of teacher" if options.teacher_dir else "of whole"))
+    if chosen is None and (target / RECORD).is_file():
+        raise InputError(f"{nothing_found(candidates, limits)}; the earlier search in {target} is still there")
     with new_folder(target) as temporary:
-        texts = [column[:PARITY_ROWS] for column in rows.texts]
-        part, _ = write_sub_model(loaded, chosen.shape, temporary / SUB_MODEL, temporary / STATIC, rows=texts)
+        if chosen is not None:
+            texts = [column[:PARITY_ROWS] for column in rows.texts]
+            write_sub_model(loaded, chosen.shape, temporary / SUB_MODEL, temporary / STATIC, rows=texts)
         found = {
             "model_dir": source.name,
             "metric": MAIN_METRIC[loaded.task.metric],
             "reference_score": best,
+            "dev_rows": len(rows),
+            "skipped_rows": rows.skipped,
             "seq_len": options.seq_len,
             "threads": options.threads,
             "limits": {limit.name: limit.bound for limit in limits},
             "candidates": [
                 {**_plain(each), "pareto": each in front, "within": fits(each, limits)} for each in candidates
             ],
-            "chosen": _plain(chosen),
+            "chosen": None if chosen is None else _plain(chosen),
         }
         (temporary / RECORD).write_text(json.dumps(found, indent=1), encoding="utf-8")
         plot(candidates, front, chosen, limits, MAIN_METRIC[loaded.task.metric], temporary / PICTURE)
+    if chosen is None:
+        raise InputError(f"{nothing_found(candidates, limits)}; all that was measured is in {target}")
     say(
         f"chosen: {chosen.shape.name}: {chosen.score:.4f}, {chosen.latency_ms:.2f} ms, "
-        f"{part.parameters / 1e6:.2f} M parameters; in {target}"
+        f"{chosen.parameters / 1e6:.2f} M parameters; in {target}"
     )
     return chosen
 
 
-def _check_target(target: Path, source: Path, overwrite: bool) -> None:
-    if contains(target, source):
-        raise InputError(f"--output_dir {target}: must neither be nor hold the network's own folder")
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+def _check_target(target: Path, options: SearchOptions) -> None:
+    from core.checkpoint import inputs_inside
+    from data.store import check_new_folder
+
+    check_new_folder(target, "--output_dir")
+    if inside := inputs_inside(target, options):
+        raise InputError(f"--output_dir {target}: holds {inside}, which is read; choose another folder")
+    found = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    if not found:
         return
-    if not overwrite:
+    if not options.overwrite:
         raise InputError(f"--output_dir {target} is not empty; pass --overwrite or choose another folder")
-    if not (target / RECORD).is_file():
+    if RECORD not in found:
         raise InputError(f"--overwrite: {target} holds no search of ours; choose another folder")
+    if others := found - {RECORD, PICTURE, SUB_MODEL, STATIC}:
+        raise InputError(f"--overwrite: {target} also holds {', '.join(sorted(others))}; choose another folder")
 
 
 def _dev_rows(options: SearchOptions, loaded: LoadedModel) -> Rows:
@@ -232,6 +246,9 @@ def limits_of(options: SearchOptions, reference: float) -> list[Limit]:
     Args:
         options: of the search.
         reference: the score that the accuracy ratio is taken of.
+
+    Raises:
+        InputError: there is no share of this score.
     """
     found = []
     if options.max_latency_ms is not None:
@@ -241,6 +258,10 @@ def limits_of(options: SearchOptions, reference: float) -> list[Limit]:
     if options.max_encoder_params is not None:
         found.append(Limit("max_encoder_params", amount(options.max_encoder_params), "encoder_parameters"))
     if options.min_accuracy_ratio is not None:
+        if reference <= 0:
+            raise InputError(
+                f"--min_accuracy_ratio: the score that it is a share of must be above 0, it is {reference:.4f}"
+            )
         found.append(Limit("min_accuracy_ratio", options.min_accuracy_ratio * reference, "score", least=True))
     return found
 
@@ -283,8 +304,14 @@ def _number(value: float) -> str:
     return f"{value / 1e6:.2f}M" if value >= 1e5 else f"{value:.4g}"
 
 
-def show(candidates: Sequence[Candidate], front: Sequence[Candidate], limits: Sequence[Limit], reference: float) -> str:
-    """The table of all candidates, fast ones last."""
+def show(
+    candidates: Sequence[Candidate],
+    front: Sequence[Candidate],
+    limits: Sequence[Limit],
+    reference: float,
+    share: str,
+) -> str:
+    """The table of all candidates, fast ones last; ``share`` heads the column of scores divided by the reference."""
     rows = [
         (
             each.shape.name,
@@ -300,14 +327,14 @@ def show(candidates: Sequence[Candidate], front: Sequence[Candidate], limits: Se
         )
         for each in sorted(candidates, key=lambda each: -each.latency_ms)
     ]
-    header = ("width x depth", "heads", "neurons", "layers", "M params", "encoder", "ms", "score", "of whole", "")
+    header = ("width x depth", "heads", "neurons", "layers", "M params", "encoder", "ms", "score", share, "")
     return table(header, rows)
 
 
 def plot(
     candidates: Sequence[Candidate],
     front: Sequence[Candidate],
-    chosen: Candidate,
+    chosen: Candidate | None,
     limits: Sequence[Limit],
     metric: str,
     path: Path,
@@ -323,9 +350,10 @@ def plot(
     axes.scatter(
         [c.latency_ms for c in candidates], [c.score for c in candidates], s=25, label="sub-networks", zorder=2
     )
-    axes.scatter(
-        [chosen.latency_ms], [chosen.score], s=120, facecolors="none", edgecolors="C3", label="chosen", zorder=3
-    )
+    if chosen is not None:
+        axes.scatter(
+            [chosen.latency_ms], [chosen.score], s=120, facecolors="none", edgecolors="C3", label="chosen", zorder=3
+        )
     for each in front:
         axes.annotate(
             each.shape.name, (each.latency_ms, each.score), textcoords="offset points", xytext=(5, -11), fontsize=7

@@ -146,4 +146,7 @@ class OfaRecord:
 
 
 def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+    numbers = tuple(float(value) for value in values)
+    if not all(0 < number <= 1 for number in numbers):
+        raise ValueError(f"expected numbers above 0 and up to 1, got {numbers}")
+    return numbers

@@ -116,8 +116,11 @@ class ElasticBert(BertForSequenceClassification):
         """Logits for a batch, and the hidden states before the first used layer and after each."""
         return self.with_states(batch, self._layers_used)
 
-    def from_batch(self, batch: Mapping[str, Any]) -> paddle.Tensor:
-        return self.outputs(batch)[0]
+    def forward(
+        self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, has_padding: bool = True
+    ) -> paddle.Tensor:
+        states = self.bert.hidden_states(input_ids, token_type_ids, has_padding, self._layers_used)
+        return self.classifier(self.dropout(self.bert.pooler(states[-1])))
 
 
 def elastic(loaded: LoadedModel, dropout: tuple[float, float] | None = None) -> LoadedModel:

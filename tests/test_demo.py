@@ -95,6 +95,13 @@ def test_the_once_for_all_demo_trains_searches_exports_and_predicts(tiny_demo, t
     assert capsys.readouterr().out.count("this run had finished") == 2
 
 
+def test_the_once_for_all_demo_refuses_a_bert_that_it_cannot_divide(tiny_demo, tmp_path):
+    odd = tiny.write_pretrained(tmp_path / "bert", num_hidden_layers=3)
+    with pytest.raises(InputError, match=r"depth 0\.5 of 3 keeps no whole number"):
+        demo.run(options(tmp_path, odd, recipe="ofa"))
+    assert not (tmp_path / "demo" / "teacher").exists()
+
+
 @pytest.mark.parametrize("task", ["qqp", "chnsenticorp", "afqmc", "sts-b", "cola"])
 def test_other_tasks_go_the_same_way(tiny_demo, teacher, tmp_path, capsys, task):
     data = tmp_path / "data"

@@ -236,7 +236,7 @@ def test_a_foreign_folder_is_never_touched(inputs, tmp_path, capsys, flag):
 
 def test_an_output_that_is_a_file_is_refused(inputs, tmp_path, capsys):
     (tmp_path / "run").write_text("mine")
-    assert "this is a file" in errors(capsys, small, on_labels(inputs, tmp_path / "run"), "--overwrite")
+    assert "is a file, expected a folder" in errors(capsys, small, on_labels(inputs, tmp_path / "run"), "--overwrite")
     assert (tmp_path / "run").read_text() == "mine"
 
 

@@ -58,7 +58,7 @@ def bert_config(**changes: Any) -> BertConfig:
 
 def bert(task: Task = SINGLE, seed: int = 0, max_seq_length: int = 32, **changes: Any) -> LoadedModel:
     """A tiny BERT with random weights, in evaluation mode."""
-    config = bert_config(num_labels=len(task.labels or ()), **changes)
+    config = bert_config(num_labels=task.outputs, **changes)
     model = BertForSequenceClassification(config)
     rng = np.random.default_rng(seed)
     weights = initial_weights(config, rng)
@@ -77,7 +77,7 @@ def bilstm(task: Task = SINGLE, seed: int = 0, max_seq_length: int = 32, **chang
         "embedding_size": 8,
         "hidden_size": 6,
         "is_pair": task.is_pair,
-        "num_labels": len(task.labels or ()),
+        "num_labels": task.outputs,
     }
     config = BiLSTMConfig(**{**shape, **changes})
     loaded = new_bilstm(config, WordPieceTokenizer(VOCAB), task, max_seq_length, seed)
