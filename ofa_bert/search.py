@@ -14,7 +14,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,15 +119,14 @@ def search(options: SearchOptions) -> Candidate:
     limits = limits_of(options, best)
     candidates = measure(loaded, shapes, rows, options)
     chosen = choose(candidates, limits)
-    front = pareto_front(candidates)
-    say(show(candidates, front, limits, best, "of teacher" if options.teacher_dir else "of whole"))
+    say(show(candidates, limits, best, "of teacher" if options.teacher_dir else "of whole"))
     if chosen is None and (target / RECORD).is_file():
         raise InputError(f"{nothing_found(candidates, limits)}; the earlier search in {target} is still there")
     with new_folder(target) as temporary:
         if chosen is not None:
             texts = [column[:PARITY_ROWS] for column in rows.texts]
             write_sub_model(loaded, chosen.shape, temporary / SUB_MODEL, temporary / STATIC, rows=texts)
-        found = {
+        about = {
             "model_dir": source.name,
             "metric": MAIN_METRIC[loaded.task.metric],
             "reference_score": best,
@@ -135,14 +134,8 @@ def search(options: SearchOptions) -> Candidate:
             "skipped_rows": rows.skipped,
             "seq_len": options.seq_len,
             "threads": options.threads,
-            "limits": {limit.name: limit.bound for limit in limits},
-            "candidates": [
-                {**_plain(each), "pareto": each in front, "within": fits(each, limits)} for each in candidates
-            ],
-            "chosen": None if chosen is None else _plain(chosen),
         }
-        (temporary / RECORD).write_text(json.dumps(found, indent=1), encoding="utf-8")
-        plot(candidates, front, chosen, limits, MAIN_METRIC[loaded.task.metric], temporary / PICTURE)
+        write_record(temporary, about, candidates, limits, chosen)
     if chosen is None:
         raise InputError(f"{nothing_found(candidates, limits)}; all that was measured is in {target}")
     say(
@@ -185,6 +178,33 @@ def _dev_rows(options: SearchOptions, loaded: LoadedModel) -> Rows:
     if len(rows) == 0:
         raise InputError(f"{path}: no rows to judge on")
     return rows
+
+
+def write_record(
+    folder: Path,
+    about: Mapping[str, Any],
+    candidates: Sequence[Candidate],
+    limits: Sequence[Limit],
+    chosen: Candidate | None,
+) -> None:
+    """Writes ``search.json`` and the picture.
+
+    Args:
+        folder: receives both.
+        about: how the search was done; its ``metric`` names the score.
+        candidates: what was measured.
+        limits: the budget.
+        chosen: the best within it; None when there is none.
+    """
+    front = pareto_front(candidates)
+    found = {
+        **about,
+        "limits": {limit.name: limit.bound for limit in limits},
+        "candidates": [{**_plain(each), "pareto": each in front, "within": fits(each, limits)} for each in candidates],
+        "chosen": None if chosen is None else _plain(chosen),
+    }
+    (folder / RECORD).write_text(json.dumps(found, indent=1), encoding="utf-8")
+    plot(candidates, chosen, limits, about["metric"], folder / PICTURE)
 
 
 def _plain(candidate: Candidate) -> dict[str, Any]:
@@ -304,14 +324,9 @@ def _number(value: float) -> str:
     return f"{value / 1e6:.2f}M" if value >= 1e5 else f"{value:.4g}"
 
 
-def show(
-    candidates: Sequence[Candidate],
-    front: Sequence[Candidate],
-    limits: Sequence[Limit],
-    reference: float,
-    share: str,
-) -> str:
+def show(candidates: Sequence[Candidate], limits: Sequence[Limit], reference: float, share: str) -> str:
     """The table of all candidates, fast ones last; ``share`` heads the column of scores divided by the reference."""
+    front = pareto_front(candidates)
     rows = [
         (
             each.shape.name,
@@ -333,7 +348,6 @@ def show(
 
 def plot(
     candidates: Sequence[Candidate],
-    front: Sequence[Candidate],
     chosen: Candidate | None,
     limits: Sequence[Limit],
     metric: str,
@@ -343,6 +357,7 @@ def plot(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    front = pareto_front(candidates)
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
