@@ -138,6 +138,7 @@ def accuracies(
     chosen = OfaOptions(**{k: v for k, v in options.items() if k != "eval_steps"})
     data = data_of(chosen)
     sorted_teacher, trained = starting_network(chosen, data, World()), load(network)
+    after_width = {part["width"]: part["dev"] for part in read_metrics(network / "width")["sub_networks"]}
     found = []
     for shape in shapes_of(chosen, vars(trained.model.config)):
         part = cut(trained, shape)
@@ -148,6 +149,8 @@ def accuracies(
             "trained": evaluate_model(part, data.dev),
             "cut": evaluate_model(cut(sorted_teacher, shape), data.dev),
         }
+        if shape.depth == 1:
+            record["after_width_stage"] = after_width[shape.width]
         if _among(shape, ALONE):
             place = fine_tuned_alone(shape, sorted_teacher, folder, shared, settings)
             record["alone"] = read_metrics(place)["dev"]

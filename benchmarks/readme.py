@@ -248,14 +248,16 @@ def _ofa(figures: Mapping[str, Any]) -> str:
             f"{part['width']:.4g} × {part['depth']:.4g}",
             f"{part['heads']}, {part['neurons']:,}, {len(part['layers'])}",
             f"{part['encoder_parameters'] / 1e6:.2f} M",
+            scores(part.get("after_width_stage")),
             scores(part["trained"]),
             scores(part["cut"]),
             scores(part.get("alone")),
         ]
         for part in figures["sub_networks"]
     ]
-    judged = f"dev {' / '.join(NAMES[name] for name in shown)}, %"
-    header = ["width × depth", "heads, neurons, layers", "encoder", judged, "cut only", "fine-tuned alone"]
+    judged = f"dev {' / '.join(NAMES[name] for name in shown)}, %, after the width stage"
+    ways = ["after the depth stage", "cut only", "fine-tuned alone"]
+    header = ["width × depth", "heads, neurons, layers", "encoder", judged, *ways]
     faster = [
         [
             "teacher" if record["width"] == "teacher" else f"{record['width']} × {record['depth']}",
