@@ -3,10 +3,10 @@
     python -m benchmarks.ofa --task sst-2 --data_dir DIR
 
 The teacher is that of benchmarks.sst2 or benchmarks.tasks. SST-2's training rows are mostly phrases of the same few
-thousand sentences: a part of them is learnt from, and sentences of film reviews; QQP's come with further pairs. The
-further rows have no labels. Every sub-network is compared with the same part cut from the teacher (heads and neurons in
-the order of their importance) without training, and four of them with that part fine-tuned alone on the labels.
-Checkpoints are chosen on rows held out of train, dev is only reported.
+thousand sentences: a part of them is learnt from, and sentences of film reviews without labels. Every sub-network is
+compared with the same part cut from the teacher (heads and neurons in the order of their importance) without training,
+and four of them with that part fine-tuned alone on the labels. Checkpoints are chosen on rows held out of train, dev is
+only reported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import parser, work_dir, write_result
 from benchmarks.recipe import correct_rows, read_metrics, run
-from benchmarks.tasks import EXTRA_PAIRS
 from console import InputError, run_script
 
 if TYPE_CHECKING:
@@ -44,14 +43,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "eval_steps": 500,
     },
-    "qqp": {"holdout": 0.05, "num_train_epochs": 2, "depth_epochs": 1, "batch_size": 32, "eval_steps": 0},
+    "qqp": {"holdout": 0.05, "num_train_epochs": 3, "depth_epochs": 1, "batch_size": 32, "eval_steps": 0},
 }
-# By task: the file of further rows without labels, and what else it takes to read it.
 REVIEWS = "reviews_imdb.txt"
-FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
-    "sst-2": (REVIEWS, {"split_sentences": True}),
-    "qqp": (EXTRA_PAIRS, {}),
-}
 OFA = {
     "width_mult_list": WIDTHS,
     "depth_mult_list": DEPTHS,
@@ -82,15 +76,15 @@ def main(argv: list[str]) -> None:
     data_dir, settings = arguments.data_dir, SETTINGS[arguments.task]
     shared = {"task_name": arguments.task, "data_dir": data_dir, "cache_dir": str(folder / "cache"), "resume": True}
     shared |= {"seed": arguments.seed, "holdout": settings["holdout"]}
-    name, how = FURTHER[arguments.task]
-    place = arguments.reviews_dir if name == REVIEWS else data_dir
-    more = {"unlabeled_file": (os.path.join(place, name),), **how}
+    more = {}
+    if arguments.task == "sst-2":
+        more = {"unlabeled_file": (os.path.join(arguments.reviews_dir, REVIEWS),), "split_sentences": True}
     network = folder / "network"
     earlier = finished_seconds(folder)
     options = {**shared, **OFA, **settings, **more, "model_name_or_path": str(teacher), "output_dir": str(network)}
     run("ofa_bert.run_glue_ofa", options, jobs=1)
     figures = {
-        "settings": {**OFA, **settings, "unlabeled_file": name},
+        "settings": {**OFA, **settings, **({"unlabeled_file": REVIEWS} if more else {})},
         "alone_settings": {**FINE_TUNED, **alone_settings(settings)},
         "teacher": read_metrics(teacher)["dev"],
         "rows": {name: read_metrics(network)[name] for name in ("learning_rows", "train_rows", "dev_rows")},
