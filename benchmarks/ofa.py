@@ -19,6 +19,7 @@ if __name__ == "__main__":
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "qqp": {"holdout": 0.05, "num_train_epochs": 3, "depth_epochs": 1, "batch_size": 32, "eval_steps": 0},
 }
+ALONE_EPOCHS = {"sst-2": 4, "qqp": 3}
 REVIEWS = "reviews_imdb.txt"
 OFA = {
     "width_mult_list": WIDTHS,
@@ -65,6 +67,7 @@ def main(argv: list[str]) -> None:
     made = parser(__doc__ or "")
     made.add_argument("--task", choices=tuple(SETTINGS), default="sst-2")
     made.add_argument("--reviews_dir", default="../shared/data/en_corpus", help=f"folder with {REVIEWS}, for sst-2")
+    made.add_argument("--jobs", type=int, default=1, help="parts fine-tuned alone at the same time")
     made.add_argument("--rounds", type=int, default=5, help="turns of each model when speed is measured")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
@@ -79,16 +82,18 @@ def main(argv: list[str]) -> None:
     more = {}
     if arguments.task == "sst-2":
         more = {"unlabeled_file": (os.path.join(arguments.reviews_dir, REVIEWS),), "split_sentences": True}
+    alone = {name: settings[name] for name in ("batch_size", "eval_steps", "max_train_rows") if name in settings}
+    alone |= {**FINE_TUNED, "num_train_epochs": ALONE_EPOCHS[arguments.task]}
     network = folder / "network"
     earlier = finished_seconds(folder)
     options = {**shared, **OFA, **settings, **more, "model_name_or_path": str(teacher), "output_dir": str(network)}
     run("ofa_bert.run_glue_ofa", options, jobs=1)
     figures = {
         "settings": {**OFA, **settings, **({"unlabeled_file": REVIEWS} if more else {})},
-        "alone_settings": {**FINE_TUNED, **alone_settings(settings)},
+        "alone_settings": alone,
         "teacher": read_metrics(teacher)["dev"],
         "rows": {name: read_metrics(network)[name] for name in ("learning_rows", "train_rows", "dev_rows")},
-        "sub_networks": accuracies(options, network, teacher, folder, shared, settings),
+        "sub_networks": accuracies(options, network, folder, {**shared, **alone}, arguments.jobs),
         "minutes": {
             stage: round(read_metrics(network / stage)["training"]["seconds"] / 60, 1) for stage in ("width", "depth")
         },
@@ -104,20 +109,12 @@ def finished_seconds(folder: Path) -> float:
     return sum(read_metrics(path.parent)["training"]["seconds"] for path in finished)
 
 
-def alone_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """As many passes as the network had in both stages together."""
-    epochs = settings["num_train_epochs"] + settings["depth_epochs"]
-    kept = {name: settings[name] for name in ("batch_size", "eval_steps", "max_train_rows") if name in settings}
-    return {**kept, "num_train_epochs": epochs}
-
-
 def accuracies(
     options: Mapping[str, Any],
     network: Path,
-    teacher: Path,
     folder: Path,
-    shared: Mapping[str, Any],
-    settings: Mapping[str, Any],
+    alone: Mapping[str, Any],
+    jobs: int,
 ) -> list[dict[str, Any]]:
     """Dev metrics of every sub-network: trained, cut from the teacher, and for some fine-tuned alone."""
     from core.distributed import World
@@ -133,8 +130,10 @@ def accuracies(
     data = data_of(chosen)
     sorted_teacher, trained = starting_network(chosen, data, World()), load(network)
     after_width = {part["width"]: part["dev"] for part in read_metrics(network / "width")["sub_networks"]}
+    shapes = shapes_of(chosen, vars(trained.model.config))
+    places = fine_tuned_alone([each for each in shapes if _among(each, ALONE)], sorted_teacher, folder, alone, jobs)
     found = []
-    for shape in shapes_of(chosen, vars(trained.model.config)):
+    for shape in shapes:
         part = cut(trained, shape)
         record = {
             **vars(shape),
@@ -145,10 +144,9 @@ def accuracies(
         }
         if shape.depth == 1:
             record["after_width_stage"] = after_width[shape.width]
-        if _among(shape, ALONE):
-            place = fine_tuned_alone(shape, sorted_teacher, folder, shared, settings)
+        if place := places.get(shape):
             record["alone"] = read_metrics(place)["dev"]
-            record["alone_bootstrap_95"] = bootstrap_interval(correct_rows(place, shared["data_dir"])[0])
+            record["alone_bootstrap_95"] = bootstrap_interval(correct_rows(place, alone["data_dir"])[0])
         found.append(record)
     return found
 
@@ -158,19 +156,21 @@ def _among(shape: Shape, wanted: Sequence[tuple[float, float]]) -> bool:
 
 
 def fine_tuned_alone(
-    shape: Shape, sorted_teacher: LoadedModel, folder: Path, shared: Mapping[str, Any], settings: Mapping[str, Any]
-) -> Path:
-    """A model of the shape that starts from the teacher's layers and learns from labels only."""
+    shapes: Sequence[Shape], sorted_teacher: LoadedModel, folder: Path, options: Mapping[str, Any], jobs: int
+) -> dict[Shape, Path]:
+    """Models that start from the teacher's layers and learn from labels only, ``jobs`` of them at the same time."""
     from models.folder import save
     from ofa_bert.sub_model import cut
 
-    name = f"{shape.heads}x{len(shape.layers)}"
-    start = folder / f"cut-{name}"
-    save(start, cut(sorted_teacher, shape))
-    place = folder / f"cut-{name}-tuned"
-    options = {**shared, **FINE_TUNED, **alone_settings(settings)}
-    run("finetune.run_classifier", {**options, "model_name_or_path": str(start), "output_dir": str(place)}, jobs=1)
-    return place
+    places, runs = {}, []
+    for shape in shapes:
+        start = folder / f"cut-{shape.heads}x{len(shape.layers)}"
+        save(start, cut(sorted_teacher, shape))
+        places[shape] = folder / f"{start.name}-tuned"
+        runs.append({**options, "model_name_or_path": str(start), "output_dir": str(places[shape])})
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda values: run("finetune.run_classifier", values, jobs), runs))
+    return places
 
 
 def speed(network: Path, teacher: Path, folder: Path, data_dir: str, rounds: int) -> list[dict[str, Any]]:
