@@ -14,7 +14,8 @@ from data.tasks import Task
 
 EXPORT_CONFIG = "export.json"
 EXPORT_FORMAT = "paddledistill-export-1"
-TOLERANCE = 1e-5
+# Rounding alone may reach a few 1e-5: a trained BERT of six layers differs as much from itself in batches of another size.
+TOLERANCE = 1e-4
 
 
 def write_export(loaded, folder: Path, rows: list[list[str]]) -> float:  # noqa: ANN001 - models.LoadedModel
@@ -29,7 +30,7 @@ def write_export(loaded, folder: Path, rows: list[list[str]]) -> float:  # noqa:
         The largest difference of a logit, relative to max(1, |logit|).
 
     Raises:
-        InputError: the difference is above 1e-5.
+        InputError: the difference is above :data:`TOLERANCE`.
     """
     from core.evaluate import dygraph_forward, predict_logits
     from core.static_graph import StaticGraph, save_graph
