@@ -14,7 +14,7 @@ from data.tasks import Task
 
 EXPORT_CONFIG = "export.json"
 EXPORT_FORMAT = "paddledistill-export-1"
-# Rounding alone may reach a few 1e-5: a trained BERT of six layers differs as much from itself in batches of another size.
+# Rounding alone may reach a few 1e-5: a trained BERT differs as much from itself in batches of another size.
 TOLERANCE = 1e-4
 
 
