@@ -1,7 +1,8 @@
-"""The options of all scripts: declared once as dataclass fields, parsed and checked here. Standard library only.
+"""How options are declared, constructed and checked. Standard library only; which options there are says each floor.
 
-A script composes its options from the groups below by inheritance and adds its own with :func:`option`. Every
-fault of a command line is found and reported together, in the command line's own spelling.
+A group of options is a subclass of :class:`Options` whose fields are made by :func:`option`. There is one construction,
+``SomeOptions(name=value, …)``; a command line is read into the same call. It knows what was given, fills in what
+depends on it, checks everything, and tells every fault at once in the command line's own spelling.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
+import numbers
 import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import field
+from functools import cache
+from typing import Any, ClassVar, TypeVar
 
 from console import InputError
-from data.tasks import LANGUAGES, METRICS, Task, custom_task, get_task
 
 Check = Callable[[Any], "str | None"]
 O = TypeVar("O", bound="Options")  # noqa: E741 - the field's own letter for "options"
+# In the order in which --help shows them.
+GROUPS = ("data", "model", "training", "output")
 
 
 def option(
@@ -32,6 +36,7 @@ def option(
     check: Check | None = None,
     state: bool = True,
     repeat: bool = False,
+    group: str | None = None,
 ) -> Any:
     """Declares an option.
 
@@ -42,8 +47,9 @@ def option(
         check: takes the value and returns what is wrong with it, or None.
         state: whether the option changes what a run computes; the others may differ when a run is resumed.
         repeat: whether a flag that is given again adds to what it was given before, instead of replacing it.
+        group: one of :data:`GROUPS`, where it differs from that of the class that declares the option first.
     """
-    metadata = {"help": help, "choices": choices, "check": check, "state": state, "repeat": repeat}
+    metadata = {"help": help, "choices": choices, "check": check, "state": state, "repeat": repeat, "group": group}
     if default is dataclasses.MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -69,194 +75,131 @@ def below_one(value: float) -> str | None:
     return None if 0 <= value < 1 else "must be at least 0 and below 1"
 
 
-@dataclass(frozen=True, kw_only=True)
+def between(low: float, high: float) -> Check:
+    """Makes a check: the value must lie in [low, high]."""
+    return lambda value: None if low <= value <= high else f"must lie between {low:g} and {high:g}"
+
+
+# Widths, counts of layers, lengths: what memory is taken for.
+size = between(1, 1_000_000)
+
+
 class Options:
-    """The base of every script's options."""
+    """The base of all groups of options. Subclasses are frozen dataclasses that are constructed by name.
+
+    Attributes:
+        group: where ``--help`` shows the options of a class.
+        given: names of the options that were given.
+
+    Raises:
+        InputError: what was given is wrong; the message tells all faults, joined by semicolons.
+    """
+
+    group: ClassVar[str] = "output"
+    given: frozenset[str] = frozenset()
+
+    def __init_subclass__(cls) -> None:
+        dataclasses.dataclass(frozen=True, kw_only=True, init=False)(cls)
+
+    def __init__(self, **given: Any) -> None:
+        values, wrong = checked_values(type(self), given)
+        self._fill(values, wrong)
+
+    def _fill(self, given: Mapping[str, Any], wrong: Mapping[str, str]) -> None:
+        """Sets every field.
+
+        Args:
+            given: checked values.
+            wrong: what is wrong with the others, by their names.
+        """
+        fields = _fields(type(self))
+        missing = [
+            n for n, item in fields.items() if item.default is dataclasses.MISSING and not {n} & {*given, *wrong}
+        ]
+        faults = [wrong.get(name, f"--{name} is required") for name in fields if name in wrong or name in missing]
+        try:
+            derived = type(self).derived(given)
+        except InputError as error:
+            raise InputError("; ".join([*faults, str(error)])) from None
+        defaults = {name: item.default for name, item in fields.items()}
+        for name, value in {**defaults, **derived, **given}.items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "given", frozenset(given))
+        if not missing:
+            # What stands in the place of a wrong value says nothing on how that option goes with others.
+            faults += [fault for fault in self.faults() if not any(f"--{name}" in fault for name in wrong)]
+        if faults:
+            raise InputError("; ".join(dict.fromkeys(faults)))
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of options that were not given, where they depend on those that were; subclasses say which."""
+        return {}
+
+    @classmethod
+    def cases(cls) -> Mapping[str, Mapping[str, Any]]:
+        """What ``--help`` shows derived values for: what is given, by a name such as that of a task."""
+        return {}
 
     def faults(self) -> list[str]:
         """What is wrong between options; subclasses add theirs to their parent's."""
         return []
 
+    def asks(self, name: str) -> bool:
+        """Whether an option was given, and another value than it has anyway: it must then have an effect."""
+        return name in self.given and getattr(self, name) != _fields(type(self))[name].default
+
+    def replace(self: O, **changes: Any) -> O:
+        """The options as if ``changes`` had been given too; what depends on them follows."""
+        return type(self)(**{**{name: getattr(self, name) for name in self.given}, **changes})
+
     def as_dict(self) -> dict[str, Any]:
         """All options as plain values, for ``training_args.json``."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        return json.loads(json.dumps({name: getattr(self, name) for name in _fields(type(self))}))
 
     @classmethod
     def default_state(cls) -> dict[str, Any]:
         """The defaults of those options that change what a run computes, as plain values."""
-        found = {f.name: f.default for f in dataclasses.fields(cls) if f.metadata.get("state", True)}
+        found = {name: item.default for name, item in _fields(cls).items() if item.metadata["state"]}
         known = {name: value for name, value in found.items() if value is not dataclasses.MISSING}
         return json.loads(json.dumps(known))
 
-    @classmethod
-    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of options that were not given, where they depend on those that were; subclasses say which."""
-        return {}
-
     def state_dict(self) -> dict[str, Any]:
         """Those options that change what a run computes."""
-        names = {f.name for f in dataclasses.fields(self) if f.metadata.get("state", True)}
-        return {name: value for name, value in self.as_dict().items() if name in names}
+        fields = _fields(type(self))
+        return {name: value for name, value in self.as_dict().items() if fields[name].metadata["state"]}
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataOptions(Options):
-    """Where labelled rows come from."""
-
-    task_name: str | None = option(None, "a task of the registry, such as sst-2, qqp or chnsenticorp")
-    data_dir: str | None = option(
-        None, "folder with train and dev files in the GLUE or CLUE layout; downloaded when left out"
-    )
-    train_file: str | None = option(None, "your own training rows (.tsv, .csv or .jsonl)")
-    dev_file: str | None = option(None, "your own evaluation rows")
-    text_columns: tuple[str, ...] = option((), "the column of the text, or the two columns of a pair")
-    label_column: str = option("label", "the column of the label in your own files")
-    language: str = option("en", "the language of your own files", choices=LANGUAGES)
-    metric: str = option("accuracy", "how predictions on your own files are judged", choices=METRICS)
-    skip_bad_rows: bool = option(False, "skip and count rows that cannot be read instead of stopping at the first")
-    max_seq_length: int = option(
-        128, "longest input in tokens, special tokens included; the rest is cut", check=positive
-    )
-    holdout: float = option(
-        0.0, "share of the training rows on which checkpoints are chosen; 0 chooses them on dev", check=below_one
-    )
-    max_train_rows: int = option(
-        0, "use this many training rows only, drawn at random; 0 means all", check=not_negative
-    )
-
-    def faults(self) -> list[str]:
-        found = super().faults()
-        own = [f"--{name}" for name in ("train_file", "dev_file") if getattr(self, name)]
-        if self.task_name and own:
-            found.append(f"--task_name and {own[0]} exclude each other: give a registered task or your own files")
-        if not self.task_name:
-            if len(own) < 2:
-                found.append("give --task_name, or your own data with --train_file and --dev_file")
-            if not self.text_columns:
-                found.append("your own data needs --text_columns")
-            if self.data_dir:
-                found.append("--data_dir goes with --task_name")
-        else:
-            for name in ("text_columns", "label_column", "language", "metric"):
-                if getattr(self, name) != getattr(DataOptions, name, ()):
-                    found.append(f"--{name} goes with --train_file, not with --task_name")
-        return found
-
-    def task(self) -> Task:
-        """The task these options name."""
-        if self.task_name:
-            return get_task(self.task_name)
-        return custom_task(self.text_columns, self.label_column, self.language, self.metric)
+@cache
+def _fields(cls: type[Options]) -> dict[str, dataclasses.Field]:
+    return {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnlabeledOptions(Options):
-    """Rows without labels, which teachers judge; all distillers take them."""
-
-    unlabeled_file: tuple[str, ...] = option(
-        (),
-        "texts without labels to learn from: .txt with one a line (the two of a pair with a tab between), or tables "
-        "with the text columns; may be given again",
-        repeat=True,
-    )
-    split_sentences: bool = option(False, "cut the lines of a .txt in --unlabeled_file into sentences")
-    repair_pairs: int = option(
-        0, "new pairs for every text of a pair task, without labels: near ones and random ones", check=not_negative
-    )
-
-    def faults(self) -> list[str]:
-        found = super().faults()
-        if self.split_sentences and not self.unlabeled_file:
-            found.append("--split_sentences goes with --unlabeled_file")
-        for name in ("unlabeled_file", "repair_pairs"):
-            if getattr(self, name) and getattr(self, "transfer_set", None):
-                found.append(f"--{name} and --transfer_set exclude each other: a transfer set has all its rows")
-        return found
+@cache
+def _types(cls: type[Options]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOptions(Options):
-    """What every run has: a place, a device, a seed."""
+def checked_values(cls: type[Options], given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values given in Python, as their options hold them.
 
-    output_dir: str = option(help="folder that receives the model", state=False)
-    overwrite: bool = option(False, "replace what --output_dir holds", state=False)
-    resume: bool = option(False, "go on from the last checkpoint in --output_dir", state=False)
-    seed: int = option(42, "the one seed that all random streams derive from", check=not_negative)
-    device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu"), state=False)
-    cache_dir: str | None = option(
-        None, "folder for transfer sets and teacher outputs; default: paddledistill in your cache folder", state=False
-    )
-    num_workers: int = option(1, "threads that prepare batches", check=not_negative, state=False)
-    logging_steps: int = option(100, "steps between two lines of the log", check=positive, state=False)
-    save_steps: int = option(
-        0, "steps between two checkpoints; 0 saves at every evaluation", check=not_negative, state=False
-    )
-    eval_steps: int = option(0, "steps between two evaluations; 0 evaluates after every epoch", check=not_negative)
-    max_steps: int = option(0, "stop after this many steps; 0 means by epochs", check=not_negative)
+    Returns:
+        The values, and what is wrong with those that are none, by their names.
 
-    def faults(self) -> list[str]:
-        found = super().faults()
-        if self.overwrite and self.resume:
-            found.append("--overwrite and --resume exclude each other")
-        return found
-
-    def cache(self) -> Path:
-        """The folder for stages that later runs can use again."""
-        if self.cache_dir:
-            return Path(self.cache_dir)
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        return Path(base) / "paddledistill"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerOptions(Options):
-    """Schedule and regularisation that all recipes share."""
-
-    weight_decay: float = option(0.0, "decoupled weight decay; biases and layer norms are left out", check=not_negative)
-    max_grad_norm: float = option(
-        0.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
-    )
-    warmup_steps: int = option(0, "steps of linear warm-up", check=not_negative)
-    warmup_proportion: float = option(0.0, "the same as a share of all steps", check=below_one)
-    lr_scheduler: str = option("constant", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
-    gradient_accumulation_steps: int = option(1, "batches per optimiser step", check=positive)
-    precision: str = option("fp32", "number format of the forward pass", choices=("fp32", "bf16", "fp16"))
-    average_checkpoints: int = option(
-        0,
-        "average the weights of this many last evaluations into the final model; 0 keeps the best",
-        check=not_negative,
-    )
-    early_stopping: int = option(0, "stop after this many evaluations without a gain; 0 never", check=not_negative)
-
-    def faults(self) -> list[str]:
-        found = super().faults()
-        if self.warmup_steps and self.warmup_proportion:
-            found.append("--warmup_steps and --warmup_proportion exclude each other")
-        optimizer = getattr(self, "optimizer", "adamw")
-        if self.weight_decay and optimizer != "adamw":
-            found.append(
-                f"--weight_decay {self.weight_decay}: decoupled decay needs --optimizer adamw, not {optimizer}"
-            )
-        return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierOptions(DataOptions, OptimizerOptions, RunOptions):
-    """What all classifier recipes share."""
-
-    batch_size: int = option(32, "rows of a batch over all processes", check=positive)
-    do_predict: bool = option(
-        False, "also label the test file, into --output_dir/predictions, as GLUE and CLUE want them", state=False
-    )
-    test_file: str | None = option(None, "the test file; that of --data_dir when left out", state=False)
-
-    def faults(self) -> list[str]:
-        found = super().faults()
-        if self.test_file and not self.do_predict:
-            found.append("--test_file goes with --do_predict")
-        if self.do_predict and not self.test_file and not self.data_dir:
-            found.append("--do_predict needs --test_file, or --data_dir with a test file")
-        return found
+    Raises:
+        InputError: there is no option of a name.
+    """
+    if unknown := [name for name in given if name not in _fields(cls)]:
+        raise InputError("; ".join(f"--{name}: no such option" for name in unknown))
+    values, wrong = {}, {}
+    for name, value in given.items():
+        try:
+            values[name] = _checked(cls, name, _coerced(value, _types(cls)[name]))
+        except ValueError as error:
+            wrong[name] = f"--{name}: {error}"
+        except InputError as error:
+            wrong[name] = str(error)
+    return values, wrong
 
 
 def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None = None) -> O:
@@ -269,22 +212,16 @@ def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None 
         InputError: every fault of the command line, joined by semicolons.
     """
     parser = build_parser(cls, description, prog)
-    raw = vars(parser.parse_args([_underscores(word) for word in argv]))
-    values, faults = {}, []
-    for item in dataclasses.fields(cls):
-        if raw[item.name] is None:
-            if item.default is dataclasses.MISSING:
-                faults.append(f"--{item.name} is required")
-            continue
-        try:
-            values[item.name] = parse_value(cls, item.name, raw[item.name])
-        except InputError as error:
-            faults.append(str(error))
-    if faults:
-        raise InputError("; ".join(faults))
-    options = cls(**{**cls.defaults_for(values), **values})
-    if faults := options.faults():
-        raise InputError("; ".join(faults))
+    raw = vars(parser.parse_args([_underscores(word, cls) for word in argv]))
+    values, wrong = {}, {}
+    for name in _fields(cls):
+        if raw[name] is not None:
+            try:
+                values[name] = parse_value(cls, name, raw[name])
+            except InputError as error:
+                wrong[name] = str(error)
+    options = cls.__new__(cls)
+    options._fill(values, wrong)
     return options
 
 
@@ -294,14 +231,17 @@ def parse_value(cls: type[Options], name: str, text: str | list[str]) -> Any:
     Raises:
         InputError: no such option, or a value that it does not take.
     """
-    item = next((item for item in dataclasses.fields(cls) if item.name == name), None)
-    if item is None:
+    if name not in _fields(cls):
         raise InputError(f"--{name}: no such option")
     try:
-        value = _convert(text, typing.get_type_hints(cls)[name])
+        return _checked(cls, name, _convert(text, _types(cls)[name]))
     except ValueError as error:
         raise InputError(f"--{name}: {error}") from None
-    choices, check = item.metadata.get("choices"), item.metadata.get("check")
+
+
+def _checked(cls: type[Options], name: str, value: Any) -> Any:
+    metadata = _fields(cls)[name].metadata
+    choices, check = metadata["choices"], metadata["check"]
     if choices and value is not None and value not in choices:
         raise InputError(f"--{name} {value}: expected one of {', '.join(choices)}")
     if check and value is not None and (wrong := check(value)):
@@ -312,35 +252,68 @@ def parse_value(cls: type[Options], name: str, text: str | list[str]) -> Any:
 def build_parser(cls: type[Options], description: str, prog: str | None = None) -> argparse.ArgumentParser:
     """The parser behind :func:`parse`; it keeps all values as text, so that all faults can be reported at once."""
     parser = _Parser(prog=prog, description=description, allow_abbrev=False)
-    hints = typing.get_type_hints(cls)
-    for item in dataclasses.fields(cls):
-        kind, choices = hints[item.name], item.metadata.get("choices")
-        default = "required" if item.default is dataclasses.MISSING else f"default: {_show(item.default)}"
+    by_case = _values_by_case(cls)
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    for name, item in _fields(cls).items():
+        kind, choices = _types(cls)[name], item.metadata["choices"]
+        if item.default is dataclasses.MISSING:
+            default = "required"
+        else:
+            default = f"default: {_show(item.default)}{_show_cases(by_case.get(name, {}), item.default)}"
         settings: dict[str, Any] = {
             "default": None,
             "help": f"{item.metadata['help']} ({default})".replace("%", "%%"),
-            "metavar": "{" + ",".join(choices) + "}" if choices else item.name.rsplit("_", 1)[-1].upper(),
+            "metavar": "{" + ",".join(choices) + "}" if choices else name.rsplit("_", 1)[-1].upper(),
         }
         if _is_sequence(kind):
             settings["nargs"] = "+"
-            if item.metadata.get("repeat"):
+            if item.metadata["repeat"]:
                 settings["action"] = "extend"
         elif kind is bool:
             settings.update(nargs="?", const="True", metavar="True|False")
-        parser.add_argument(f"--{item.name}", **settings)
+        groups[_group_of(cls, name)].add_argument(f"--{name}", **settings)
     return parser
+
+
+def _group_of(cls: type[Options], name: str) -> str:
+    """The group that an option names, or that of the class that declares it first."""
+    if own := _fields(cls)[name].metadata["group"]:
+        return own
+    groups = [base for base in reversed(cls.__mro__) if issubclass(base, Options) and base is not Options]
+    return next(base.group for base in groups if name in _fields(base))
+
+
+def _values_by_case(cls: type[Options]) -> dict[str, dict[str, Any]]:
+    """Derived values by option, then by case."""
+    found: dict[str, dict[str, Any]] = {}
+    for case, given in cls.cases().items():
+        for name, value in cls.derived(given).items():
+            found.setdefault(name, {})[case] = value
+    return found
+
+
+def _show_cases(values: Mapping[str, Any], default: Any) -> str:
+    cases: dict[Any, list[str]] = {}
+    for case, value in values.items():
+        if value != default:
+            cases.setdefault(value, []).append(case)
+    return "".join(f"; {_show(value)} for {' '.join(names)}" for value, names in cases.items())
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> typing.NoReturn:
+        if "expected one argument" in message or "expected at least one argument" in message:
+            message += " (a value that begins with dashes is written --option=--value)"
         raise InputError(f"{message}; --help lists the options")
 
 
-def _underscores(word: str) -> str:
+def _underscores(word: str, cls: type[Options]) -> str:
+    """The word with underscores for dashes where it is an option of ours; values stay as they are."""
     if not word.startswith("--"):
         return word
     name, equals, value = word.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value
+    known = name[2:].replace("-", "_")
+    return f"--{known}{equals}{value}" if known in _fields(cls) else word
 
 
 def _is_sequence(kind: Any) -> bool:
@@ -353,11 +326,19 @@ def _show(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+def _optional(kind: Any) -> Any:
+    """``int`` of ``int | None``; None for what is not optional."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return next(part for part in typing.get_args(kind) if part is not type(None))
+    return None
+
+
 def _convert(text: str | list[str], kind: Any) -> Any:
+    """The value that a text of the command line stands for."""
     if _is_sequence(kind):
         return tuple(_convert(word, typing.get_args(kind)[0]) for word in text)
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        inner = next(part for part in typing.get_args(kind) if part is not type(None))
+    assert isinstance(text, str)
+    if inner := _optional(kind):
         return None if text.lower() == "none" else _convert(text, inner)
     if kind is bool:
         if text.lower() in ("true", "1", "yes"):
@@ -367,15 +348,58 @@ def _convert(text: str | list[str], kind: Any) -> Any:
         raise ValueError(f"expected True or False, got {text!r}")
     if kind is int:
         try:
-            return int(text)
+            return _whole(int(text))
         except ValueError:
-            raise ValueError(f"expected a whole number, got {text!r}") from None
+            raise ValueError(f"expected a whole number{_too_large(text)}, got {text[:40]!r}") from None
     if kind is float:
         try:
             value = float(text)
         except ValueError:
             raise ValueError(f"expected a number, got {text!r}") from None
-        if value != value or value in (float("inf"), float("-inf")):
-            raise ValueError(f"expected a finite number, got {text!r}")
+        return _finite(value, text)
+    return _text(text)
+
+
+def _coerced(value: Any, kind: Any) -> Any:
+    """The value that a Python value stands for: lists become tuples, paths strings, whole numbers numbers."""
+    if inner := _optional(kind):
+        return None if value is None else _coerced(value, inner)
+    if _is_sequence(kind):
+        # One word is a sequence of one.
+        words = (value,) if isinstance(value, (str, os.PathLike)) or not isinstance(value, Sequence) else value
+        return tuple(_coerced(word, typing.get_args(kind)[0]) for word in words)
+    if kind is bool and isinstance(value, bool):
         return value
-    return text
+    if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return _whole(int(value))
+    if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            return _finite(float(value), value)
+        except OverflowError:
+            raise ValueError(f"expected a finite number, got one of {len(str(value)):,} digits") from None
+    if kind is str and isinstance(value, (str, os.PathLike)):
+        return _text(os.fspath(value))
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    raise ValueError(f"expected {names[kind]}, got {value!r}")
+
+
+def _whole(value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"expected a whole number of at most 63 bits, got {value}")
+    return value
+
+
+def _too_large(text: str) -> str:
+    return " of at most 63 bits" if text.strip().lstrip("+-").isdecimal() else ""
+
+
+def _finite(value: float, shown: Any) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {str(shown)!r}")
+    return value
+
+
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("a NUL character is in it")
+    return value

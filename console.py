@@ -5,6 +5,10 @@ Standard library only at import time; ``tqdm`` is imported when a bar is first d
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +18,7 @@ T = TypeVar("T")
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class InputError(Exception):
@@ -28,8 +33,21 @@ class Interrupted(Exception):
 
 
 def say(message: str) -> None:
-    """Prints one line for the user at once, also where standard output is a file."""
-    print(message, flush=True)
+    """Prints one line for the user at once, also where standard output is a file.
+
+    When whoever read standard output has gone (``| head``), the work goes on in silence.
+    """
+    try:
+        print(message, flush=True)
+    except BrokenPipeError:
+        silence(1)
+
+
+def silence(handle: int) -> None:
+    """Lets standard output (1) or standard error (2) go nowhere from now on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, handle)
+    os.close(nowhere)
 
 
 class _WithoutStartupNotes:
@@ -43,11 +61,38 @@ class _WithoutStartupNotes:
             self._ending = "\n"
         elif not (self._ending and text == self._ending):
             self._ending = ""
-            self._stream.write(text)
+            with contextlib.suppress(BrokenPipeError):
+                self._stream.write(text)
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM while a script runs: both end it by an exception, so that what is half-written goes away."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def _receive(self, number: int, _frame: object) -> None:
+        self.received = number
+        raise KeyboardInterrupt
+
+    def listen(self) -> None:
+        with contextlib.suppress(ValueError):  # Only the main thread may: elsewhere the caller's handlers stay.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+
+    def ignore(self) -> None:
+        """From here on nothing can interrupt: the script is about to end."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def run_script(main: Callable[[list[str]], object], argv: Sequence[str] | None = None) -> int:
@@ -58,28 +103,77 @@ def run_script(main: Callable[[list[str]], object], argv: Sequence[str] | None =
         argv: the command line; that of this process when left out.
 
     Returns:
-        0 on success, 2 for an :class:`InputError`, 130 after Ctrl-C.
+        0 on success; 2 for an :class:`InputError`, a disk that is full, a file that may not be written, or memory that
+        does not suffice; 130 after Ctrl-C; 143 after SIGTERM.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.stderr = _WithoutStartupNotes(sys.stderr)  # type: ignore[assignment]
+    _prepare_streams()
+    errors = sys.stderr
+    sys.stderr = _WithoutStartupNotes(errors)  # type: ignore[assignment]
+    signals = _Signals()
+    signals.listen()
+    code = 0
     try:
         main(arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return EXIT_BAD_INPUT
-    except Interrupted as stop:
-        print(f"\n{stop}", file=sys.stderr, flush=True)
-        return EXIT_INTERRUPTED
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing half-written was left behind", file=sys.stderr, flush=True)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our standard output (``head``, a pager) went away: not an error of ours.
-        sys.stderr.close()
-        return 0
+    except BaseException as error:
+        signals.ignore()
+        code, message = _outcome(error, signals.received)
+        with contextlib.suppress(BrokenPipeError):
+            print(message, file=sys.stderr, flush=True)
     finally:
-        sys.stderr = sys.stderr._stream  # type: ignore[attr-defined]
-    return 0
+        sys.stderr = errors
+        # A process that ends here stays deaf: an interruption now would only print a traceback.
+        if argv is None:
+            signals.ignore()
+        else:
+            signals.restore()
+    return code
+
+
+def _outcome(error: BaseException, received: int | None) -> tuple[int, str]:
+    """The exit code that an exception gives, and what is said; an error of ours is raised again."""
+    if isinstance(error, Interrupted):
+        return EXIT_INTERRUPTED, f"\n{error}"
+    # Libraries turn the exception of an interruption into others, when it comes while they are imported.
+    if isinstance(error, KeyboardInterrupt) or (received is not None and not isinstance(error, InputError)):
+        if received == signal.SIGTERM:
+            return EXIT_TERMINATED, "\nterminated; nothing half-written was left behind"
+        return EXIT_INTERRUPTED, "\ninterrupted; nothing half-written was left behind"
+    if isinstance(error, InputError):
+        return EXIT_BAD_INPUT, f"error: {error}"
+    if isinstance(error, MemoryError):
+        return EXIT_BAD_INPUT, f"error: not enough memory ({' '.join(str(error).split()) or 'an allocation failed'})"
+    if isinstance(error, OSError) and error.errno is not None:
+        return EXIT_BAD_INPUT, f"error: {describe_os_error(error)}"
+    raise error
+
+
+def describe_os_error(error: OSError) -> str:
+    """One line on what the operating system refused, and what to do."""
+    advice = {
+        errno.ENOSPC: "make room, then give the same command with --resume if it has that option",
+        errno.EDQUOT: "make room, then give the same command with --resume if it has that option",
+        errno.EROFS: "choose a folder that may be written to",
+        errno.EACCES: "choose a folder that may be written to",
+        errno.ENAMETOOLONG: "choose a shorter name",
+    }
+    name = error.filename if isinstance(error.filename, str) else ""
+    where = f"{name if len(name) < 200 else name[:100] + '…'}: " if name else ""
+    what = (error.strerror or str(error)).lower()
+    more = advice.get(error.errno or 0)
+    return f"{where}{what}" + (f"; {more}" if more else "")
+
+
+def _prepare_streams() -> None:
+    """Characters that a terminal cannot show are written as codes; closed streams are not given to files."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    # Else the next file that is opened gets the number of a closed stream, and what libraries print goes into it.
+    with contextlib.suppress(OSError):
+        while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(handle)
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "row") -> Iterator[T]:

@@ -11,18 +11,17 @@ if __name__ == "__main__":
 
     process.tune()
 
-import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from args import Options, RunOptions, option, parse
+from args import Options, option, parse
 from console import duration, run_script, say, table
-from data.store import write_atomically
+from data.demo_corpus import write_folder
 from data.tasks import TEACHERS, get_task
 from distill_lstm.options import DistillOptions, SmallOptions
+from files import cache_folder, write_json
 from finetune.options import FinetuneOptions
 
 BUILT_IN = "demo"
@@ -93,17 +92,21 @@ EXAMPLES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
 class DemoOptions(Options):
     """Options of ``demo.py``."""
 
     recipe: str = option("lstm", "distil into a Bi-LSTM, or train a once-for-all BERT", choices=("lstm", "ofa"))
-    task: str = option(BUILT_IN, "demo (built-in corpus), or a task of the registry such as sst-2 or chnsenticorp")
-    data_dir: str | None = option(None, "folder with the task's train and dev files; downloaded when left out")
+    task: str = option(
+        BUILT_IN, "demo (built-in corpus), or a task of the registry such as sst-2 or chnsenticorp", group="data"
+    )
+    data_dir: str | None = option(
+        None, "folder with the task's train and dev files; downloaded when left out", group="data"
+    )
     teacher: str | None = option(
         None,
         "the pre-trained BERT: a folder, or a name that PaddleNLP downloads; "
         f"{TEACHERS['en']}, or {TEACHERS['zh']} for Chinese tasks, when left out",
+        group="model",
     )
     output_dir: str = option("outputs/demo", "folder that receives everything")
     cache_dir: str | None = option(None, "folder for transfer sets and teacher outputs")
@@ -161,13 +164,11 @@ def run(options: DemoOptions) -> dict[str, Any]:
     rows = summary_rows(metrics, exported, records, metric)
     say(f"\n{summary_table(rows, metric)}\n\n{folder}: done in {duration(time.perf_counter() - began)}")
     summary = {"task": options.task, "seed": options.seed, "models": rows}
-    write_atomically(folder / "summary.json", json.dumps(summary, indent=1))
+    write_json(folder / "summary.json", summary)
     return summary
 
 
 def _built_in_data(folder: Path, options: DemoOptions) -> str:
-    from data.demo_corpus import write_folder
-
     target = folder / "data"
     if options.overwrite or not (target / "dev.tsv").is_file():
         write_folder("sst-2", target, *BUILT_IN_ROWS, options.seed)
@@ -176,8 +177,7 @@ def _built_in_data(folder: Path, options: DemoOptions) -> str:
 
 def train_stages(folder: Path, shared: dict[str, Any], teacher: str, small: bool) -> dict[str, dict[str, Any]]:
     """Fine-tunes the teacher and trains the student without and with it."""
-    from distill_lstm.bert_distill import distill
-    from distill_lstm.small import train_small
+    from distill_lstm.train import distill, train_small
 
     changes = SMALL_DATA if small else {"teacher": {}, "alone": {}, "distilled": {}}
     teacher_dir = str(folder / "teacher")
@@ -197,7 +197,7 @@ def train_stages(folder: Path, shared: dict[str, Any], teacher: str, small: bool
 
 def train_teacher(folder: str, shared: dict[str, Any], teacher: str, small: bool, number: str) -> dict[str, Any]:
     """Fine-tunes the teacher, which both recipes share."""
-    from finetune.run_classifier import finetune
+    from finetune.train import finetune
 
     say(f"\n== {number}: the teacher ({teacher})")
     changes = SMALL_DATA["teacher"] if small else {}
@@ -219,14 +219,15 @@ def run_ofa(
     Returns:
         What ``summary-ofa.json`` in the folder holds.
     """
-    from models.folder import bert_shape, resolve_pretrained
+    from models.folder import bert_shape
+    from models.pretrained import resolve_pretrained
+    from ofa_bert.find import STATIC, search
     from ofa_bert.options import OfaOptions, SearchOptions
-    from ofa_bert.run_glue_ofa import train
-    from ofa_bert.search import STATIC, search
     from ofa_bert.shapes import make_shapes
+    from ofa_bert.train import train
 
     # Before the teacher is fine-tuned: its heads and layers may not divide into these shares.
-    pretrained = resolve_pretrained(teacher, RunOptions(output_dir=str(folder), cache_dir=shared["cache_dir"]).cache())
+    pretrained = resolve_pretrained(teacher, cache_folder(shared["cache_dir"]))
     make_shapes(vars(bert_shape(pretrained)), OFA["width_mult_list"], OFA["depth_mult_list"])
     train_teacher(str(folder / "teacher"), shared, teacher, small, "1 of 4")
     say("\n== 2 of 4: one network of many widths and depths")
@@ -253,7 +254,7 @@ def run_ofa(
         "whole": metrics["dev"],
         "chosen": {"width": chosen.shape.width, "depth": chosen.shape.depth, "score": chosen.score},
     }
-    write_atomically(folder / "summary-ofa.json", json.dumps(summary, indent=1))
+    write_json(folder / "summary-ofa.json", summary)
     return summary
 
 
@@ -272,7 +273,8 @@ def _hidden_size(folder: str) -> int:
 
 def export_stages(folder: Path, data_dir: str | None) -> dict[str, Path]:
     """Exports all three models."""
-    from deploy.export import ExportOptions, export
+    from deploy.exporter import export
+    from deploy.options import ExportOptions
 
     say("\n== 4 of 5: export to static graphs")
     exported = {}
@@ -297,11 +299,10 @@ def _predict(folder: Path, examples: list[tuple[str, ...]]) -> None:
 
 
 def _compare(exported: dict[str, Path], data_dir: str | None) -> dict[str, dict[str, Any]]:
-    from deploy.benchmark import BenchmarkOptions, measure_alternating
+    from deploy.timing import measure_alternating
 
     folders = [str(path) for path in exported.values()]
-    options = BenchmarkOptions(model_dir=tuple(folders), data_dir=data_dir)
-    return dict(zip(exported, measure_alternating(folders, len(os.sched_getaffinity(0)), options), strict=True))
+    return dict(zip(exported, measure_alternating(folders, len(os.sched_getaffinity(0)), data_dir), strict=True))
 
 
 def summary_rows(

@@ -16,8 +16,10 @@ again, once, with it set (:func:`tune`). Standard library only.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
+from types import FrameType
 
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
@@ -55,7 +57,8 @@ def settings(environment: Mapping[str, str], cpuinfo: str, cores: int) -> dict[s
     if kernels:
         wanted["MKL_DEBUG_CPU_TYPE"] = kernels
     # Under paddle.distributed.launch the processes share the cores.
-    ranks = max(1, int(environment.get("PADDLE_TRAINERS_NUM", "1")))
+    count = environment.get("PADDLE_TRAINERS_NUM", "1")
+    ranks = max(1, int(count)) if count.isascii() and count.isdigit() else 1
     wanted["OMP_NUM_THREADS"] = str(max(1, cores // ranks))
     wanted["FLAGS_use_stride_kernel"] = "0"
     # Workers in our own threads and processes tokenise; the library's fork warning would only confuse.
@@ -71,6 +74,9 @@ def tune() -> None:
 
     Call it first thing under ``if __name__ == "__main__"``. ``PADDLEDISTILL_NO_TUNING=1`` switches it off.
     """
+    # Until console.run_script listens, an interruption is the imports'.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end_quietly)
     if os.environ.get(MARK) or os.environ.get(OFF) or not sys.platform.startswith("linux"):
         return
     try:
@@ -79,9 +85,15 @@ def tune() -> None:
     except OSError:
         cpuinfo = ""
     added = settings(os.environ, cpuinfo, len(os.sched_getaffinity(0)))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added, MARK: "1"})
+
+
+def _end_quietly(number: int, _frame: FrameType | None) -> None:
+    os.write(2, b"\ninterrupted\n")
+    os._exit(128 + number)
 
 
 def without_tuning(environment: Mapping[str, str]) -> dict[str, str]:

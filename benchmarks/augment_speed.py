@@ -31,7 +31,7 @@ N_ITER = 10
 def main(argv: list[str]) -> None:
     """Measures and writes the result."""
     made = parser(__doc__ or "")
-    made.add_argument("--chinese_dir", default="../shared/data/chnsenticorp", help="folder with ChnSentiCorp")
+    made.add_argument("--chinese_dir", required=True, help="folder with ChnSentiCorp")
     made.add_argument("--turns", type=int, default=4)
     made.add_argument("--rows", type=int, default=2000, help="rows of a turn before augmentation")
     arguments = made.parse_args(argv)
@@ -66,7 +66,7 @@ def _rows(task_name: str, data_dir: str, rows: int, seed: int):  # noqa: ANN202 
 def _teacher_vocabulary(task_name: str, texts: list[str]) -> list[str]:
     """The bundled teacher's pieces; for Chinese, of which no teacher is at hand, every character that occurs."""
     from data.tokenization import SPECIAL_TOKENS, read_vocab
-    from models.folder import bundled_folder
+    from models.pretrained import bundled_folder
 
     if task_name == "sst-2":
         return read_vocab(bundled_folder() / "vocab.txt")

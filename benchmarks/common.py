@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from console import InputError, say
-from data.store import write_atomically
+from files import cache_folder, read_json, write_json
 from process import without_tuning
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +36,7 @@ Turn = Callable[[], Mapping[str, float]]
 def parser(description: str) -> argparse.ArgumentParser:
     """Options that every measurement has."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--data_dir", default="../shared/data/sst-2", help="folder with SST-2's train.tsv and dev.tsv")
+    made.add_argument("--data_dir", required=True, help="folder with train.tsv and dev.tsv of the task, else of SST-2")
     made.add_argument("--work_dir", default=None, help="folder for models and caches (default: the cache folder)")
     made.add_argument("--seed", type=int, default=0)
     return made
@@ -44,10 +44,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def work_dir(given: str | None) -> Path:
     """Where trained models of the measurements stay, so that later ones find them."""
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "paddledistill" / "bench"
+    return Path(given) if given else cache_folder() / "bench"
 
 
 def write_result(
@@ -73,7 +70,7 @@ def write_result(
         "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0))},
         "figures": figures,
     }
-    write_atomically(RESULTS / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    write_json(RESULTS / f"{name}.json", record)
     say(json.dumps(record["figures"], indent=1))
 
 
@@ -86,7 +83,7 @@ def read_result(name: str) -> dict[str, Any]:
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         raise InputError(f"{path.name}: not measured yet; run python -m benchmarks.{name}")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def _processor() -> str:

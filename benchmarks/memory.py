@@ -19,6 +19,7 @@ from benchmarks.common import parser, work_dir, write_result
 from console import InputError, run_script
 
 GOAL_ROWS = 1_000_000
+STEPS = 50
 
 
 def main(argv: list[str]) -> None:
@@ -38,16 +39,15 @@ def peak_gb() -> float:
 
 def measure(arguments: Any) -> dict[str, Any]:
     """The peak after every stage; nothing is taken from a cache."""
-    import paddle
-
-    from core.losses import distillation_losses
-    from core.optim import make_optimizer
-    from core.teacher import teacher_outputs
+    from core.metrics import Selection
+    from core.teacher import Teacher
+    from core.train import LoopSettings, Updater
     from data.augment import Augmentation
     from data.batches import Batches
     from data.sources import find_split, read_rows
     from data.tasks import get_task
     from data.transfer import build_transfer_set
+    from distill_lstm.train import distillation_step
     from models.bilstm import BiLSTMConfig
     from models.folder import load, new_bilstm
 
@@ -68,21 +68,18 @@ def measure(arguments: Any) -> dict[str, Any]:
         )
     peaks["augmentation"], seconds["augmentation"] = peak_gb(), time.perf_counter() - began
     began = time.perf_counter()
-    outputs = teacher_outputs(teacher, transfer, scratch / "cache")
+    with Teacher(teacher, scratch / "cache") as asked:
+        outputs = asked.outputs(transfer)
     peaks["teacher_outputs"], seconds["teacher_outputs"] = peak_gb(), time.perf_counter() - began
     student = new_bilstm(BiLSTMConfig(len(teacher.tokenizer.vocab)), teacher.tokenizer, teacher.task, 128, 0)
     columns = student.encoder.arrange(transfer.encode(teacher.tokenizer))
     peaks["encoding"] = peak_gb()
-    optimizer = make_optimizer("adam", student.model)
-    optimizer.set_lr(1e-3)
-    steps = Batches({**columns, "teacher_logits": outputs.logits}, 128).epoch(0)
+    steps = Batches(columns.with_(teacher_logits=outputs.logits, labels=transfer.labels), 128).epoch(0)
+    settings = LoopSettings(epochs=1, learning_rate=1e-3, optimizer="adam", select_by=Selection("accuracy"))
+    updater = Updater(student.model, distillation_step(student.model), settings, STEPS)
     student.model.train()
-    for _ in range(50):
-        batch = next(steps)
-        targets = paddle.to_tensor(batch["teacher_logits"])
-        distillation_losses(student.model.from_batch(batch), targets, None)["loss"].backward()
-        optimizer.step()
-        optimizer.clear_grad()
+    for number in range(STEPS):
+        updater.update([next(steps)], number)
     peaks["training"] = peak_gb()
     shutil.rmtree(scratch)
     return {"rows": len(transfer), "peak_gb_after": peaks, "peak_gb": peaks["training"], "seconds": seconds}

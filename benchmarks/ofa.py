@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import parser, work_dir, write_result
-from benchmarks.recipe import correct_rows, read_metrics, run
+from benchmarks.recipe import correct_rows, run
 from console import InputError, run_script
+from core.checkpoint import read_metrics
 
 if TYPE_CHECKING:
     from models.folder import LoadedModel
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> None:
     """Trains what has not been trained yet, measures and writes the result."""
     made = parser(__doc__ or "")
     made.add_argument("--task", choices=tuple(SETTINGS), default="sst-2")
-    made.add_argument("--reviews_dir", default="../shared/data/en_corpus", help=f"folder with {REVIEWS}, for sst-2")
+    made.add_argument("--reviews_dir", default=None, help=f"folder with {REVIEWS}, for sst-2")
     made.add_argument("--jobs", type=int, default=1, help="parts fine-tuned alone at the same time")
     made.add_argument("--rounds", type=int, default=5, help="turns of each model when speed is measured")
     arguments = made.parse_args(argv)
@@ -81,6 +82,8 @@ def main(argv: list[str]) -> None:
     shared |= {"seed": arguments.seed, "holdout": settings["holdout"]}
     more = {}
     if arguments.task == "sst-2":
+        if arguments.reviews_dir is None:
+            raise InputError(f"--reviews_dir is required for sst-2: a folder with {REVIEWS}")
         more = {"unlabeled_file": (os.path.join(arguments.reviews_dir, REVIEWS),), "split_sentences": True}
     alone = {name: settings[name] for name in ("batch_size", "eval_steps", "max_train_rows") if name in settings}
     alone |= {**FINE_TUNED, "num_train_epochs": ALONE_EPOCHS[arguments.task]}
@@ -117,20 +120,21 @@ def accuracies(
     jobs: int,
 ) -> list[dict[str, Any]]:
     """Dev metrics of every sub-network: trained, cut from the teacher, and for some fine-tuned alone."""
-    from core.distributed import World
     from core.evaluate import evaluate_model
     from core.metrics import bootstrap_interval
-    from data.sources import data_of
+    from data.sources import load_task_data
+    from data.tasks import get_task
     from models.folder import load
-    from ofa_bert.options import OfaOptions
-    from ofa_bert.run_glue_ofa import shapes_of, starting_network
+    from ofa_bert.shapes import make_shapes
     from ofa_bert.sub_model import cut, encoder_parameters
+    from ofa_bert.train import starting_network
 
-    chosen = OfaOptions(**{k: v for k, v in options.items() if k != "eval_steps"})
-    data = data_of(chosen)
-    sorted_teacher, trained = starting_network(chosen, data, World()), load(network)
+    rows = {name: options[name] for name in ("holdout", "max_train_rows") if name in options}
+    data = load_task_data(get_task(options["task_name"]), options["data_dir"], **rows)
+    teacher = options["model_name_or_path"]
+    sorted_teacher, trained = starting_network(teacher, OFA["max_seq_length"], "width", data), load(network)
     after_width = {part["width"]: part["dev"] for part in read_metrics(network / "width")["sub_networks"]}
-    shapes = shapes_of(chosen, vars(trained.model.config))
+    shapes = make_shapes(vars(trained.model.config), WIDTHS, DEPTHS)
     places = fine_tuned_alone([each for each in shapes if _among(each, ALONE)], sorted_teacher, folder, alone, jobs)
     found = []
     for shape in shapes:
@@ -176,16 +180,17 @@ def fine_tuned_alone(
 def speed(network: Path, teacher: Path, folder: Path, data_dir: str, rounds: int) -> list[dict[str, Any]]:
     """Latency and throughput of exported sub-networks over the exported teacher, with all threads."""
     from core.export import parity_rows
-    from deploy.benchmark import BenchmarkOptions, measure_alternating
-    from deploy.export import ExportOptions, export
+    from deploy.exporter import export
+    from deploy.options import ExportOptions
+    from deploy.timing import measure_alternating
     from models.folder import load
-    from ofa_bert.export_model import PARITY_ROWS, write_sub_model
     from ofa_bert.shapes import make_shape
+    from ofa_bert.sub_model import PARITY_ROWS, write_sub_model
 
     exported = [folder / "exported-teacher"]
     export(ExportOptions(model_dir=str(teacher), output_dir=str(exported[0]), data_dir=data_dir, overwrite=True))
     loaded = load(network)
-    rows = parity_rows(loaded.task, data_dir, PARITY_ROWS)
+    rows = parity_rows(loaded.labelled, data_dir, PARITY_ROWS)
     for width, depth in FASTER:
         shape = make_shape(vars(loaded.model.config), width, depth)
         name = f"{shape.heads}x{len(shape.layers)}"
@@ -193,9 +198,8 @@ def speed(network: Path, teacher: Path, folder: Path, data_dir: str, rounds: int
         target, static = folder / f"sub-{name}", folder / f"exported-{name}"
         write_sub_model(loaded, shape, target, static, rows=rows)
         exported.append(static)
-    names = tuple(str(path) for path in exported)
-    options = BenchmarkOptions(model_dir=names, data_dir=data_dir, rounds=rounds)
-    records = measure_alternating(list(names), len(os.sched_getaffinity(0)), options)
+    names = [str(path) for path in exported]
+    records = measure_alternating(names, len(os.sched_getaffinity(0)), data_dir, rounds=rounds)
     shapes = [("teacher", "")] + [(f"{width:.4g}", f"{depth:.4g}") for width, depth in FASTER]
     return [{**record, "width": w, "depth": d} for record, (w, d) in zip(records, shapes, strict=True)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS, ROOT, read_result
 from console import run_script
-from data.store import write_atomically
+from files import write_atomically
 
 README = ROOT / "README.md"
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from benchmarks.common import ROOT
 from console import say
-from data.store import write_atomically
+from core.checkpoint import read_metrics
+from files import write_json
 
 SEEDS = (1, 2, 3)
 DEFAULTS = ("hidden_size", "num_layers", "dropout_prob", "alpha", "distill_loss", "p_mask", "p_ngram", "embedding_std")
@@ -157,7 +158,7 @@ def prepare_transfer(
     Returns:
         Its rows, and the seconds that the teacher took when the outputs were computed.
     """
-    from core.teacher import teacher_outputs
+    from core.teacher import Teacher
     from data.transfer import load_transfer_set
     from models.folder import load
 
@@ -171,19 +172,15 @@ def prepare_transfer(
         words = {**data, "data_dir": data_dir, **options, "output_file": str(target)}
         run("distill_lstm.augment_data", words, 1, where="output_file")
         known = {"made_with": wanted}
-        write_atomically(record, json.dumps(known))
+        write_json(record, known)
     transfer = load_transfer_set(target)
-    outputs = teacher_outputs(load(teacher_dir), transfer, cache)
+    with Teacher(load(teacher_dir), cache) as teacher:
+        outputs = teacher.outputs(transfer)
     if outputs.computed:
         known["seconds"] = outputs.seconds
-        write_atomically(record, json.dumps(known))
+        write_json(record, known)
     say(f"{target.name}: {len(transfer):,} rows; the teacher took {known.get('seconds', 0):.0f} s")
     return {"rows": len(transfer), "teacher_seconds": known.get("seconds")}
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """``metrics.json`` of a finished run."""
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
 def one(folder: Path, data_dir: str) -> dict[str, Any]:
@@ -243,8 +240,8 @@ def correct_rows(folder: Path, data_dir: str):  # noqa: ANN201 - arrays, whose l
     from models.folder import load
 
     loaded = load(folder)
-    rows, _ = read_rows(find_split(data_dir, "dev"), loaded.task)
-    train, _ = read_rows(find_split(data_dir, "train"), loaded.task)
+    rows, _ = read_rows(find_split(data_dir, "dev"), loaded.labelled)
+    train, _ = read_rows(find_split(data_dir, "train"), loaded.labelled)
     known = set(zip(*train.texts, strict=True))
     unseen = np.asarray([row not in known for row in zip(*rows.texts, strict=True)])
     encoder = loaded.encoder

@@ -83,7 +83,7 @@ def proof(arguments: Any, work: Path, teacher_dir: str) -> dict[str, Any]:
     import numpy as np
 
     from core.evaluate import dygraph_forward, predict_logits
-    from core.teacher import teacher_outputs
+    from core.teacher import Teacher
     from data.augment import Augmentation
     from data.sources import find_split, read_rows
     from data.tasks import get_task
@@ -96,7 +96,8 @@ def proof(arguments: Any, work: Path, teacher_dir: str) -> dict[str, Any]:
     part = train.take(np.random.default_rng(arguments.seed).permutation(len(train))[:PROOF_ROWS])
     folder = work / "sst-2" / "transfer-proof"
     transfer = build_transfer_set(part, teacher.tokenizer, Augmentation(n_iter=0), 0, folder, whole_words=False)
-    cached = teacher_outputs(teacher, transfer, work / "sst-2" / "cache").logits
+    with Teacher(teacher, work / "sst-2" / "cache") as asked:
+        cached = asked.outputs(transfer).logits
     view = teacher.encoder.arrange(transfer.encode(teacher.tokenizer))
     live = predict_logits(dygraph_forward(teacher.model), view, teacher.encoder.pad_id)
     difference = float((np.abs(cached - live) / np.maximum(1, np.abs(live))).max())
@@ -116,39 +117,34 @@ def proof(arguments: Any, work: Path, teacher_dir: str) -> dict[str, Any]:
 
 def _student(teacher: Any, transfer: Any, cached: Any, dev: Any, seed: int, epochs: int = 3) -> float:
     """Trains a student for a few epochs, with stored teacher outputs or asking the teacher at every step."""
-    import paddle
-
     from core.evaluate import dygraph_forward, evaluate_model
-    from core.losses import distillation_losses
-    from core.optim import make_optimizer
+    from core.metrics import Selection
+    from core.train import LoopSettings, Updater
     from data.batches import Batches
-    from data.streams import derived_seed
     from data.tokenization import InputEncoder
+    from distill_lstm.train import distillation_step
     from models.bilstm import BiLSTMConfig
-    from models.dropout import STREAM
     from models.folder import new_bilstm
 
     student = new_bilstm(BiLSTMConfig(len(teacher.tokenizer.vocab)), teacher.tokenizer, teacher.task, 128, seed)
-    optimizer = make_optimizer("adam", student.model)
-    optimizer.set_lr(1e-3)
     columns = InputEncoder(teacher.tokenizer, 128, "plain").arrange(transfer.encode(teacher.tokenizer))
     view = teacher.encoder.arrange(transfer.encode(teacher.tokenizer))
-    batches = Batches(columns, 128, seed=seed)
+    batches = Batches(columns.with_(labels=transfer.labels), 128, seed=seed)
     ask = dygraph_forward(teacher.model)
+    settings = LoopSettings(
+        epochs=epochs, learning_rate=1e-3, optimizer="adam", select_by=Selection("accuracy"), seed=seed
+    )
+    updater = Updater(student.model, distillation_step(student.model), settings, epochs * batches.steps_per_epoch)
     student.model.train()
     for epoch in range(epochs):
         for number, batch in enumerate(batches.epoch(epoch)):
-            STREAM.reseed(derived_seed(seed, epoch, number))
+            rows = batch["rows"]
             if cached is None:
-                rows = batch["rows"]
-                lengths = view["input_ids"].lengths[rows]
-                targets = ask({**{name: column.padded(rows, 0) for name, column in view.items()}, "lengths": lengths})
+                inputs = view.padded(rows, teacher.encoder.pad_id)
+                batch["teacher_logits"] = ask({**inputs, "lengths": view.costs[rows]})
             else:
-                targets = cached[batch["rows"]]
-            loss = distillation_losses(student.model.from_batch(batch), paddle.to_tensor(targets), None)["loss"]
-            loss.backward()
-            optimizer.step()
-            optimizer.clear_grad()
+                batch["teacher_logits"] = cached[rows]
+            updater.update([batch], epoch * batches.steps_per_epoch + number)
     student.model.eval()
     return evaluate_model(student, dev)["accuracy"]
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks.common import parser, work_dir, write_result
 from console import run_script
-from deploy.benchmark import BenchmarkOptions, benchmark
+from deploy.options import BenchmarkOptions
+from deploy.timing import benchmark
 
 
 def main(argv: list[str]) -> None:
@@ -42,7 +43,8 @@ def main(argv: list[str]) -> None:
 
 def export_models(work: Path, data_dir: str) -> dict[str, str]:
     """Exports teacher, student and a base-sized BERT with random weights."""
-    from deploy.export import ExportOptions, export
+    from deploy.exporter import export
+    from deploy.options import ExportOptions
     from models.bert import BertConfig, BertForSequenceClassification
     from models.folder import LoadedModel, load, save
 

@@ -17,21 +17,32 @@ import paddle
 
 from benchmarks.common import Turn, matrix_rate
 from console import InputError
-from core.losses import distillation_losses, hard_label_loss
-from core.optim import clip_gradients, make_optimizer
+from core.classifier import label_step
+from core.losses import distillation_losses
+from core.metrics import Selection
+from core.optim import make_optimizer
 from core.static_graph import StaticGraph, save_graph
 from core.teacher import TOKENS_PER_BATCH, token_parts
+from core.train import LoopSettings, Step, Updater
 from data.augment import Augmentation
 from data.batches import Batch, Batches
 from data.sources import find_split, read_rows
 from data.tasks import get_task
 from data.tokenization import InputEncoder, WordPieceTokenizer
 from data.transfer import build_transfer_set, load_transfer_set
+from distill_lstm.train import distillation_step
+from files import cache_folder
 from models.bilstm import BiLSTM, BiLSTMConfig, occurring_rows
 from models.dropout import STREAM
-from models.folder import LoadedModel, bundled_folder, load, pretrained_bert
+from models.folder import LoadedModel, load
+from models.pretrained import bundled_folder, pretrained_bert
+from ofa_bert.options import OfaOptions
+from ofa_bert.shapes import make_shapes
+from ofa_bert.steps import width_step
+from ofa_bert.supernet import elastic
 
 MAX_TOKENS = 128
+FINE_TUNING = {"learning_rate": 6e-5, "weight_decay": 0.01, "max_grad_norm": 1.0}
 
 
 def prepare(data_dir: str, work: Path, n_iter: int = 20) -> tuple[str, str]:
@@ -79,7 +90,26 @@ def _sst2(data_dir: str) -> tuple[Any, Any]:
 def _encoded(data_dir: str) -> tuple[dict[str, Any], WordPieceTokenizer]:
     rows, _ = _sst2(data_dir)
     tokenizer = WordPieceTokenizer.load(bundled_folder())
-    return {**InputEncoder(tokenizer, MAX_TOKENS, "bert").encode(rows.texts), "labels": rows.labels}, tokenizer
+    return InputEncoder(tokenizer, MAX_TOKENS, "bert").encode(rows.texts).with_(labels=rows.labels), tokenizer
+
+
+def _our_turn(model: Any, step: Step, stream: Iterator[Batch], batches: int, optimizer: str, **more: Any) -> Turn:
+    """Steps as the product takes them: everything that :class:`core.train.Loop` does between two evaluations."""
+    rate = more.pop("learning_rate")
+    settings = LoopSettings(epochs=1, learning_rate=rate, optimizer=optimizer, select_by=Selection("accuracy"), **more)
+    updater, numbers = Updater(model, step, settings, total_steps=1 << 20), count()
+    model.train()
+
+    def turn() -> dict[str, float]:
+        rows = tokens = 0
+        for _ in range(batches):
+            batch = next(stream)
+            updater.update([batch], next(numbers))
+            rows += len(batch["rows"])
+            tokens += int(batch["lengths"].sum())
+        return {"rows": rows, "tokens": tokens}
+
+    return turn
 
 
 def stock_finetuning(data_dir: str, batches: int, seed: int, by_length: bool = False) -> Turn:
@@ -110,25 +140,9 @@ def our_finetuning(data_dir: str, batches: int, seed: int) -> Turn:
     """The same training as ``finetune.run_classifier`` does it."""
     _, task = _sst2(data_dir)
     columns, _ = _encoded(data_dir)
-    loaded = pretrained_bert("all-MiniLM-L6-v2", task, MAX_TOKENS, seed, Path("unused"))
-    optimizer = make_optimizer("adamw", loaded.model, 0.01)
-    optimizer.set_lr(6e-5)
+    model = pretrained_bert("all-MiniLM-L6-v2", task, MAX_TOKENS, seed, cache_folder()).model
     stream = _endless(Batches(columns, 32, seed=seed))
-    loaded.model.train()
-
-    def turn() -> dict[str, float]:
-        done, tokens = 0, 0
-        for _ in range(batches):
-            batch = next(stream)
-            hard_label_loss(loaded.model.from_batch(batch), paddle.to_tensor(batch["labels"])).backward()
-            clip_gradients(loaded.model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.clear_grad()
-            done += len(batch["rows"])
-            tokens += int(batch["lengths"].sum())
-        return {"rows": done, "tokens": tokens}
-
-    return turn
+    return _our_turn(model, label_step(model), stream, batches, "adamw", **FINE_TUNING, seed=seed)
 
 
 def _paddlenlp_bert(teacher_dir: str | None) -> Any:
@@ -140,7 +154,7 @@ def _paddlenlp_bert(teacher_dir: str | None) -> Any:
     loaded = (
         load(teacher_dir)
         if teacher_dir
-        else pretrained_bert("all-MiniLM-L6-v2", get_task("sst-2"), MAX_TOKENS, 0, Path("unused"))
+        else pretrained_bert("all-MiniLM-L6-v2", get_task("sst-2"), MAX_TOKENS, 0, cache_folder())
     )
     shape = {
         k: v for k, v in loaded.model.config_dict().items() if k not in ("architectures", "model_type", "num_labels")
@@ -157,38 +171,15 @@ def _logits(model: Any, batch: Mapping[str, np.ndarray]) -> paddle.Tensor:
 
 def ofa_training(data_dir: str, batches: int, seed: int) -> Turn:
     """The width stage of ``ofa_bert.run_glue_ofa``: the teacher once, then four widths, on the same batches."""
-    from ofa_bert.options import OfaOptions
-    from ofa_bert.run_glue_ofa import width_step
-    from ofa_bert.shapes import make_shapes
-    from ofa_bert.supernet import elastic
-
     _, task = _sst2(data_dir)
     columns, _ = _encoded(data_dir)
-    teacher = pretrained_bert("all-MiniLM-L6-v2", task, MAX_TOKENS, seed, Path("unused"))
+    teacher = pretrained_bert("all-MiniLM-L6-v2", task, MAX_TOKENS, seed, cache_folder())
     teacher.model.eval()
-    network = elastic(teacher)
-    options = OfaOptions(task_name=task.name, model_name_or_path="unused", output_dir="unused")
-    step = width_step(
-        network, teacher, make_shapes(vars(teacher.model.config), options.width_mult_list, (1.0,)), options
-    )
-    optimizer = make_optimizer("adamw", network.model, 0.01)
-    optimizer.set_lr(6e-5)
+    network = elastic(teacher).model
+    shapes = make_shapes(vars(teacher.model.config), OfaOptions.width_mult_list, (1.0,))
+    step = width_step(network, teacher.model, shapes, (OfaOptions.lambda_logit, OfaOptions.lambda_rep))
     stream = _endless(Batches(columns, 32, seed=seed))
-    network.model.train()
-
-    def turn() -> dict[str, float]:
-        rows = 0
-        for _ in range(batches):
-            batch = next(stream)
-            for losses in step(batch):
-                losses["loss"].backward()
-            clip_gradients(network.model.parameters(), options.max_grad_norm)
-            optimizer.step()
-            optimizer.clear_grad()
-            rows += len(batch["rows"])
-        return {"rows": rows}
-
-    return turn
+    return _our_turn(network, step, stream, batches, "adamw", **FINE_TUNING, seed=seed)
 
 
 def stock_teacher(teacher_dir: str, transfer_dir: str, batches: int, seed: int) -> Turn:
@@ -277,39 +268,51 @@ def student_steps(
     tokenizer = teacher.tokenizer
     config = BiLSTMConfig(len(tokenizer.vocab), embedding_size)
     student = BiLSTM(config)
-    columns: dict[str, Any] = InputEncoder(tokenizer, MAX_TOKENS, "plain").arrange(transfer.encode(tokenizer))
-    # Ours trains the rows of the embedding that occur, as the recipe does; the turn holds on to the stack, or the
-    # embedding would be made whole again.
-    stack = contextlib.ExitStack()
-    if not live_teacher:
+    columns = InputEncoder(tokenizer, MAX_TOKENS, "plain").arrange(transfer.encode(tokenizer))
+    if live_teacher:
+        view = teacher.encoder.arrange(transfer.encode(tokenizer))
+        stream = _endless(Batches(columns, batch_size, by_length=False, seed=seed))
+        turn = _published_turn(student, _paddlenlp_bert(teacher_dir), view, stream, batches, optimizer_name)
+        stack = contextlib.ExitStack()
+    else:
+        # Ours trains the rows of the embedding that occur, as the recipe does; the turn holds on to the stack, or the
+        # embedding would be made whole again.
+        stack = contextlib.ExitStack()
         stack.enter_context(occurring_rows(student, np.unique(columns["input_ids"].values)))
+        known = columns.with_(teacher_logits=np.zeros((len(transfer), 2), np.float32), labels=transfer.labels)
+        stream = _endless(Batches(known, batch_size, seed=seed))
+        step = distillation_step(student)
+        turn = _our_turn(student, step, stream, batches, optimizer_name, learning_rate=1e-3, seed=seed)
+
+    def counted(stack: contextlib.ExitStack = stack) -> dict[str, float]:
+        done = turn()
+        return {"rows": done["rows"], "flops": 3 * lstm_flops(config, done["tokens"])}
+
+    return counted
+
+
+def _published_turn(
+    student: BiLSTM, live: Any, view: Any, stream: Iterator[Batch], batches: int, optimizer_name: str
+) -> Turn:
+    """Steps as published: the teacher in dygraph at every one."""
     optimizer = make_optimizer(optimizer_name, student)
     optimizer.set_lr(1e-3)
-    live = _paddlenlp_bert(teacher_dir) if live_teacher else None
-    view = teacher.encoder.arrange(transfer.encode(tokenizer)) if live_teacher else {}
-    if live is not None:
-        live.eval()
-    else:
-        columns["teacher_logits"] = np.zeros((len(transfer), 2), np.float32)
-    stream = _endless(Batches(columns, batch_size, by_length=not live_teacher, seed=seed))
+    live.eval()
     student.train()
 
-    def turn(stack: contextlib.ExitStack = stack) -> dict[str, float]:
+    def turn() -> dict[str, float]:
         rows = tokens = 0
         for number in range(batches):
             batch = next(stream)
             STREAM.reseed(number)
-            if live is not None:
-                inputs = {name: column.padded(batch["rows"], 0) for name, column in view.items()}
-                with paddle.no_grad():
-                    targets = _logits(live, inputs)
-            else:
-                targets = paddle.to_tensor(batch["teacher_logits"])
+            inputs = {name: column.padded(batch["rows"], 0) for name, column in view.items()}
+            with paddle.no_grad():
+                targets = _logits(live, inputs)
             distillation_losses(student.from_batch(batch), targets, None)["loss"].backward()
             optimizer.step()
             optimizer.clear_grad()
             rows += len(batch["rows"])
             tokens += int(batch["lengths"].sum())
-        return {"rows": rows, "flops": 3 * lstm_flops(config, tokens)}
+        return {"rows": rows, "tokens": tokens}
 
     return turn

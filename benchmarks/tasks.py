@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.common import parser, work_dir, write_result
 from benchmarks.recipe import Plan, measure
-from console import run_script
+from console import InputError, run_script
 from demo import STUDENT, TEACHER
 
 TASKS = ("qqp", "chnsenticorp", "tnews", "afqmc")
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("--task", choices=TASKS, required=True)
     made.add_argument("--teacher", default=None, help="a pre-trained Chinese encoder, such as bert-wwm-ext-chinese")
     made.add_argument("--max_train_rows", type=int, default=12000, help="rows of tnews and afqmc; 0 takes all")
-    made.add_argument("--reviews_dir", default="../shared/data/zh_corpus", help=f"folder with {', '.join(REVIEWS)}")
+    made.add_argument("--reviews_dir", default=None, help=f"folder with {', '.join(REVIEWS)}, for chnsenticorp")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
@@ -115,6 +115,8 @@ def vectors(arguments: argparse.Namespace, path: Path) -> Path:
     from data.tasks import get_task
 
     if not path.is_file():
+        if arguments.reviews_dir is None:
+            raise InputError(f"--reviews_dir is required: a folder with {', '.join(REVIEWS)}")
         rows, _ = read_rows(find_split(arguments.data_dir, "train"), get_task(arguments.task))
         more = [text for name in REVIEWS for text in read_lines(os.path.join(arguments.reviews_dir, name)).texts[0]]
         write_vectors(path, *word_vectors([*(text for column in rows.texts for text in column), *more], "zh", 300))
@@ -124,10 +126,10 @@ def vectors(arguments: argparse.Namespace, path: Path) -> Path:
 def from_scratch(arguments: argparse.Namespace, folder: Path) -> Path:
     """A BERT with random weights whose vocabulary is the characters of the task's training rows."""
     from data.sources import find_split, read_rows
-    from data.store import new_folder
     from data.streams import generator
     from data.tasks import get_task
     from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
+    from files import new_folder
     from models.bert import BertConfig, BertForSequenceClassification, initial_weights
     from models.weights import write_safetensors
 

@@ -103,7 +103,7 @@ def word_vectors(
 
 def write_vectors(path: str | os.PathLike[str], words: Sequence[str], vectors: np.ndarray) -> None:
     """Writes word2vec's text format: a line with both sizes, then a word and its numbers a line."""
-    from data.store import new_file
+    from files import new_file
 
     with new_file(path) as file:
         file.write(f"{len(words)} {vectors.shape[1]}\n")

@@ -6,7 +6,12 @@ averaged) are files beside it that its state names; files that no state names ar
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
+import re
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +22,51 @@ import numpy as np
 
 from args import Options
 from console import InputError
-from data.store import check_new_folder, file_checksum, new_folder, recover_folder, write_atomically
-from models.weights import read_safetensors, write_safetensors
+from files import (
+    LOCK,
+    PARTIAL,
+    check_new_folder,
+    clear_folder,
+    file_checksum,
+    new_folder,
+    read_json,
+    recover_folder,
+    write_json,
+)
+from models.weights import WEIGHTS, check_safetensors, read_safetensors, write_safetensors
 
 ARGUMENTS = "training_args.json"
 METRICS = "metrics.json"
 CHECKPOINT = "checkpoint"
 KEPT = "kept"
+STATE = "state.json"
+
+
+# What earlier versions left when they were killed while they opened a folder.
+EARLIER_PARTIAL = re.compile(rf"\.{re.escape(ARGUMENTS)}-\w{{8}}")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells one run from another.
+
+    Attributes:
+        script: that it runs.
+        options: all, as plain values.
+        state: those that change what it computes.
+        defaults: of these, for records of versions that did not have them yet.
+    """
+
+    script: str
+    options: Mapping[str, Any]
+    state: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, script: str, options: Options, **changes: Any) -> Identity:
+        """That of options, some of which have other values in a part of a run."""
+        state = {**options.state_dict(), **{k: v for k, v in changes.items() if k in options.state_dict()}}
+        return cls(script, {**options.as_dict(), **changes}, state, options.default_state())
 
 
 @dataclass(frozen=True)
@@ -32,69 +75,127 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        finished: whether a run with the same options has ended here already.
+        identity: the run's.
+        finished: whether the same run has ended here already.
     """
 
     path: Path
+    identity: Identity
     finished: bool = False
 
     @classmethod
-    def check(cls, script: str, options: Options) -> RunFolder:
-        """Looks whether a run may use its ``--output_dir``; changes nothing.
+    def check(cls, path: Path, identity: Identity, resume: bool, overwrite: bool) -> RunFolder:
+        """Looks whether a run may use a folder; changes nothing.
+
+        Args:
+            path: the folder.
+            identity: compared with that of a run that is to go on.
+            resume: whether a run may go on there.
+            overwrite: whether one may be replaced.
 
         Raises:
             InputError: something is there and neither ``--resume`` nor ``--overwrite`` was given; or options differ
                 from those of the run that is to go on; or ``--overwrite`` would remove what is not ours.
         """
-        path = Path(options.output_dir)  # type: ignore[attr-defined]
-        resume, overwrite = options.resume, options.overwrite  # type: ignore[attr-defined]
         check_new_folder(path, "--output_dir")
-        if not path.is_dir() or not any(path.iterdir()):
-            return cls(path)
+        if not path.is_dir() or not any(not _is_left_behind(entry.name) for entry in path.iterdir()):
+            return cls(path, identity)
         ours = (path / ARGUMENTS).is_file()
         if overwrite:
             if not ours:
                 raise InputError(f"--overwrite: {path} has no {ARGUMENTS}, so no run of ours made it")
-            if inside := inputs_inside(path, options):
+            if inside := inputs_inside(path, identity.options):
                 raise InputError(f"--overwrite: {path} holds {inside}, which this run reads; choose another folder")
-            return cls(path)
+            return cls(path, identity)
         if not resume:
             raise InputError(f"--output_dir {path} is not empty; pass --resume to go on, --overwrite to replace it")
         if not ours:
             raise InputError(f"--resume: {path} has no {ARGUMENTS}, so there is no run to go on with")
-        _refuse_changes(path, script, options)
-        return cls(path, finished=(path / METRICS).is_file())
+        _refuse_changes(path, identity)
+        finished = (path / METRICS).is_file()
+        if finished:
+            _refuse_damage(path)
+        return cls(path, identity, finished)
 
-    def open(self, script: str, options: Options) -> None:
+    def open(self, overwrite: bool = False) -> None:
         """Makes the folder ready: call it when all inputs have been checked."""
-        if options.overwrite and self.path.is_dir():  # type: ignore[attr-defined]
-            shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
-        if not (self.path / ARGUMENTS).is_file():
-            record = {"script": script, "options": options.as_dict(), "state": options.state_dict()}
-            write_atomically(self.path / ARGUMENTS, json.dumps(record, indent=1, ensure_ascii=False))
+        clear_folder(self.path)
+        for left in self.path.iterdir():
+            if EARLIER_PARTIAL.fullmatch(left.name):
+                left.unlink()
+        if overwrite:
+            self._clear()
+        if overwrite or not (self.path / ARGUMENTS).is_file():
+            identity = self.identity
+            record = {"script": identity.script, "options": identity.options, "state": identity.state}
+            write_json(self.path / ARGUMENTS, record)
+
+    def _clear(self) -> None:
+        """Removes a run. The mark of its end goes first and that of its beginning stays, wherever this is stopped."""
+        (self.path / METRICS).unlink(missing_ok=True)
+        for entry in self.path.iterdir():
+            if entry.name in (ARGUMENTS, LOCK):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                # In one step: half a checkpoint is none that a run could go on from.
+                aside = entry.with_name(f".{entry.name}-{secrets.token_hex(4)}.partial")
+                os.rename(entry, aside)
+                shutil.rmtree(aside)
+            else:
+                entry.unlink()
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Writes ``metrics.json``, the mark of a finished run."""
-        write_atomically(self.path / METRICS, json.dumps(metrics, indent=1, ensure_ascii=False))
+        write_json(self.path / METRICS, metrics)
 
     def read_metrics(self) -> dict[str, Any]:
-        """``metrics.json`` of a finished run."""
-        return json.loads((self.path / METRICS).read_text(encoding="utf-8"))
+        """``metrics.json`` of a finished run.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        return read_metrics(self.path)
 
 
-def inputs_inside(folder: Path, options: Options, outputs: Sequence[str] = ("output_dir",)) -> str | None:
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """``metrics.json`` of a run's folder.
+
+    Raises:
+        InputError: it is absent or damaged.
+    """
+    try:
+        return read_json(folder / METRICS)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder / METRICS}: damaged ({error}); train again with --overwrite") from error
+
+
+def _is_left_behind(name: str) -> bool:
+    return name == LOCK or PARTIAL.fullmatch(name) is not None or EARLIER_PARTIAL.fullmatch(name) is not None
+
+
+def _refuse_damage(path: Path) -> None:
+    """A finished run has its model."""
+    try:
+        check_safetensors(path / WEIGHTS)
+    except InputError as error:
+        raise InputError(
+            f"--resume: {path} holds a finished run without its model ({error}); train again with --overwrite"
+        ) from None
+
+
+def inputs_inside(folder: Path, options: Mapping[str, Any], outputs: Sequence[str] = ("output_dir",)) -> str | None:
     """An option whose value is a file or folder inside ``folder``, with that value; None when there is none.
 
     Args:
         folder: about to be replaced.
-        options: of the run.
+        options: of the run, by name.
         outputs: options that name what is written rather than read.
     """
     whole = folder.resolve()
-    for name, value in vars(options).items():
-        for word in value if isinstance(value, tuple) else (value,):
-            if name in outputs or not isinstance(word, str) or not Path(word).exists():
+    for name, value in options.items():
+        for word in value if isinstance(value, (tuple, list)) else (value,):
+            if name in outputs or not isinstance(word, str) or not word or not _exists(word):
                 continue
             place = Path(word).resolve()
             if place == whole or whole in place.parents:
@@ -102,17 +203,23 @@ def inputs_inside(folder: Path, options: Options, outputs: Sequence[str] = ("out
     return None
 
 
-def _refuse_changes(path: Path, script: str, options: Options) -> None:
+def _exists(word: str) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(word).exists()
+    return False
+
+
+def _refuse_changes(path: Path, identity: Identity) -> None:
     try:
-        before = json.loads((path / ARGUMENTS).read_text(encoding="utf-8"))
-        old_script, old = before["script"], before["state"]
-    except (ValueError, KeyError) as error:
+        before = read_json(path / ARGUMENTS)
+        old_script, old = before["script"], dict(before["state"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"--resume: {path / ARGUMENTS} is damaged ({error})") from error
-    if old_script != script:
-        raise InputError(f"--resume: {path} was made by {old_script}, not by {script}")
-    now = options.state_dict()
+    if old_script != identity.script:
+        raise InputError(f"--resume: {path} was made by {old_script}, not by {identity.script}")
+    now = identity.state
     # A run that an earlier version began knows nothing of newer options: it ran with what are their defaults.
-    old = {**{k: v for k, v in type(options).default_state().items() if k not in old}, **old}
+    old = {**{k: v for k, v in identity.defaults.items() if k not in old}, **old}
     changed = [f"--{k} was {old.get(k)!r}, is {now.get(k)!r}" for k in sorted({*old, *now}) if old.get(k) != now.get(k)]
     if changed:
         raise InputError(f"--resume: options differ from those the run began with: {'; '.join(changed)}")
@@ -134,7 +241,8 @@ def save_checkpoint(
         write_safetensors(temporary / "optimizer.safetensors", optimizer)
         sums = {name: file_checksum(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
         kept = {name: file_checksum(folder / KEPT / name) for name in state.get("kept", [])}
-        write_atomically(temporary / "state.json", json.dumps({**state, "sha256": sums, "kept_sha256": kept}, indent=1))
+        whole = {**state, "sha256": sums, "kept_sha256": kept}
+        write_json(temporary / STATE, {**whole, "state_sha256": _checksum(whole)})
     for path in (folder / KEPT).glob("*.safetensors"):
         if path.name not in state.get("kept", []):
             path.unlink()
@@ -151,7 +259,12 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.n
     if not checkpoint.is_dir():
         return None
     try:
-        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        state = read_json(checkpoint / STATE)
+        # Those of earlier versions have none.
+        if "state_sha256" in state and state.pop("state_sha256") != _checksum(state):
+            raise InputError(
+                f"{checkpoint / STATE}: the checkpoint is damaged (its checksum differs); start again with --overwrite"
+            )
         files = {
             **{checkpoint / k: v for k, v in state["sha256"].items()},
             **{folder / KEPT / k: v for k, v in state["kept_sha256"].items()},
@@ -161,13 +274,17 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.n
                 raise InputError(
                     f"{path}: the checkpoint is damaged (its checksum differs); start again with --overwrite"
                 )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{checkpoint}: the checkpoint is damaged ({error}); start again with --overwrite") from error
     return (
         read_safetensors(checkpoint / "model.safetensors"),
         read_safetensors(checkpoint / "optimizer.safetensors"),
         state,
     )
+
+
+def _checksum(state: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def keep_weights(folder: Path, name: str, weights: Mapping[str, np.ndarray]) -> str:
@@ -185,6 +302,7 @@ def remove_checkpoints(folder: Path) -> None:
     """Removes what only resuming needs; for finished runs."""
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     shutil.rmtree(folder / KEPT, ignore_errors=True)
-    # What processes that were killed while they saved have left.
+    clear_folder(folder)
+    # What earlier versions left when they were killed while they saved.
     for path in folder.glob(f".{CHECKPOINT}-*"):
         shutil.rmtree(path, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,12 +37,29 @@ def start(device: str) -> World:
     Raises:
         InputError: a GPU was asked for that this build or machine does not have.
     """
+    size = process_count()
     paddle.set_device(choose_device(device))
-    size = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     if size == 1:
         return World()
     paddle.distributed.init_parallel_env()
     return World(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
+
+
+def process_count() -> int:
+    """How many processes ``paddle.distributed.launch`` has started; 1 without it.
+
+    Raises:
+        InputError: the environment says something else than a number.
+    """
+    text = os.environ.get("PADDLE_TRAINERS_NUM", "1")
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise InputError(f"PADDLE_TRAINERS_NUM in the environment: expected a number of processes, got {text!r}")
+    return int(text)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the main one, before it has joined the others."""
+    return os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
 
 
 def choose_device(device: str) -> str:
@@ -68,10 +85,20 @@ def check_precision(precision: str) -> None:
         raise InputError("--precision bf16: this GPU has no bf16 arithmetic; use fp32 or fp16")
 
 
-def sum_gradients(parameters: Iterable[paddle.Tensor]) -> None:
-    """Adds up the gradients of all processes, in one message."""
+def sum_gradients(parameters: Iterable[paddle.Tensor], losses: Mapping[str, float]) -> dict[str, float]:
+    """Adds up the gradients of all processes, and their losses, in one message.
+
+    Args:
+        parameters: of the model; their gradients are replaced.
+        losses: this process's shares of the losses of a step.
+
+    Returns:
+        The losses over all processes.
+    """
     owned = [p for p in parameters if not p.stop_gradient]
     flat = paddle.concat([(p.grad if p.grad is not None else paddle.zeros_like(p)).flatten() for p in owned])
+    shares = paddle.to_tensor(np.asarray(list(losses.values()), np.float32))
+    flat = paddle.concat([flat, shares.astype(flat.dtype)])
     paddle.distributed.all_reduce(flat)
     start = 0
     for parameter in owned:
@@ -82,6 +109,7 @@ def sum_gradients(parameters: Iterable[paddle.Tensor]) -> None:
         else:
             parameter.grad.set_value(total)
         start += size
+    return dict(zip(losses, flat[start:].tolist(), strict=True))
 
 
 def main_first(world: World, work: Callable[[], T]) -> T:

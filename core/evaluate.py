@@ -9,8 +9,9 @@ import numpy as np
 import paddle
 
 from console import progress
-from core.metrics import compute_metrics
-from data.batches import Batch, Batches, Columns
+from core.metrics import Diverged, compute_metrics
+from data.batches import Batch, Batches
+from data.columns import Column
 from data.sources import Rows
 from models.folder import LoadedModel
 
@@ -18,7 +19,7 @@ Forward = Callable[[Batch], np.ndarray]
 
 
 def predict_logits(
-    forward: Forward, columns: Columns, pad_id: int, batch_size: int = 128, what: str = "evaluate"
+    forward: Forward, columns: Mapping[str, Column], pad_id: int, batch_size: int = 128, what: str = "evaluate"
 ) -> np.ndarray:
     """Logits of all rows, in their order, computed in batches from long to short.
 
@@ -31,11 +32,16 @@ def predict_logits(
 
     Returns:
         float32, [rows, labels].
+
+    Raises:
+        Diverged: a logit is not finite.
     """
     batches = Batches(columns, batch_size, pad_id, shuffle=False)
     logits = None
     for batch in progress(batches.epoch(0), what, batches.steps_per_epoch, "batch"):
         part = forward(batch)
+        if not np.isfinite(part).all():
+            raise Diverged(f"{what}: the model puts out numbers that are not finite; its weights are worthless")
         if logits is None:
             logits = np.empty((batches.rows, part.shape[1]), np.float32)
         logits[batch["rows"]] = part
@@ -59,7 +65,7 @@ def dygraph_forward(model: Any) -> Forward:
 
 
 def evaluate_model(
-    loaded: LoadedModel, rows: Rows, batch_size: int = 128, encoded: Columns | None = None
+    loaded: LoadedModel, rows: Rows, batch_size: int = 128, encoded: Mapping[str, Column] | None = None
 ) -> dict[str, float]:
     """The task's metrics of a model on labelled rows.
 
@@ -70,7 +76,7 @@ def evaluate_model(
         encoded: the rows as the model reads them, when that is known already.
     """
     encoder = loaded.encoder
-    columns: Mapping = encoder.encode(rows.texts) if encoded is None else encoded
+    columns = encoder.encode(rows.texts) if encoded is None else encoded
     logits = predict_logits(dygraph_forward(loaded.model), columns, encoder.pad_id, batch_size)
     assert rows.labels is not None
-    return compute_metrics(loaded.task.metric, logits, rows.labels)
+    return compute_metrics(loaded.labelled.metric, logits, rows.labels)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from console import InputError
 from data.sources import find_split, read_rows
-from data.store import check_new_folder, write_atomically
 from data.tasks import Task
+from files import check_new_folder, file_checksum, is_plain_name, read_json, write_json
+
+if TYPE_CHECKING:
+    # Predicting reads export folders without the networks, whose import costs seconds.
+    from models.folder import LoadedModel
 
 EXPORT_CONFIG = "export.json"
 EXPORT_FORMAT = "paddledistill-export-1"
@@ -18,23 +24,24 @@ EXPORT_FORMAT = "paddledistill-export-1"
 TOLERANCE = 1e-4
 
 
-def write_export(loaded, folder: Path, rows: list[list[str]]) -> float:  # noqa: ANN001 - models.LoadedModel
+def write_export(loaded: LoadedModel, folder: Path, rows: list[list[str]]) -> float:
     """Writes graph, tokenizer and ``export.json`` into ``folder`` and checks the graph against the model.
 
     Args:
         loaded: the model.
         folder: exists and is empty.
-        rows: texts to check on, one list a text column.
+        rows: texts to check on, one list per text column.
 
     Returns:
         The largest difference of a logit, relative to max(1, |logit|).
 
     Raises:
-        InputError: the difference is above :data:`TOLERANCE`.
+        InputError: the difference is above :data:`TOLERANCE`, or the model has no task to serve.
     """
     from core.evaluate import dygraph_forward, predict_logits
     from core.static_graph import StaticGraph, save_graph
 
+    task = loaded.labelled
     save_graph(loaded, folder)
     loaded.tokenizer.save(folder)
     graph = StaticGraph(folder)
@@ -50,19 +57,62 @@ def write_export(loaded, folder: Path, rows: list[list[str]]) -> float:  # noqa:
     record = {
         "format": EXPORT_FORMAT,
         "model_type": loaded.model.model_type,
-        "task": loaded.task.name,
-        "language": loaded.task.language,
-        "text_columns": loaded.task.text_columns,
-        "labels": loaded.task.labels,
+        "task": task.name,
+        "language": task.language,
+        "text_columns": task.text_columns,
+        "labels": task.labels,
         "tokenizer": loaded.tokenizer.kind,
         "layout": loaded.model.layout,
         "max_seq_length": loaded.max_seq_length,
         "inputs": graph.inputs,
         "parameters": loaded.parameters,
         "parity": {"rows": len(rows[0]), "largest_relative_difference": largest},
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
+            for path in sorted(folder.iterdir())
+        },
     }
-    write_atomically(folder / EXPORT_CONFIG, json.dumps(record, indent=1, ensure_ascii=False))
+    write_json(folder / EXPORT_CONFIG, record)
     return largest
+
+
+def read_export_config(folder: str | os.PathLike[str], option: str = "--model_dir") -> dict[str, Any]:
+    """``export.json`` of an export folder, whose files are those that were written.
+
+    Args:
+        folder: the export folder.
+        option: names it in errors.
+
+    Raises:
+        InputError: no such folder, not an export folder, or a file in it is damaged.
+    """
+    path = Path(folder) / EXPORT_CONFIG
+    if not Path(folder).is_dir():
+        raise InputError(f"{option} {folder}: no such folder")
+    if not path.is_file():
+        hint = "; export it first with deploy.export" if (Path(folder) / "model.safetensors").is_file() else ""
+        raise InputError(f"{option} {folder}: no {EXPORT_CONFIG} here, so this is no export folder{hint}")
+    try:
+        config = read_json(path)
+        if config["format"] != EXPORT_FORMAT:
+            raise ValueError(f"format {config['format']!r}")
+        files = config.get("files", {})
+        if not isinstance(files, dict) or not all(map(is_plain_name, files)):
+            raise ValueError("its list of files")
+        # Exports of earlier versions list none.
+        for name, known in files.items():
+            _check_file(Path(folder) / name, known)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not an {EXPORT_CONFIG} of ours ({error}); export again") from error
+    return config
+
+
+def _check_file(path: Path, known: Mapping[str, Any]) -> None:
+    if not path.is_file() or path.stat().st_size != known["bytes"]:
+        found = f"{path.stat().st_size:,}" if path.is_file() else "none"
+        raise InputError(f"{path}: expected {known['bytes']:,} bytes, found {found}; export the model again")
+    if file_checksum(path) != known["sha256"]:
+        raise InputError(f"{path}: damaged (its checksum differs from the one written); export the model again")
 
 
 def parity_rows(task: Task, data_dir: str | None, count: int) -> list[list[str]]:

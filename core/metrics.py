@@ -2,28 +2,69 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 
+from console import InputError
 from data.streams import generator
+from data.tasks import NUMBERS
 
 # The entry of a metric's figures that chooses checkpoints.
 MAIN_METRIC = {
     "accuracy": "accuracy",
     "acc_and_f1": "accuracy",
     "matthews": "matthews",
-    "pearson_and_spearman": "pearson",
+    NUMBERS: "pearson",
 }
 
 
+class Diverged(InputError):
+    """Numbers are no longer finite: what was trained, or taught by, is worthless."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What chooses between checkpoints.
+
+    Attributes:
+        name: the evaluation's entry.
+        lower_is_better: as of a loss; of most metrics it is not.
+    """
+
+    name: str
+    lower_is_better: bool = False
+
+    def of(self, metrics: Mapping[str, float]) -> float:
+        """The score in some figures.
+
+        Raises:
+            Diverged: it is not finite.
+        """
+        score = float(metrics[self.name])
+        if not math.isfinite(score):
+            raise Diverged(f"the evaluation gave {self.name} {score}: {ADVICE}")
+        return score
+
+    def is_better(self, score: float, than: float) -> bool:
+        """Whether a score is better than another."""
+        return score < than if self.lower_is_better else score > than
+
+
+ADVICE = "the training has diverged; take a smaller learning rate, warm-up, or --max_grad_norm"
+
+
 def compute_metrics(metric: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Judges predictions.
+    """Compares predictions with labels.
 
     Args:
         metric: a key of :data:`MAIN_METRIC`.
         logits: [rows, labels]; [rows, 1] for a number to predict.
         labels: label ids, or numbers, [rows].
     """
-    if metric == "pearson_and_spearman":
+    if metric == NUMBERS:
         return correlations(logits[:, 0], labels)
     predicted = logits.argmax(-1)
     found = {"accuracy": float((predicted == labels).mean())}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,15 @@ from console import InputError
 from data.batches import Batch
 
 GRAPH, PARAMETERS = "model.json", "model.pdiparams"
+FILES = (GRAPH, PARAMETERS)
 
 
-def save_graph(loaded, folder: str | os.PathLike[str]) -> None:  # noqa: ANN001 - models.LoadedModel, whose import costs seconds
+def save_graph(
+    loaded,  # noqa: ANN001 - models.LoadedModel, whose import costs seconds
+    folder: str | os.PathLike[str],
+    want: Sequence[str] = (),
+    layers: Sequence[int] = (),
+) -> tuple[str, ...]:
     """Writes the static graph of a model.
 
     A copy is converted: a converted layer refuses optional arguments afterwards, and the model may go on training.
@@ -22,6 +28,11 @@ def save_graph(loaded, folder: str | os.PathLike[str]) -> None:  # noqa: ANN001 
     Args:
         loaded: the model.
         folder: receives ``model.json`` and ``model.pdiparams``.
+        want: features of :data:`models.bert.FEATURES` that the graph gives beside the model's outputs.
+        layers: which entries of each of them; all when left out.
+
+    Returns:
+        The names of what the graph gives, in their order: those of the model, then ``hidden_states.0`` and so on.
     """
     import paddle
 
@@ -31,8 +42,15 @@ def save_graph(loaded, folder: str | os.PathLike[str]) -> None:  # noqa: ANN001 
     copy = build(model_config(loaded))
     set_weights(copy, layer_weights(loaded.model), "the model")
     copy.eval()
-    graph = paddle.jit.to_static(copy, input_spec=copy.input_spec(), full_graph=True)
+    spec, names = copy.input_spec(), tuple(copy.outputs)
+    if want:
+        from core.features import WithFeatures
+
+        copy = WithFeatures(copy, want, layers)
+        names = (*names, *copy.names)
+    graph = paddle.jit.to_static(copy, input_spec=spec, full_graph=True)
     paddle.jit.save(graph, str(Path(folder) / "model"))
+    return names
 
 
 class StaticGraph:
@@ -42,6 +60,7 @@ class StaticGraph:
         folder: holds ``model.json`` and ``model.pdiparams``.
         threads: for matrix kernels; None takes one a core.
         device: ``cpu`` (with oneDNN) or ``gpu``.
+        outputs: the names of what it gives, in its order, as :func:`save_graph` told them.
         shapes: input shapes for which oneDNN keeps what it prepared. That holds a copy of the weights, so each costs
             as much memory as the model; a shape that it does not keep costs several runs' time.
 
@@ -50,7 +69,12 @@ class StaticGraph:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu", shapes: int = 16
+        self,
+        folder: str | os.PathLike[str],
+        threads: int | None = None,
+        device: str = "cpu",
+        shapes: int = 16,
+        outputs: Sequence[str] = ("logits",),
     ) -> None:
         from paddle import inference
 
@@ -81,15 +105,18 @@ class StaticGraph:
             ) from error
         self.inputs: list[str] = self._predictor.get_input_names()
         self._handles = {name: self._predictor.get_input_handle(name) for name in self.inputs}
-        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+        handles = [self._predictor.get_output_handle(name) for name in self._predictor.get_output_names()]
+        if len(handles) != len(outputs):
+            raise InputError(f"{folder}: this static graph gives {len(handles)} outputs, expected {len(outputs)}")
+        self.outputs = dict(zip(outputs, handles, strict=True))
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits [batch, labels] for named inputs; entries that the graph does not know are left out."""
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All outputs by name for named inputs; entries that the graph does not know are left out."""
         for name, handle in self._handles.items():
             handle.copy_from_cpu(np.ascontiguousarray(inputs[name], np.int64))
         self._predictor.run()
-        return self._output.copy_to_cpu()
+        return {name: handle.copy_to_cpu() for name, handle in self.outputs.items()}
 
     def __call__(self, batch: Batch) -> np.ndarray:
-        """The same for a batch of :class:`data.batches.Batches`."""
-        return self.run(batch)
+        """The first output, such as logits [batch, labels], for a batch of :class:`data.batches.Batches`."""
+        return self.run(batch)[next(iter(self.outputs))]

@@ -1,33 +1,42 @@
-"""A frozen teacher: its outputs for a transfer set, computed once and kept on disk.
+"""A frozen teacher: what it says on a transfer set, computed once and kept on disk as named columns.
 
-The key of a cache entry is made of the teacher's shape and weights and the token ids it reads (which follow from
-vocabulary, length limit and text). Rows are deduplicated, sorted by length and run through the static graph in parts; a
-part is a store of its own, so an interrupted pass goes on with the next part.
+The key of a cache entry is made of the teacher's shape and weights, the token ids it reads (which follow from
+vocabulary, length limit and text), and what is asked of it. Rows are deduplicated, sorted by length and run through the
+static graph in parts; a part is a store of its own, so an interrupted pass goes on with the next part.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
-import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from console import ProgressBar, say
+from console import InputError, ProgressBar, say
+from core.distributed import current_device
+from core.metrics import Diverged
 from core.static_graph import StaticGraph, save_graph
 from data.augment import row_hashes
+from data.columns import Columns
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
+from data.tasks import Task
 from data.transfer import TransferSet
-from models.folder import LoadedModel
+from files import alone_in, scratch_folder
+from models.folder import LoadedModel, load
 from models.weights import layer_weights
 
 TOKENS_PER_BATCH = 4096
 PART_TOKENS = 1 << 19
+LOGITS = "logits"
+# Features whose rows are as long as the row's tokens.
+PER_TOKEN = ("hidden_states", "last_hidden_state", "start_logits", "end_logits")
 
 
 @dataclass(frozen=True)
@@ -35,18 +44,47 @@ class TeacherOutputs:
     """What the teacher said.
 
     Attributes:
-        logits: [rows of the transfer set, labels], float32; may be memory-mapped.
+        columns: by name, of as many rows as the transfer set: ``logits`` [rows, labels], float32; per token,
+            :class:`data.ragged.Ragged`. May be memory-mapped.
         computed: rows that the teacher ran on just now; 0 when all came from the cache.
         unique: different rows among those of the transfer set.
         seconds: the pass took.
         folder: the cache entry.
     """
 
-    logits: np.ndarray
+    columns: Columns
     computed: int
     unique: int
     seconds: float
     folder: Path
+
+    @property
+    def logits(self) -> np.ndarray:
+        """The column ``logits``."""
+        return np.asarray(self.columns[LOGITS])
+
+
+def load_teacher(folder: str, task: Task, option: str) -> LoadedModel:
+    """A fine-tuned BERT for the task.
+
+    Args:
+        folder: its model folder.
+        task: whose rows it is to label.
+        option: names the folder in errors.
+
+    Raises:
+        InputError: no BERT, or one for other labels or another shape of rows.
+    """
+    teacher = load(folder)
+    if teacher.model.model_type != "bert":
+        raise InputError(f"{option} {folder}: expected a BERT, this is a {teacher.model.model_type}")
+    if teacher.task is None:
+        raise InputError(f"{option} {folder}: expected a fine-tuned model, this is a {teacher.architecture}")
+    if teacher.task.labels != task.labels:
+        raise InputError(f"{option} {folder}: its labels are {teacher.task.labels}, the task's {task.labels}")
+    if teacher.task.is_pair != task.is_pair:
+        raise InputError(f"{option} {folder}: one of teacher and task reads pairs, the other single texts")
+    return teacher
 
 
 def weights_checksum(loaded: LoadedModel) -> str:
@@ -58,87 +96,144 @@ def weights_checksum(loaded: LoadedModel) -> str:
     return digest.hexdigest()
 
 
-def teacher_outputs(teacher: LoadedModel, transfer: TransferSet, cache: Path, device: str = "cpu") -> TeacherOutputs:
-    """The teacher's logits for every row of a transfer set, from the cache where they are there.
+class Teacher:
+    """A model that is asked for its outputs; its static graph is made once, when it is first needed.
 
     Args:
-        teacher: in evaluation mode.
-        transfer: the rows.
+        loaded: in evaluation mode.
         cache: the cache folder.
-        device: where the static graph runs.
+        want: features beside the model's outputs, of :data:`models.bert.FEATURES`: those of tokens.
+        layers: which entries of each; all when left out.
+        device: where the graph runs; where Paddle computes when left out.
     """
-    import time
 
-    began = time.perf_counter()
-    encoded = teacher.encoder.arrange(transfer.encode(teacher.tokenizer))
-    folder = cache / "teacher_outputs" / cache_key(teacher, encoded)
-    try:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        cache: Path,
+        want: Sequence[str] = (),
+        layers: Sequence[int] = (),
+        device: str | None = None,
+    ) -> None:
+        if other := [name for name in want if name not in PER_TOKEN]:
+            raise ValueError(f"{', '.join(other)}: stored are features with a vector per token: {', '.join(PER_TOKEN)}")
+        self.loaded, self._cache = loaded, cache
+        self._want, self._layers = tuple(want), tuple(layers)
+        self._device = device or current_device()
+        self._checksum: str | None = None
+        self._graph: StaticGraph | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Teacher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Removes the static graph."""
+        self._graph = None
+        self._stack.close()
+
+    def outputs(self, transfer: TransferSet) -> TeacherOutputs:
+        """The teacher's outputs for every row of a transfer set, from the cache where they are there."""
+        began = time.perf_counter()
+        encoded = self.loaded.encoder.arrange(transfer.encode(self.loaded.tokenizer))
+        folder = self._cache / "teacher_outputs" / self._key(encoded)
+        parts = folder.with_name(folder.name + ".parts")
+        try:
+            # Without waiting for whoever computes something at the moment.
+            return self._stored(folder, began)
+        except StoreDamaged:
+            pass
+        with alone_in(parts, f"teacher outputs in {self._cache}"):
+            try:
+                return self._stored(folder, began)
+            except StoreDamaged as damage:
+                if folder.exists():
+                    say(f"the stored teacher outputs are damaged and are computed again ({damage})")
+            _, first, inverse = np.unique(row_hashes((encoded["input_ids"],)), return_index=True, return_inverse=True)  # type: ignore[arg-type]
+            found, computed = self._compute(encoded.take(first), parts)
+            with StoreWriter(folder, {"kind": "teacher-outputs", "unique": len(first)}) as writer:
+                found.take(inverse.reshape(-1)).write(writer)
+            shutil.rmtree(parts, ignore_errors=True)
+        return self._stored(folder, began, computed)
+
+    def _stored(self, folder: Path, began: float, computed: int = 0) -> TeacherOutputs:
         store = Store(folder)
-        return TeacherOutputs(
-            np.asarray(store["logits"]), 0, store.metadata["unique"], time.perf_counter() - began, folder
-        )
-    except StoreDamaged as damage:
-        if folder.exists():
-            say(f"the stored teacher outputs are damaged and are computed again ({damage})")
-    _, first, inverse = np.unique(row_hashes((encoded["input_ids"],)), return_index=True, return_inverse=True)
-    unique = {name: column.take(first) for name, column in encoded.items()}
-    logits, computed = _compute(teacher, unique, folder.with_name(folder.name + ".parts"), device)
-    with StoreWriter(folder, {"kind": "teacher-outputs", "unique": len(first)}) as writer:
-        writer.append(logits=logits[inverse.reshape(-1)])
-    shutil.rmtree(folder.with_name(folder.name + ".parts"), ignore_errors=True)
-    return TeacherOutputs(
-        np.asarray(Store(folder)["logits"]), computed, len(first), time.perf_counter() - began, folder
-    )
+        unique = store.metadata.get("unique")
+        if not isinstance(unique, int) or (LOGITS in self.loaded.model.outputs and LOGITS not in store.columns):
+            raise StoreDamaged(f"{folder}: these are no teacher outputs")
+        return TeacherOutputs(Columns.read(store), computed, unique, time.perf_counter() - began, folder)
 
+    def _key(self, encoded: Mapping[str, Ragged | np.ndarray]) -> str:
+        """Names the outputs for one sequence of token ids."""
+        self._checksum = self._checksum or weights_checksum(self.loaded)
+        digest = hashlib.sha256(self._checksum.encode())
+        # Heads, activation and epsilon change what the same weights say.
+        digest.update(json.dumps(self.loaded.model.config_dict(), sort_keys=True).encode())
+        if self._want:
+            digest.update(json.dumps([self._want, self._layers]).encode())
+        for name, column in sorted(encoded.items()):
+            assert isinstance(column, Ragged)
+            column = column.compact()
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(column.values).data)
+            digest.update(np.ascontiguousarray(column.offsets).data)
+        return digest.hexdigest()[:32]
 
-def cache_key(teacher: LoadedModel, encoded: dict[str, Ragged]) -> str:
-    """Names the outputs of one teacher for one sequence of token ids."""
-    digest = hashlib.sha256(weights_checksum(teacher).encode())
-    # Heads, activation and epsilon change what the same weights say.
-    digest.update(json.dumps(teacher.model.config_dict(), sort_keys=True).encode())
-    for name, column in sorted(encoded.items()):
-        column = column.compact()
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(column.values).data)
-        digest.update(np.ascontiguousarray(column.offsets).data)
-    return digest.hexdigest()[:32]
+    def _compute(self, encoded: Columns, parts: Path) -> tuple[Columns, int]:
+        """Runs the teacher part after part; parts that an interrupted pass left are read instead.
 
-
-def _compute(teacher: LoadedModel, encoded: dict[str, Ragged], parts: Path, device: str) -> tuple[np.ndarray, int]:
-    """Runs the teacher part after part; parts that an interrupted pass left are read instead."""
-    lengths = encoded["input_ids"].lengths
-    order = np.argsort(-lengths, kind="stable")
-    logits = np.empty((len(lengths), teacher.task.outputs), np.float32)
-    graph: StaticGraph | None = None
-    computed = 0
-    bar = ProgressBar("teacher outputs", len(lengths))
-    with tempfile.TemporaryDirectory(prefix="paddledistill-graph-") as folder:
+        Returns:
+            The outputs in the order of the rows, and how many rows were computed.
+        """
+        lengths = encoded.costs
+        order = np.argsort(-lengths, kind="stable")
+        found, computed = [], 0
+        bar = ProgressBar("teacher outputs", len(lengths))
         for number, rows in enumerate(token_parts(lengths, order, PART_TOKENS)):
             path = parts / f"part-{number:05d}"
             try:
-                logits[rows] = np.asarray(Store(path)["logits"])
+                part = Columns.read(Store(path))
+                if part.rows != len(rows):
+                    raise StoreDamaged(f"{path}: {part.rows} rows, expected {len(rows)}")
             except StoreDamaged:
-                if graph is None:
-                    graph = _graph(teacher, folder, device)
-                for batch in token_parts(lengths, rows, TOKENS_PER_BATCH):
-                    logits[batch] = graph.run(
-                        {name: c.padded(batch, _fill(teacher, name)) for name, c in encoded.items()}
-                    )
+                part = Columns.concat(
+                    [self._ask(encoded, batch) for batch in token_parts(lengths, rows, TOKENS_PER_BATCH)]
+                )
                 with StoreWriter(path) as writer:
-                    writer.append(logits=logits[rows])
+                    part.write(writer)
                 computed += len(rows)
+            found.append(part)
             bar.advance(len(rows))
-    bar.close()
-    return logits, computed
+        bar.close()
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return Columns.concat(found).take(back), computed
+
+    def _ask(self, encoded: Columns, rows: np.ndarray) -> Columns:
+        """The outputs for one batch."""
+        if self._graph is None:
+            folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", "teacher"))
+            names = save_graph(self.loaded, folder, self._want, self._layers)
+            self._graph = StaticGraph(folder, device=self._device, shapes=1, outputs=names)
+        said = self._graph.run(encoded.padded(rows, self.loaded.encoder.pad_id))
+        if bad := [name for name, value in said.items() if not np.isfinite(value).all()]:
+            raise Diverged(f"the teacher's {', '.join(bad)} are not finite: its weights are worthless; train it again")
+        lengths = encoded.costs[rows]
+        return Columns(
+            {name: _without_padding(value, lengths) if _is_per_token(name) else value for name, value in said.items()}
+        )
 
 
-def _graph(teacher: LoadedModel, folder: str, device: str) -> StaticGraph:
-    save_graph(teacher, folder)
-    return StaticGraph(folder, device=device, shapes=1)
+def _is_per_token(name: str) -> bool:
+    return name.partition(".")[0] in PER_TOKEN
 
 
-def _fill(teacher: LoadedModel, name: str) -> int:
-    return teacher.encoder.pad_id if name == "input_ids" else 0
+def _without_padding(values: np.ndarray, lengths: np.ndarray) -> Ragged:
+    inside = np.arange(values.shape[1]) < lengths[:, None]  # [rows, tokens]
+    return Ragged.from_lengths(values[inside], lengths)
 
 
 def token_parts(lengths: np.ndarray, order: np.ndarray, budget: int) -> Iterator[np.ndarray]:

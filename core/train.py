@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,15 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from args import OptimizerOptions, RunOptions
-from console import Interrupted, duration, say
+from console import InputError, Interrupted, duration, say
 from core.checkpoint import keep_weights, kept_weights, load_checkpoint, save_checkpoint
 from core.distributed import World, check_precision, sum_gradients, wait
+from core.metrics import ADVICE, Diverged, Selection
 from core.optim import clip_gradients, learning_rate, make_optimizer, optimizer_state, restore_optimizer
+from core.options import RunOptions
 from data.batches import Batch, Batches
-from data.store import write_atomically
 from data.streams import derived_seed
+from files import write_atomically
 from models.dropout import STREAM
 from models.weights import layer_weights, set_weights
 
@@ -38,21 +41,41 @@ Step = Callable[[Batch], Losses | Iterator[Losses]]
 LOG = "metrics.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """What the loop needs to know beside the options that all recipes share.
+    """What the loop needs to know; see the options of the same names.
 
     Attributes:
         epochs: passes over the batches.
         learning_rate: at its peak.
         optimizer: see :data:`core.optim.OPTIMIZERS`.
-        selection_metric: the evaluation's entry that chooses checkpoints; larger is better.
+        select_by: chooses checkpoints by an entry of the evaluation.
     """
 
     epochs: int
     learning_rate: float
     optimizer: str
-    selection_metric: str = "accuracy"
+    select_by: Selection
+    seed: int = 42
+    max_steps: int = 0
+    eval_steps: int = 0
+    save_steps: int = 0
+    logging_steps: int = 100
+    weight_decay: float = 0.0
+    max_grad_norm: float = 0.0
+    warmup_steps: int = 0
+    warmup_proportion: float = 0.0
+    lr_scheduler: str = "constant"
+    gradient_accumulation_steps: int = 1
+    precision: str = "fp32"
+    average_checkpoints: int = 0
+    early_stopping: int = 0
+
+    @classmethod
+    def of(cls, options: RunOptions, **own: Any) -> LoopSettings:
+        """The settings that options of these names give, and a recipe's own."""
+        names = {item.name for item in fields(cls)}
+        return cls(**{**{name: value for name, value in options.as_dict().items() if name in names}, **own})
 
 
 @dataclass
@@ -98,115 +121,76 @@ class TrainingResult:
     seconds: float
 
 
-class Loop:
-    """Trains a model.
+class Updater:
+    """One step of the optimiser after the other; knows nothing of epochs, evaluations and files.
 
     Args:
         model: trained in place.
-        step: takes a batch, returns named losses that are means over the batch's rows; ``loss`` is minimised. A
+        step: takes a batch, returns named losses that are means over what the batch counts; ``loss`` is minimised. A
             generator yields several such sets, whose sum is minimised.
-        batches: this rank's batches.
-        evaluate: metrics of the model as it stands, on the rows that choose checkpoints.
         settings: of the recipe.
-        run: the run's options.
-        optimization: the optimiser's options.
+        total_steps: that the schedule goes by.
         world: the processes of the run.
     """
 
     def __init__(
-        self,
-        model: nn.Layer,
-        step: Step,
-        batches: Batches,
-        evaluate: Callable[[], Mapping[str, float]],
-        settings: LoopSettings,
-        run: RunOptions,
-        optimization: OptimizerOptions,
-        world: World,
+        self, model: nn.Layer, step: Step, settings: LoopSettings, total_steps: int, world: World | None = None
     ) -> None:
-        check_precision(optimization.precision)
-        self.model, self.step, self.batches, self.evaluate = model, step, batches, evaluate
-        self.settings, self.run_options, self.optimization, self.world = settings, run, optimization, world
-        self.folder = Path(run.output_dir)
-        self.accumulate = optimization.gradient_accumulation_steps
-        self.steps_per_epoch = -(-batches.steps_per_epoch // self.accumulate)
-        self.total_steps = settings.epochs * self.steps_per_epoch
-        if run.max_steps:
-            self.total_steps = min(self.total_steps, run.max_steps)
-        self.warmup = optimization.warmup_steps or round(optimization.warmup_proportion * self.total_steps)
-        self.optimizer = make_optimizer(settings.optimizer, model, optimization.weight_decay)
-        self.scaler = paddle.amp.GradScaler() if optimization.precision == "fp16" else None
-        self.state = LoopState()
-        self._log = _Log(self.folder, world.is_main)
-        self._stopped_by: int | None = None
+        check_precision(settings.precision)
+        self.model, self.step, self.settings = model, step, settings
+        self.total_steps, self.world = total_steps, world or World()
+        self.warmup = settings.warmup_steps or round(settings.warmup_proportion * total_steps)
+        self.optimizer = make_optimizer(settings.optimizer, model, settings.weight_decay)
+        self._scaler = paddle.amp.GradScaler() if settings.precision == "fp16" else None
 
-    def run(self) -> TrainingResult:
-        """Trains to the end, or from the last checkpoint to the end with ``--resume``.
+    def update(self, group: Sequence[Batch], number: int) -> dict[str, float]:
+        """Takes a step.
+
+        Losses are means over all that the group's batches count, over all processes: of parts of different size the
+        larger one weighs more.
+
+        Args:
+            group: this process's batches; several are accumulated.
+            number: of the step, from 0.
+
+        Returns:
+            The losses, over all processes.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM came; a checkpoint is there.
+            Diverged: a loss is not finite.
         """
-        if self.run_options.resume:
-            self._restore()
-        self.model.train()
-        with self._signals(), self._log.opened(self.state):
-            while not self.state.done and self.state.epoch < self.settings.epochs:
-                self._epoch()
-        return self._choose()
-
-    def _epoch(self) -> None:
-        state = self.state
-        groups = _grouped(self.batches.epoch(state.epoch, state.batch), self.accumulate)
-        for group in groups:
-            began = time.perf_counter()
-            losses = self._update(group)
-            state.seconds += time.perf_counter() - began
-            state.step += 1
-            state.batch += len(group)
-            ends_epoch = state.batch >= self.batches.steps_per_epoch
-            if ends_epoch:
-                state.epoch, state.batch = state.epoch + 1, 0
-            state.done = state.step >= self.total_steps
-            self._log.step(self, losses)
-            due = state.step % self.run_options.eval_steps == 0 if self.run_options.eval_steps else ends_epoch
-            if due or state.done:
-                self._evaluate()
-            saves = self.run_options.save_steps and state.step % self.run_options.save_steps == 0
-            if due or saves or state.done or self._stopped_by is not None:
-                self.save()
-            if self._stopped_by is not None and not state.done:
-                raise Interrupted(
-                    f"stopped at step {state.step:,} of {self.total_steps:,}; saved to {self.folder}: "
-                    "give the same command with --resume to go on"
-                )
-            if state.done or ends_epoch:
-                return
-
-    def _update(self, group: list[Batch]) -> dict[str, float]:
-        """One optimiser step over one or more batches; returns the losses of this rank's rows."""
-        state, sums = self.state, {}
-        for number, batch in enumerate(group):
-            STREAM.reseed(derived_seed(self.run_options.seed, "dropout", state.step, number, self.world.rank))
+        sums: dict[str, float] = {}
+        total = sum(int(batch["count"]) for batch in group)
+        for place, batch in enumerate(group):
+            STREAM.reseed(derived_seed(self.settings.seed, "dropout", number, place, self.world.rank))
+            share = float(batch["weight"]) * (int(batch["count"]) / max(total, 1))
             for losses in self._parts(batch):
-                loss = losses["loss"] * (float(batch["weight"]) / len(group))
-                (self.scaler.scale(loss) if self.scaler else loss).backward()
+                loss = losses["loss"] * share
+                (self._scaler.scale(loss) if self._scaler else loss).backward()
                 for name, value in losses.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) / len(group)
-            state.rows += round(len(batch["rows"]) / float(batch["weight"])) if batch["weight"] else 0
+                    # A process without rows computes on one that does not count.
+                    sums[name] = sums.get(name, 0.0) + (float(value) * share if share else 0.0)
         if self.world.size > 1:
-            sum_gradients(self.model.parameters())
-        self.optimizer.set_lr(self.current_rate)
-        if self.optimization.max_grad_norm:
-            if self.scaler:
-                self.scaler.unscale_(self.optimizer)
-            clip_gradients(self.model.parameters(), self.optimization.max_grad_norm)
-        if self.scaler:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+            sums = sum_gradients(self.model.parameters(), sums)
+        if bad := [f"{name} {value}" for name, value in sums.items() if not math.isfinite(value)]:
+            raise Diverged(f"step {number + 1:,}: {', '.join(bad)}: {ADVICE}")
+        self.optimizer.set_lr(self.rate(number))
+        if self.settings.max_grad_norm:
+            if self._scaler:
+                self._scaler.unscale_(self.optimizer)
+            clip_gradients(self.model.parameters(), self.settings.max_grad_norm)
+        if self._scaler:
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
         else:
             self.optimizer.step()
         self.optimizer.clear_grad()
         return sums
+
+    def rate(self, number: int) -> float:
+        """The learning rate of a step, from 0."""
+        settings = self.settings
+        return learning_rate(number, self.total_steps, settings.learning_rate, self.warmup, settings.lr_scheduler)
 
     def _parts(self, batch: Batch) -> Iterator[Losses]:
         """The losses of a batch, one set or several; only their computation runs in reduced precision."""
@@ -222,35 +206,110 @@ class Loop:
                 return
             yield part
 
-    @property
-    def current_rate(self) -> float:
-        """The learning rate of the step that comes next."""
-        return learning_rate(
-            self.state.step, self.total_steps, self.settings.learning_rate, self.warmup, self.optimization.lr_scheduler
-        )
-
     def _precision(self) -> contextlib.AbstractContextManager:
-        kind = {"bf16": "bfloat16", "fp16": "float16"}.get(self.optimization.precision)
+        kind = {"bf16": "bfloat16", "fp16": "float16"}.get(self.settings.precision)
         return paddle.amp.auto_cast(dtype=kind, level="O1") if kind else contextlib.nullcontext()
 
+
+class Loop:
+    """Trains a model: epochs, evaluations, checkpoints, the log.
+
+    Args:
+        folder: receives checkpoints and log.
+        model: trained in place.
+        step: see :class:`Updater`.
+        batches: this process's.
+        evaluate: figures of the model as it stands, on the rows that choose checkpoints.
+        settings: of the recipe.
+        world: the processes of the run.
+        resume: go on from the checkpoint in ``folder``, if there is one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: nn.Layer,
+        step: Step,
+        batches: Batches,
+        evaluate: Callable[[], Mapping[str, float]],
+        settings: LoopSettings,
+        world: World | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.folder, self.model, self.batches, self.evaluate = folder, model, batches, evaluate
+        self.settings, self.world, self._resume = settings, world or World(), resume
+        steps_per_epoch = -(-batches.steps_per_epoch // settings.gradient_accumulation_steps)
+        total_steps = settings.epochs * steps_per_epoch
+        if settings.max_steps:
+            total_steps = min(total_steps, settings.max_steps)
+        self.updater = Updater(model, step, settings, total_steps, self.world)
+        self.total_steps = total_steps
+        self.state = LoopState()
+        self._log = _Log(folder, self.world.is_main)
+        self._stopped_by: int | None = None
+
+    def run(self) -> TrainingResult:
+        """Trains to the end.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM came; a checkpoint is there.
+            Diverged: a loss or a score is not finite.
+        """
+        if self._resume:
+            self._restore()
+        self.model.train()
+        with self._signals(), self._log.opened(self.state):
+            while not self.state.done and self.state.epoch < self.settings.epochs:
+                self._epoch()
+        return self._choose()
+
+    def _epoch(self) -> None:
+        state, settings = self.state, self.settings
+        groups = _grouped(self.batches.epoch(state.epoch, state.batch), settings.gradient_accumulation_steps)
+        for group in groups:
+            began = time.perf_counter()
+            losses = self.updater.update(group, state.step)
+            state.seconds += time.perf_counter() - began
+            state.step += 1
+            state.rows += sum(int(batch["size"]) for batch in group)
+            state.batch += len(group)
+            ends_epoch = state.batch >= self.batches.steps_per_epoch
+            if ends_epoch:
+                state.epoch, state.batch = state.epoch + 1, 0
+            state.done = state.step >= self.total_steps
+            self._log.step(self, losses)
+            due = state.step % settings.eval_steps == 0 if settings.eval_steps else ends_epoch
+            if due or state.done:
+                self._evaluate()
+            saves = settings.save_steps and state.step % settings.save_steps == 0
+            if due or saves or state.done or self._stopped_by is not None:
+                self.save()
+            if self._stopped_by is not None and not state.done:
+                raise Interrupted(
+                    f"stopped at step {state.step:,} of {self.total_steps:,}; saved to {self.folder}: "
+                    "give the same command with --resume to go on"
+                )
+            if state.done or ends_epoch:
+                return
+
     def _evaluate(self) -> None:
-        state = self.state
+        state, select_by = self.state, self.settings.select_by
         metrics = dict(self.evaluate())
-        score = metrics[self.settings.selection_metric]
+        score = select_by.of(metrics)
         weights = layer_weights(self.model)
-        if state.best is None or score > state.best:
+        if state.best is None or select_by.is_better(score, state.best):
             state.best, state.best_step, state.without_gain = score, state.step, 0
             if self.world.is_main:
                 keep_weights(self.folder, f"best-{state.step}", weights)
         else:
             state.without_gain += 1
-            patience = self.optimization.early_stopping
+            patience = self.settings.early_stopping
             state.done = state.done or bool(patience and state.without_gain >= patience)
-        if self.optimization.average_checkpoints:
+        if self.settings.average_checkpoints:
             if self.world.is_main:
                 keep_weights(self.folder, f"snapshot-{state.step}", weights)
             state.snapshots.append(f"snapshot-{state.step}.safetensors")
-            del state.snapshots[: -self.optimization.average_checkpoints]
+            del state.snapshots[: -self.settings.average_checkpoints]
         self._log.evaluation(self, metrics)
 
     def save(self) -> None:
@@ -259,7 +318,9 @@ class Loop:
             return
         self.state.log_bytes = self._log.size()
         state = {**vars(self.state), "kept": self.state.kept}
-        save_checkpoint(self.folder, layer_weights(self.model), optimizer_state(self.optimizer, self.model), state)
+        save_checkpoint(
+            self.folder, layer_weights(self.model), optimizer_state(self.updater.optimizer, self.model), state
+        )
 
     def _restore(self) -> None:
         found = load_checkpoint(self.folder)
@@ -269,8 +330,11 @@ class Loop:
             return
         weights, optimizer, state = found
         set_weights(self.model, weights, str(self.folder))
-        restore_optimizer(self.optimizer, self.model, optimizer)
-        self.state = LoopState(**{k: v for k, v in state.items() if k in LoopState.__dataclass_fields__})
+        restore_optimizer(self.updater.optimizer, self.model, optimizer)
+        try:
+            self.state = LoopState(**{k: v for k, v in state.items() if k in LoopState.__dataclass_fields__})
+        except TypeError as error:
+            raise InputError(f"{self.folder}: the checkpoint's state is damaged ({error}); use --overwrite") from error
         say(f"going on from step {self.state.step:,} of {self.total_steps:,}")
 
     def _choose(self) -> TrainingResult:
@@ -282,8 +346,8 @@ class Loop:
         best = kept_weights(self.folder, f"best-{state.best_step}.safetensors")
         if len(state.snapshots) > 1:
             set_weights(self.model, averaged(self.folder, state.snapshots), "averaged checkpoints")
-            average = dict(self.evaluate())[self.settings.selection_metric]
-            if average >= score:
+            average = self.settings.select_by.of(self.evaluate())
+            if not self.settings.select_by.is_better(score, average):
                 score, chosen = average, f"average of the last {len(state.snapshots)}"
                 best = layer_weights(self.model)
         set_weights(self.model, best, "chosen checkpoint")
@@ -353,7 +417,7 @@ class _Log:
         path = self._folder / LOG
         if path.exists():
             with open(path, "r+b") as file:
-                file.truncate(state.log_bytes)
+                file.truncate(min(state.log_bytes, os.path.getsize(path)))
         else:
             write_atomically(path, "")
         self._board = LogWriter(logdir=str(self._folder / "visualdl"))
@@ -379,7 +443,7 @@ class _Log:
         for name, value in losses.items():
             state.loss_sums[name] = state.loss_sums.get(name, 0.0) + value
         state.loss_steps += 1
-        if state.step % loop.run_options.logging_steps and not state.done:
+        if state.step % loop.settings.logging_steps and not state.done:
             return
         means = {name: value / state.loss_steps for name, value in state.loss_sums.items()}
         state.loss_sums, state.loss_steps = {}, 0
@@ -387,7 +451,7 @@ class _Log:
         rate = (state.rows - self._rows) / elapsed
         self._rows, self._seconds = state.rows, state.seconds
         left = (loop.total_steps - state.step) * state.seconds / state.step
-        rate_used = float(loop.optimizer.get_lr())
+        rate_used = float(loop.updater.optimizer.get_lr())
         shown = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
         say(
             f"step {state.step:,}/{loop.total_steps:,}: {shown}, lr {rate_used:.3g}, "

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from data.columns import IDS, Column, Columns
 from data.ragged import Ragged
 from data.streams import generator
 
-Columns = Mapping[str, "Ragged | np.ndarray"]
 Batch = dict[str, np.ndarray]
 POOL_BATCHES = 100
 
@@ -36,11 +36,13 @@ class Batches:
         workers: threads that prepare batches ahead; the order stays the same.
         multiple: pad to a width that is a multiple of this, but no wider than ``max_width``: fewer shapes.
         max_width: the widest a batch is padded to beyond its longest row.
+        count_by: what losses are means over: ``rows``, or the values of a ragged column of that name, such as masked
+            positions.
     """
 
     def __init__(
         self,
-        columns: Columns,
+        columns: Mapping[str, Column],
         batch_size: int,
         pad_id: int = 0,
         shuffle: bool = True,
@@ -51,22 +53,16 @@ class Batches:
         workers: int = 1,
         multiple: int = 1,
         max_width: int = 0,
+        count_by: str = "rows",
     ) -> None:
-        sizes = {name: len(column) for name, column in columns.items()}
-        if len(set(sizes.values())) != 1:
-            raise ValueError(f"all columns must have as many rows, got {sizes}")
-        self.columns, self.batch_size, self.pad_id = columns, batch_size, pad_id
+        self.columns, self.batch_size, self.pad_id = Columns(columns), batch_size, pad_id
         self.shuffle, self.seed, self.by_length = shuffle, seed, by_length
         self.rank, self.world, self.workers = rank, world, workers
         self.multiple, self.max_width = multiple, max_width
-        self.rows = next(iter(sizes.values()))
-        lengths = [
-            column.lengths
-            for name, column in columns.items()
-            if name.startswith("input_ids") and isinstance(column, Ragged)
-        ]
-        # A batch costs what its longest row costs; of a pair both sides count.
-        self._cost = sum(lengths) if lengths else np.zeros(self.rows, np.int64)
+        self.rows = self.columns.rows
+        self._counts = np.ones(self.rows, np.int64) if count_by == "rows" else self.columns.counts(count_by)
+        # A batch costs what its longest row costs.
+        self._cost = self.columns.costs
 
     @property
     def steps_per_epoch(self) -> int:
@@ -119,19 +115,19 @@ class Batches:
     def collate(self, rows: np.ndarray) -> Batch:
         """Makes this rank's share of the batch of the named rows.
 
-        ``weight`` is the share of the batch's rows: losses are means over the rows of a rank, and their weighted
-        sum over all ranks is the mean over the whole batch. A rank without rows gets a row of weight 0.
+        ``count`` is what the losses of the whole batch are means over, and ``weight`` this rank's share of it: losses
+        are means over what a rank has, and their weighted sum over all ranks is the mean over the whole batch. A rank
+        without rows gets a row of weight 0. ``size`` is the number of rows over all ranks.
         """
         mine = rows[self.rank :: self.world]
-        batch: Batch = {"weight": np.asarray(len(mine) / len(rows))}
+        count, total = self._counts[mine].sum(), self._counts[rows].sum()
+        batch: Batch = {"weight": np.asarray(count / max(total, 1)), "count": np.asarray(total)}
+        batch["size"] = np.asarray(len(rows))
         mine = mine if len(mine) else rows[:1]
-        batch["rows"] = mine
-        for name, column in self.columns.items():
-            if not isinstance(column, Ragged):
-                batch[name] = np.asarray(column[mine])
-                continue
-            is_ids = name.startswith("input_ids")
-            batch[name] = column.padded(mine, self.pad_id if is_ids else 0, self._width(column, mine))
-            if is_ids:
-                batch[name.replace("input_ids", "lengths")] = column.offsets[mine + 1] - column.offsets[mine]
+        ragged = {name: column for name, column in self.columns.items() if isinstance(column, Ragged)}
+        widths = {name: self._width(column, mine) for name, column in ragged.items()}
+        batch |= {"rows": mine, **self.columns.padded(mine, self.pad_id, widths)}
+        for name, column in ragged.items():
+            if name.startswith(IDS):
+                batch[name.replace(IDS, "lengths")] = column.offsets[mine + 1] - column.offsets[mine]
         return batch

@@ -1,28 +1,40 @@
-"""What a task's data looks like: labels and lengths of every split, as tables and as a picture."""
+"""Shows labels and lengths of a task's rows, as tables and as a picture.
+
+python -m data.tasks --task_name sst-2 --data_dir DIR --plot lengths.png
+"""
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from args import DataOptions, option, parse
-from console import InputError, say, table
-from data.sources import Rows, TaskData, data_of
+from args import option, parse
+from console import InputError, run_script, say, table
+from data.options import DataOptions
+from data.sources import Rows, TaskData
 from data.tasks import Task
 from data.tokenization import JiebaTokenizer, WordPieceTokenizer, read_vocab
+from files import check_new_file
 
 QUANTILES = (0.5, 0.9, 0.99)
 
 
-@dataclass(frozen=True, kw_only=True)
 class OverviewOptions(DataOptions):
     """Options of ``data.tasks``."""
 
-    vocab_path: str | None = option(None, "a BERT's vocab.txt: lengths in word pieces beside those in words")
+    group = "output"
+
+    vocab_path: str | None = option(
+        None, "a BERT's vocab.txt: lengths in word pieces beside those in words", group="model"
+    )
     plot: str | None = option(None, "a .png file that receives a histogram of the lengths")
 
     def faults(self) -> list[str]:
@@ -34,8 +46,7 @@ class OverviewOptions(DataOptions):
 
 def main(argv: list[str]) -> None:
     """Parses the command line and shows a task's data."""
-    doc = "Shows labels and lengths of a task's rows."
-    show(parse(OverviewOptions, argv, doc, "python -m data.tasks"))
+    show(parse(OverviewOptions, argv, __doc__ or "", "python -m data.tasks"))
 
 
 def show(options: OverviewOptions) -> None:
@@ -46,8 +57,10 @@ def show(options: OverviewOptions) -> None:
     """
     if options.plot and not Path(options.plot).resolve().parent.is_dir():
         raise InputError(f"--plot {options.plot}: no such folder")
+    if options.plot:
+        check_new_file(options.plot, "--plot")
     counters = length_counters(options.task(), options.vocab_path)
-    data = data_of(options)
+    data = options.rows()
     splits = {"train": data.train, "dev": data.dev, **data.further_dev}
     say(f"{table(('labels', *splits), label_rows(data, splits))}\n")
     lengths = {
@@ -118,3 +131,7 @@ def plot(lengths: Mapping[tuple[str, str, str], np.ndarray], path: str, title: s
         axes.legend(frameon=False)
     figure.suptitle(f"{title}: lengths")
     figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

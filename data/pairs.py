@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from console import InputError
 from data.segmentation import jieba_words
@@ -15,28 +14,42 @@ from data.sources import Rows, join_rows, read_unlabeled
 from data.streams import generator
 from data.tasks import Task
 
-if TYPE_CHECKING:
-    from args import UnlabeledOptions
-
 # Words in more texts than this say nothing on what a text is about.
 COMMON = 200
 RAREST = 4
 
 
-def with_unlabeled(train: Rows, task: Task, options: UnlabeledOptions, seed: int, skip_bad_rows: bool) -> Rows:
-    """The training rows, behind them the unlabelled rows that options name, and pairs made anew from both.
+def with_unlabeled(
+    train: Rows,
+    task: Task,
+    unlabeled_files: Sequence[str] = (),
+    split_sentences: bool = False,
+    repair_pairs: int = 0,
+    seed: int = 0,
+    skip_bad_rows: bool = False,
+) -> Rows:
+    """The training rows, behind them rows without labels, and pairs made anew from both.
+
+    Args:
+        train: the training rows.
+        task: of them all.
+        unlabeled_files: see :func:`data.sources.read_unlabeled`.
+        split_sentences: cut the lines of .txt files into sentences.
+        repair_pairs: new pairs for each text, see :func:`repaired_pairs`.
+        seed: of the run.
+        skip_bad_rows: leave out rows of the files that cannot be read, and count them.
 
     Raises:
         InputError: a file that cannot be read, or new pairs of single texts.
     """
-    if options.repair_pairs and not task.is_pair:
+    if repair_pairs and not task.is_pair:
         raise InputError(f"--repair_pairs: the rows of {task.name} are single texts")
     rows = train
-    if options.unlabeled_file:
-        rows = join_rows([rows, read_unlabeled(options.unlabeled_file, task, skip_bad_rows, options.split_sentences)])
-    if options.repair_pairs:
+    if unlabeled_files:
+        rows = join_rows([rows, read_unlabeled(unlabeled_files, task, skip_bad_rows, split_sentences)])
+    if repair_pairs:
         words = jieba_words if task.language == "zh" else str.split
-        rows = join_rows([rows, repaired_pairs(rows, options.repair_pairs, seed, words)])
+        rows = join_rows([rows, repaired_pairs(rows, repair_pairs, seed, words)])
     return rows
 
 

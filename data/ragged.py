@@ -13,7 +13,8 @@ class Ragged:
     """Rows of different lengths.
 
     Attributes:
-        values: all rows one after the other, shape [sum of lengths]; may be memory-mapped.
+        values: all rows one after the other, shape [sum of lengths, …]: numbers, or vectors such as hidden states; may
+            be memory-mapped.
         offsets: where each row starts, and the end, int64, shape [rows + 1].
     """
 
@@ -61,7 +62,7 @@ class Ragged:
     def take(self, rows: np.ndarray) -> Ragged:
         """The named rows, in the order given, as a copy."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
-        taken = Ragged.from_lengths(np.empty(0, self.values.dtype), lengths)
+        taken = Ragged.from_lengths(self.values[:0], lengths)
         where = np.repeat(self.offsets[rows] - taken.offsets[:-1], lengths) + np.arange(taken.offsets[-1])
         return Ragged(self.values[where], taken.offsets)
 
@@ -78,12 +79,13 @@ class Ragged:
         inside = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
         return Ragged.from_lengths(rows.values[inside < np.repeat(kept, rows.lengths)], kept)
 
-    def padded(self, rows: np.ndarray, fill: int, width: int | None = None) -> np.ndarray:
-        """The named rows as int64, shape [rows, longest of them], filled up with ``fill``."""
+    def padded(self, rows: np.ndarray, fill: float, width: int | None = None) -> np.ndarray:
+        """The named rows, shape [rows, longest of them, …], filled up with ``fill``: whole numbers as int64."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         width = int(lengths.max(initial=0)) if width is None else width
         columns = np.arange(width)
         inside = columns < lengths[:, None]  # [rows, width]
-        out = np.full(inside.shape, fill, np.int64)
+        dtype = np.int64 if self.values.dtype.kind in "iu" else self.values.dtype
+        out = np.full([*inside.shape, *self.values.shape[1:]], fill, dtype)
         out[inside] = self.values[(self.offsets[rows][:, None] + columns)[inside]]
         return out

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+
+from files import cache_folder
 
 MASK = "[MASK]"
 # A process loads its dictionary in most of a second, in which jieba cuts about half a million characters.
@@ -16,9 +20,46 @@ PARALLEL_FROM = 2_000_000
 BLOCK = 1000
 
 
+# jieba cuts what lies between two marks at once, in a time that grows with the square of its length.
+LONGEST_RUN = 2_000
+# What jieba takes for one run.
+RUN = re.compile(r"[\u4E00-\u9FD5a-zA-Z0-9+#&._%-]+")
+
+
 def jieba_words(text: str) -> list[str]:
-    """jieba's words, white space left out; ``[MASK]`` stays one word."""
-    return [word for part in text.split() for word in ([part] if part == MASK else load_jieba().lcut(part))]
+    """jieba's words, white space left out; ``[MASK]`` stays one word.
+
+    Within more than 2,000 characters without a mark a word may be cut in two.
+    """
+    return [word for part in text.split() for word in ([part] if part == MASK else _cut(part))]
+
+
+def _cut(part: str) -> list[str]:
+    if len(part) <= LONGEST_RUN:
+        return load_jieba().lcut(part)
+    words: list[str] = []
+    start = 0
+    for run in RUN.finditer(part):
+        words += load_jieba().lcut(part[start : run.start()])
+        for place in range(run.start(), run.end(), LONGEST_RUN):
+            words += load_jieba().lcut(part[place : min(place + LONGEST_RUN, run.end())])
+        start = run.end()
+    return words + load_jieba().lcut(part[start:])
+
+
+def beginning(text: str, characters: int) -> str:
+    """The first characters of a text, white space not counted, and what follows up to the end of a run or so."""
+    if len(text) <= characters + LONGEST_RUN:
+        return text
+    end, counted = 0, 0
+    for word in re.finditer(r"\S+", text):
+        if counted + len(word.group()) >= characters:
+            end = word.start() + characters - counted
+            break
+        counted, end = counted + len(word.group()), word.end()
+    inside = RUN.match(text, end) if end else None
+    # The last words may depend on what follows them in their run.
+    return text[: min(inside.end(), end + LONGEST_RUN) if inside else end]
 
 
 def segment(texts: Sequence[str], processes: int | None = None) -> Iterator[list[str]]:
@@ -98,5 +139,10 @@ def load_jieba():  # noqa: ANN201 - a module
         warnings.simplefilter("ignore", UserWarning)
         import jieba
 
-    jieba.setLogLevel(logging.WARNING)
+    jieba.setLogLevel(logging.CRITICAL)
+    # Its cache is a dump that runs code when it is read: not from a folder that others can write to.
+    folder = cache_folder() / "jieba"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    jieba.dt.tmp_dir = str(folder)
     return jieba

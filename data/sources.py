@@ -10,30 +10,35 @@ import contextlib
 import csv
 import itertools
 import json
-import math
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from console import InputError
+from data.download import Silent, patiently
 from data.sentences import split_sentences
 from data.streams import generator
 from data.tasks import Task
-
-if TYPE_CHECKING:
-    from args import DataOptions
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")
 # Other names of the splits: MNLI's, OCNLI's.
 OTHER_NAMES = {"train": ("train.50k",), "dev": ("validation", "dev_matched"), "test": ("test_matched",)}
 NO_LABEL = -1
 SKIP_HINT = "mend the row or pass --skip_bad_rows"
+# Longer lines are not read: they would fill the memory.
+LONGEST_LINE = 64 << 20
+# What a label cannot hold where predictions are written a row per line.
+LINE_ENDS = "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029\0"
+# Numbers to predict are float32.
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
+# The rows that are held out are the same for teacher and students of any seed.
+HOLDOUT_SEED = 0
 
 
 class BadRow(Exception):
@@ -71,32 +76,15 @@ class TaskData:
         task: with its labels known.
         train: the rows to learn from.
         dev: the rows on which results are reported.
-        select: the rows on which checkpoints are chosen: dev, or a part held out of train.
+        validation: the rows on which checkpoints are chosen: dev, or a part held out of train.
         further_dev: further rows on which results are reported, by name.
-        test: rows without labels that are to be labelled, by the name of their split.
     """
 
     task: Task
     train: Rows
     dev: Rows
-    select: Rows
+    validation: Rows
     further_dev: Mapping[str, Rows] = field(default_factory=dict)
-    test: Mapping[str, Rows] = field(default_factory=dict)
-
-
-def data_of(options: DataOptions) -> TaskData:
-    """The rows of the task that a script's options name, read and checked."""
-    return load_task_data(
-        options.task(),
-        options.data_dir,
-        options.train_file,
-        options.dev_file,
-        options.skip_bad_rows,
-        options.holdout,
-        options.max_train_rows,
-        # The rows held out must be the same for teacher and students of any seed.
-        seed=0,
-    )
 
 
 def load_task_data(
@@ -107,7 +95,7 @@ def load_task_data(
     skip_bad_rows: bool = False,
     holdout: float = 0.0,
     max_train_rows: int = 0,
-    seed: int = 42,
+    seed: int = HOLDOUT_SEED,
 ) -> TaskData:
     """Reads and checks the rows of a task.
 
@@ -131,10 +119,10 @@ def load_task_data(
     assert train.labels is not None and dev.labels is not None
     if len(train) == 0 or len(dev) == 0:
         raise InputError(f"task {task.name}: no rows left to {'train' if len(train) == 0 else 'evaluate'} on")
-    train, select = hold_out(train, holdout, seed)
+    train, held = hold_out(train, holdout, seed)
     if 0 < max_train_rows < len(train):
         train = train.take(np.sort(generator(seed, "max_train_rows").permutation(len(train))[:max_train_rows]))
-    return TaskData(task, train, dev, select if select is not None else dev, further)
+    return TaskData(task, train, dev, held if held is not None else dev, further)
 
 
 def hold_out(train: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
@@ -233,6 +221,7 @@ def read_rows(
             column.append(text)
     if not labelled:
         return Rows(texts, None, skipped), task
+    assert task.kind != "span", "spans are read by a room of their own"
     if task.labels is None:
         task = task.with_labels(label_order(set(labels)))
         if len(task.labels or ()) < 2:
@@ -358,9 +347,11 @@ def _checked_label(label: Any, task: Task) -> str:
         raise BadRow(f"expected a label in column {task.label_column!r}, found none")
     if label in task.dropped_labels:
         return label
+    if bad := next((char for char in label if char in LINE_ENDS or "\ud800" <= char <= "\udfff"), None):
+        raise BadRow(f"the label {label!r} in column {task.label_column!r} holds {bad!r}, which tables cannot")
     if task.is_regression:
         with contextlib.suppress(ValueError):
-            if math.isfinite(float(label)):
+            if abs(float(label)) <= LARGEST_NUMBER:
                 return label
         raise BadRow(f"expected a number in column {task.label_column!r}, found {label!r}")
     if task.labels is not None and label not in task.labels:
@@ -385,7 +376,10 @@ def decoded_lines(source: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[i
     """
     path = source if isinstance(source, (str, os.PathLike)) else "standard input"
     with open(source, "rb") if isinstance(source, (str, os.PathLike)) else contextlib.nullcontext(source) as file:
-        for number, raw in enumerate(file, 1):
+        for number, raw in enumerate(_bounded_lines(file), 1):
+            if raw is None:
+                yield number, BadRow(f"longer than {LONGEST_LINE >> 20} MB")
+                continue
             if number == 1:
                 if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
                     raise InputError(f"{path}: this is UTF-16; save it as UTF-8")
@@ -397,6 +391,17 @@ def decoded_lines(source: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[i
                     number,
                     BadRow(f"expected UTF-8, found byte 0x{raw[error.start]:02x} at position {error.start + 1}"),
                 )
+
+
+def _bounded_lines(file: BinaryIO) -> Iterator[bytes | None]:
+    """The lines of a file; None for one that is too long to be read."""
+    while line := file.readline(LONGEST_LINE):
+        if len(line) < LONGEST_LINE or line.endswith(b"\n"):
+            yield line
+            continue
+        while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+            pass
+        yield None
 
 
 def _table_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
@@ -518,9 +523,9 @@ def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
     if task.hub is None:
         raise InputError(f"task {task.name} has no download: give --data_dir, or --train_file and --dev_file")
     try:
-        from paddlenlp.datasets import load_dataset
-
-        records = load_dataset(*task.hub, splits=split)
+        records = patiently(lambda: _load_dataset(task.hub or (), split), f"task {task.name}: the download")
+    except Silent as silence:
+        raise InputError(f"{silence}: --data_dir") from None
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(
@@ -552,6 +557,12 @@ def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
     return Rows(texts, label_values(labels, task)), task
 
 
+def _load_dataset(hub: Sequence[str], split: str) -> Any:
+    from paddlenlp.datasets import load_dataset
+
+    return load_dataset(*hub, splits=split)
+
+
 def describe(data: TaskData) -> str:
     """One line on the size of a task's data, with what was skipped."""
     values = np.asarray(data.train.labels)
@@ -561,7 +572,7 @@ def describe(data: TaskData) -> str:
         counts = Counter(values.tolist())
         labels = ", ".join(f"{name} {counts[i]:,}" for i, name in enumerate(data.task.labels or ()) if i < 10)
     skipped = data.train.skipped + data.dev.skipped
-    held = f", {len(data.select):,} held out" if data.select is not data.dev else ""
+    held = f", {len(data.validation):,} held out" if data.validation is not data.dev else ""
     return f"{data.task.name}: {len(data.train):,} train ({labels}){held}, {len(data.dev):,} dev" + (
         f"; {skipped:,} bad rows skipped" if skipped else ""
     )

@@ -10,21 +10,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
-from console import InputError
 from data.ragged import Ragged
+from files import file_checksum, is_plain_name, pending_folder, publish_folder, read_json, write_json
 
 FORMAT = "paddledistill-store-1"
-CHUNK = 1 << 22
+MANIFEST = "manifest.json"
 MEMORY_MAP_BYTES = 64 << 20
+# Kinds of numbers: truth values, whole ones with and without sign, floating ones.
+NUMERIC = "biuf"
 
 
 class StoreDamaged(Exception):
@@ -45,8 +46,8 @@ class StoreWriter:
     def __init__(self, folder: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
         self._folder = Path(folder)
         self._metadata = dict(metadata or {})
-        self._folder.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = Path(tempfile.mkdtemp(prefix=f".{self._folder.name}-", dir=self._folder.parent))
+        self._stack = contextlib.ExitStack()
+        self._temporary = self._stack.enter_context(pending_folder(self._folder))
         self._columns: dict[str, _ColumnWriter] = {}
         self.rows = 0
 
@@ -71,32 +72,32 @@ class StoreWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._discard()
-            return
+        with self._stack:
+            if kind is None:
+                self._publish()
+            else:
+                self._discard()
+
+    def _publish(self) -> None:
         try:
-            self._publish()
+            manifest = {
+                "format": FORMAT,
+                "rows": self.rows,
+                "columns": {name: column.close() for name, column in self._columns.items()},
+                "metadata": self._metadata,
+            }
+            manifest["sha256"] = _manifest_checksum(manifest)
+            write_json(self._temporary / MANIFEST, manifest)
+            publish_folder(self._temporary, self._folder)
         except BaseException:
             self._discard()
             raise
-
-    def _publish(self) -> None:
-        manifest = {
-            "format": FORMAT,
-            "rows": self.rows,
-            "columns": {name: column.close() for name, column in self._columns.items()},
-            "metadata": self._metadata,
-        }
-        manifest["sha256"] = _manifest_checksum(manifest)
-        write_atomically(self._temporary / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False))
-        publish_folder(self._temporary, self._folder)
 
     def _discard(self) -> None:
         for column in self._columns.values():
             # A full disk has been reported already.
             with contextlib.suppress(OSError):
                 column.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 class Store:
@@ -114,20 +115,23 @@ class Store:
     def __init__(self, folder: str | os.PathLike[str], verify: bool = True, memory_map: bool = True) -> None:
         self.folder = Path(folder)
         try:
-            manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+            manifest = read_json(self.folder / MANIFEST)
             if manifest["format"] != FORMAT:
                 raise StoreDamaged(f"{folder}: expected a store of format {FORMAT}, found {manifest['format']!r}")
             if manifest.pop("sha256") != _manifest_checksum(manifest):
-                raise StoreDamaged(f"{self.folder / 'manifest.json'}: the checksum differs from the one written")
+                raise StoreDamaged(f"{self.folder / MANIFEST}: the checksum differs from the one written")
             self.rows: int = manifest["rows"]
-            self.metadata: dict[str, Any] = manifest["metadata"]
+            self.metadata: dict[str, Any] = dict(manifest["metadata"])
             self._columns: dict[str, dict[str, Any]] = manifest["columns"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            _check_manifest(self.rows, self._columns)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreDamaged(f"{folder}: no complete store here ({type(error).__name__}: {error})") from error
         self._memory_map = memory_map
         for column in self._columns.values():
             for file in column["files"].values():
                 self._check(file, verify)
+            if column["ragged"]:
+                self._check_offsets(column)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -142,7 +146,7 @@ class Store:
         column = self._columns[name]
         values = self._load(column["files"]["values"])
         if column["ragged"]:
-            return Ragged(values, self._load(column["files"]["offsets"]))
+            return Ragged(values.reshape([-1, *column["shape"]]), self._load(column["files"]["offsets"]))
         return values.reshape([self.rows, *column["shape"]])
 
     def _check(self, file: Mapping[str, Any], verify: bool) -> None:
@@ -153,6 +157,14 @@ class Store:
         if verify and file_checksum(path) != file["sha256"]:
             raise StoreDamaged(f"{path}: the checksum differs from the one written")
 
+    def _check_offsets(self, column: Mapping[str, Any]) -> None:
+        """Offsets come from the file: none may point outside the values."""
+        offsets = self._load(column["files"]["offsets"])
+        values = column["files"]["values"]
+        count = values["bytes"] // np.dtype(values["dtype"]).itemsize // math.prod(column["shape"])
+        if offsets[0] != 0 or offsets[-1] != count or (np.diff(offsets) < 0).any():
+            raise StoreDamaged(f"{self.folder / column['files']['offsets']['name']}: offsets outside of the values")
+
     def _load(self, file: Mapping[str, Any]) -> np.ndarray:
         path, dtype = self.folder / file["name"], np.dtype(file["dtype"])
         if file["bytes"] == 0:
@@ -162,13 +174,42 @@ class Store:
         return np.fromfile(path, dtype)
 
 
+def _check_manifest(rows: Any, columns: Mapping[str, Any]) -> None:
+    """Refuses what a writer of ours never writes: a store may come from somebody else.
+
+    Raises:
+        ValueError: types that are no numbers (``|O`` would be mapped as pointers), names outside the folder, or sizes
+            that do not fit the rows.
+    """
+    if type(rows) is not int or rows < 0:
+        raise ValueError(f"{rows!r} rows")
+    for name, column in columns.items():
+        shape, ragged = column["shape"], column["ragged"]
+        if type(ragged) is not bool or not all(type(side) is int and side > 0 for side in shape):
+            raise ValueError(f"column {name!r}: shape {shape!r}")
+        roles = {"values", "offsets"} if ragged else {"values"}
+        if set(column["files"]) != roles:
+            raise ValueError(f"column {name!r}: expected files for {', '.join(sorted(roles))}")
+        for role, file in column["files"].items():
+            dtype = np.dtype(file["dtype"]) if isinstance(file["dtype"], str) else None
+            if dtype is None or dtype.kind not in NUMERIC or (role == "offsets" and dtype != np.dtype("<i8")):
+                raise ValueError(f"column {name!r}: the type {file['dtype']!r} is none of numbers")
+            if not is_plain_name(file["name"]) or type(file["bytes"]) is not int:
+                raise ValueError(f"column {name!r}: the file {file['name']!r}")
+            width = dtype.itemsize * math.prod(shape)
+            expected = {"values": rows * width, "offsets": (rows + 1) * 8}[role]
+            fits = file["bytes"] % width == 0 if ragged and role == "values" else file["bytes"] == expected
+            if not fits:
+                raise ValueError(f"column {name!r}: {file['bytes']} bytes do not hold {rows} rows")
+
+
 class _ColumnWriter:
     """One column: its files, their running checksums, and for ragged ones the next offset."""
 
     def __init__(self, folder: Path, name: str, first: np.ndarray | Ragged) -> None:
         self.ragged = isinstance(first, Ragged)
         values = first.values if isinstance(first, Ragged) else first
-        self.shape = [] if self.ragged else list(values.shape[1:])
+        self.shape = list(values.shape[1:])
         self.end = 0
         self.files = {"values": _HashedFile(folder / f"{name}.bin", values.dtype)}
         if self.ragged:
@@ -180,6 +221,8 @@ class _ColumnWriter:
             raise ValueError("a column is ragged in every block or in none")
         if isinstance(column, Ragged):
             column = column.compact()
+            if list(column.values.shape[1:]) != self.shape:
+                raise ValueError(f"expected values of shape {self.shape}, got {list(column.values.shape[1:])}")
             self.files["values"].write(column.values)
             self.files["offsets"].write(column.offsets[1:] + self.end)
             self.end += int(column.offsets[-1])
@@ -224,93 +267,3 @@ class _HashedFile:
 
 def _manifest_checksum(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
-
-
-def file_checksum(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Writes a file under a temporary name, then renames it: a reader finds the old one or the new one."""
-    with new_file(path) as file:
-        # Below the text layer, so that bytes and line ends stay as they are.
-        file.buffer.write(content.encode("utf-8") if isinstance(content, str) else content)
-
-
-@contextlib.contextmanager
-def new_file(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """A UTF-8 file under a temporary name that takes the name ``path`` when the block ends without an exception."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def publish_folder(temporary: Path, folder: Path) -> None:
-    """Gives a finished folder its real name; an older one of that name goes away afterwards."""
-    os.chmod(temporary, 0o755)
-    old = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        os.rename(folder, old / folder.name)
-    os.rename(temporary, folder)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def recover_folder(folder: Path) -> None:
-    """Gives a folder its name back that a killed :func:`publish_folder` had moved aside and not replaced."""
-    if folder.exists():
-        return
-    for aside in sorted(folder.parent.glob(f".{folder.name}-old-*/{folder.name}")):
-        os.rename(aside, folder)
-        shutil.rmtree(aside.parent, ignore_errors=True)
-        return
-
-
-def check_new_folder(folder: str | os.PathLike[str], option: str) -> None:
-    """Refuses a folder that could not be made, before hours are spent on what it is to hold.
-
-    Args:
-        folder: the folder.
-        option: names it in errors.
-
-    Raises:
-        InputError: it, or the nearest folder above it that exists, is a file or may not be written to.
-    """
-    place = Path(folder).absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise InputError(f"{option} {folder}: {place} is a file, expected a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{option} {folder}: no right to write in {place}")
-
-
-@contextlib.contextmanager
-def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder under a temporary name that takes the name ``folder`` when the block ends without an exception."""
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield temporary
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    publish_folder(temporary, folder)

@@ -10,18 +10,48 @@ if __name__ == "__main__":
 
     process.tune()
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 from console import InputError
+
+# What a row's label is: one of a few, a number, or a part of the row's second text.
+KINDS = ("classification", "regression", "span")
 
 # What is fine-tuned, by language, unless another model is named: the bundled one, and one that PaddleNLP downloads.
 TEACHERS = {"en": "all-MiniLM-L6-v2", "zh": "bert-wwm-ext-chinese"}
 
 
 @dataclass(frozen=True)
+class Submission:
+    """How a benchmark wants the predictions of a task.
+
+    Attributes:
+        files: the name of the file, by the split that it labels.
+        as_json: one object with ``id`` and ``label`` per line, as CLUE; else ``index`` and ``prediction`` as TSV.
+        codes: what stands for a label there, where that is something else.
+    """
+
+    files: Mapping[str, str]
+    as_json: bool = False
+    codes: Mapping[str, str] = field(default_factory=dict)
+
+    def text(self, answers: Sequence[str]) -> str:
+        """The content of a file: the answers in the order of the rows, which count from 0."""
+        if not self.as_json:
+            return "\n".join(["index\tprediction", *(f"{i}\t{answer}" for i, answer in enumerate(answers)), ""])
+        lines = (
+            json.dumps({"id": i, "label": self.codes.get(answer, answer)}, ensure_ascii=False)
+            for i, answer in enumerate(answers)
+        )
+        return "\n".join([*lines, ""])
+
+
+@dataclass(frozen=True)
 class Task:
-    """What a task's files look like and how its predictions are judged.
+    """What a task's files look like and how its predictions are evaluated.
 
     Attributes:
         name: the registry's name, lower case.
@@ -35,7 +65,9 @@ class Task:
         header: the columns of published copies without a header row; empty when all have one.
         dropped_labels: labels of rows that the task leaves out, such as ``-`` where the annotators disagreed.
         further_dev: names of further evaluation files.
+        kind: see :data:`KINDS`.
         hub: the arguments of ``paddlenlp.datasets.load_dataset``; None for a user's own data.
+        submission: how its benchmark takes predictions; None where there is none.
     """
 
     name: str
@@ -48,7 +80,9 @@ class Task:
     header: tuple[str, ...] = ()
     dropped_labels: tuple[str, ...] = ()
     further_dev: tuple[str, ...] = ()
-    hub: tuple[str, ...] | None = None
+    kind: str = "classification"
+    hub: tuple[str, ...] | None = field(default=None, compare=False)
+    submission: Submission | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_pair(self) -> bool:
@@ -58,12 +92,36 @@ class Task:
     @property
     def is_regression(self) -> bool:
         """Whether the label is a number to predict."""
-        return self.metric == "pearson_and_spearman"
+        return self.kind == "regression"
 
     @property
     def outputs(self) -> int:
-        """How many numbers a model of this task puts out: one a label."""
-        return 1 if self.is_regression else len(self.labels or ())
+        """How many numbers a model of this task puts out: one per label; of a span, two per token."""
+        return {"regression": 1, "span": 2}.get(self.kind) or len(self.labels or ())
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a model folder says of its task: all but where rows come from and where predictions go."""
+        return {name: value for name, value in asdict(replace(self, submission=None)).items() if name not in ELSEWHERE}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Task:
+        """The way back; what other versions of this library wrote beside it is left out.
+
+        Raises:
+            TypeError: a value is of another type.
+            ValueError: the same, or an unknown kind.
+        """
+        known = {item.name for item in fields(cls)} - ELSEWHERE
+        given = {name: _frozen(value) for name, value in dict(values).items() if name in known}
+        # Earlier versions told numbers by the metric alone.
+        given.setdefault("kind", "regression" if given.get("metric") == NUMBERS else "classification")
+        task = cls(**given)
+        texts = (task.name, task.label_column, task.metric, task.language, *task.text_columns, *(task.labels or ()))
+        if not all(isinstance(text, str) for text in texts) or len(task.text_columns) not in (1, 2):
+            raise ValueError("a task needs a name, one or two text columns, and labels that are texts")
+        if task.kind not in KINDS or task.metric not in METRICS:
+            raise ValueError(f"expected a task of a known kind and metric, found {task.kind!r} and {task.metric!r}")
+        return task
 
     def aliases(self, column: str) -> tuple[str, ...]:
         """All names that ``column`` may carry in a file, its own first."""
@@ -74,6 +132,16 @@ class Task:
         return replace(self, labels=tuple(labels))
 
 
+def _frozen(value: Any) -> Any:
+    """A value from JSON as it stands in a task: tuples for lists."""
+    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value
+
+
+# Fields of a task that belong to the registry and not to a model.
+ELSEWHERE = {"hub", "submission"}
+METRICS = ("accuracy", "acc_and_f1", "matthews", "pearson_and_spearman")
+# The metric of numbers to predict.
+NUMBERS = "pearson_and_spearman"
 SENTENCES = ("sentence1", "sentence2")
 NLI = ("contradiction", "entailment", "neutral")
 # PaddleNLP's copies call every GLUE label "labels".
@@ -87,6 +155,32 @@ def _pair_aliases(*names: tuple[str, str], label: str = "label") -> tuple[tuple[
     return (("sentence1", first), ("sentence2", second), (label, others))
 
 
+def _glue(file: str, **further: str) -> Submission:
+    return Submission({"test": f"{file}.tsv", **{split: f"{name}.tsv" for split, name in further.items()}})
+
+
+def _clue(file: str, codes: Mapping[str, str] | None = None) -> Submission:
+    return Submission({"test": f"{file}_predict.json"}, as_json=True, codes=codes or {})
+
+
+TNEWS_CODES = {
+    "news_story": "100",
+    "news_culture": "101",
+    "news_entertainment": "102",
+    "news_sports": "103",
+    "news_finance": "104",
+    "news_house": "106",
+    "news_car": "107",
+    "news_edu": "108",
+    "news_tech": "109",
+    "news_military": "110",
+    "news_travel": "112",
+    "news_world": "113",
+    "news_stock": "114",
+    "news_agriculture": "115",
+    "news_game": "116",
+}
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -99,8 +193,16 @@ TASKS: dict[str, Task] = {
             column_aliases=LABELS,
             header=("source", "label", "mark", "sentence"),
             hub=("glue", "cola"),
+            submission=_glue("CoLA"),
         ),
-        Task("sst-2", ("sentence",), labels=("0", "1"), column_aliases=LABELS, hub=("glue", "sst-2")),
+        Task(
+            "sst-2",
+            ("sentence",),
+            labels=("0", "1"),
+            column_aliases=LABELS,
+            hub=("glue", "sst-2"),
+            submission=_glue("SST-2"),
+        ),
         Task(
             "mrpc",
             SENTENCES,
@@ -109,15 +211,18 @@ TASKS: dict[str, Task] = {
             metric="acc_and_f1",
             column_aliases=_pair_aliases(("#1 String", "#2 String"), label="Quality"),
             hub=("glue", "mrpc"),
+            submission=_glue("MRPC"),
         ),
         Task(
             "sts-b",
             SENTENCES,
             label_column="score",
             labels=(),
-            metric="pearson_and_spearman",
+            metric=NUMBERS,
+            kind="regression",
             column_aliases=_pair_aliases(label="score"),
             hub=("glue", "sts-b"),
+            submission=_glue("STS-B"),
         ),
         Task(
             "qqp",
@@ -131,6 +236,7 @@ TASKS: dict[str, Task] = {
                 ("is_duplicate", ("labels", "label")),
             ),
             hub=("glue", "qqp"),
+            submission=_glue("QQP"),
         ),
         Task(
             "mnli",
@@ -141,6 +247,7 @@ TASKS: dict[str, Task] = {
             dropped_labels=("-",),
             further_dev=("dev_mismatched",),
             hub=("glue", "mnli"),
+            submission=_glue("MNLI-m", test_mismatched="MNLI-mm"),
         ),
         Task(
             "qnli",
@@ -148,6 +255,7 @@ TASKS: dict[str, Task] = {
             labels=("entailment", "not_entailment"),
             column_aliases=(("question", ("sentence1",)), ("sentence", ("sentence2",)), *LABELS),
             hub=("glue", "qnli"),
+            submission=_glue("QNLI"),
         ),
         Task(
             "rte",
@@ -155,8 +263,16 @@ TASKS: dict[str, Task] = {
             labels=("entailment", "not_entailment"),
             column_aliases=_pair_aliases(),
             hub=("glue", "rte"),
+            submission=_glue("RTE"),
         ),
-        Task("wnli", SENTENCES, labels=("0", "1"), column_aliases=_pair_aliases(), hub=("glue", "wnli")),
+        Task(
+            "wnli",
+            SENTENCES,
+            labels=("0", "1"),
+            column_aliases=_pair_aliases(),
+            hub=("glue", "wnli"),
+            submission=_glue("WNLI"),
+        ),
         # CLUE (Xu et al. 2020) and other Chinese tasks
         Task(
             "chnsenticorp",
@@ -174,6 +290,7 @@ TASKS: dict[str, Task] = {
             language="zh",
             column_aliases=(("sentence", ("text_a", "text")),),
             hub=("clue", "tnews"),
+            submission=_clue("tnews11", TNEWS_CODES),
         ),
         Task(
             "iflytek",
@@ -182,6 +299,7 @@ TASKS: dict[str, Task] = {
             language="zh",
             column_aliases=(("sentence", ("text_a", "text")),),
             hub=("clue", "iflytek"),
+            submission=_clue("iflytek"),
         ),
         *(
             Task(
@@ -193,19 +311,20 @@ TASKS: dict[str, Task] = {
                 header=(*SENTENCES, "label"),
                 dropped_labels=dropped,
                 hub=hub,
+                submission=submission,
             )
-            for name, labels, dropped, hub in (
-                ("afqmc", ("0", "1"), (), ("clue", "afqmc")),
-                ("ocnli", NLI, ("-",), ("clue", "ocnli")),
-                ("cmnli", NLI, ("-",), ("clue", "cmnli")),
-                ("lcqmc", ("0", "1"), (), ("lcqmc",)),
-                ("bq_corpus", ("0", "1"), (), ("bq_corpus",)),
+            for name, labels, dropped, hub, submission in (
+                ("afqmc", ("0", "1"), (), ("clue", "afqmc"), _clue("afqmc")),
+                # The set of 50,000 training rows has a name of its own.
+                ("ocnli", NLI, ("-",), ("clue", "ocnli"), _clue("ocnli_50k")),
+                ("cmnli", NLI, ("-",), ("clue", "cmnli"), _clue("cmnli")),
+                ("lcqmc", ("0", "1"), (), ("lcqmc",), None),
+                ("bq_corpus", ("0", "1"), (), ("bq_corpus",), None),
             )
         ),
     )
 }
 ALIASES = {"senta": "chnsenticorp", "sst2": "sst-2", "stsb": "sts-b", "bq": "bq_corpus"}
-METRICS = ("accuracy", "acc_and_f1", "matthews", "pearson_and_spearman")
 LANGUAGES = ("en", "zh")
 # What tells parts of speech; see data.part_of_speech.
 TAGGERS = ("auto", "textblob", "spacy", "jieba")
@@ -244,12 +363,13 @@ def custom_task(
         raise InputError(
             f"--text_columns {' '.join(text_columns)} --label_column {label_column}: the names must differ"
         )
-    labels = () if metric == "pearson_and_spearman" else None
-    return Task(name, tuple(text_columns), label_column, labels, metric, language)
+    kind = "regression" if metric == NUMBERS else "classification"
+    labels = () if kind == "regression" else None
+    return Task(name, tuple(text_columns), label_column, labels, metric, language, kind=kind)
 
 
 if __name__ == "__main__":
-    from console import run_script
-    from data.overview import main
+    # The command's name is of old; its work stands above the tasks, which therefore do not import it.
+    import runpy
 
-    raise SystemExit(run_script(main))
+    runpy.run_module("data.overview", run_name="__main__")

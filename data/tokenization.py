@@ -13,20 +13,29 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from console import InputError
+from data.columns import Columns
 from data.ragged import Ragged
-from data.segmentation import MASK, jieba_words, segment
-from data.store import write_atomically
+from data.segmentation import MASK, beginning, jieba_words, segment
+from files import read_json, write_atomically
 
 PAD, UNK, CLS, SEP = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 SPECIAL_TOKENS = (PAD, UNK, CLS, SEP, MASK)
 SPECIAL_PATTERN = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
 ENCODE_BLOCK = 4096
+# Tokens of a text beyond these are never read, and characters of a word beyond these never decide its pieces.
+LONGEST_TEXT = 1 << 16
+LONGEST_WORD = 1_000
+# Longer words are unknown, as to PaddleNLP.
+MAX_WORD = 100
+# Shorter texts are tokenised whole: looking for a place to cut them would take longer.
+SHORT_TEXT = 8_192
 # What PaddleNLP takes for Chinese: each of these characters is a word.
 CHINESE = (
     (0x4E00, 0x9FFF),
@@ -48,8 +57,8 @@ class Tokenizer(Protocol):
     kind: str
     vocab: list[str]
 
-    def encode(self, texts: Sequence[str]) -> Ragged:
-        """Token ids of every text, without special tokens."""
+    def encode(self, texts: Sequence[str], longest: int = LONGEST_TEXT) -> Ragged:
+        """Token ids of every text, without special tokens; of a long text at least its first ``longest``."""
 
     def words(self, text: str) -> list[str]:
         """The words of a text: the units of whole-word augmentation."""
@@ -100,6 +109,52 @@ class BertWords:
             return unicodedata.normalize("NFD", text).translate(self._split)
         # What cleaning turns into a special token is one, if it keeps its case and stands alone: ``[MA\x01SK]``.
         return " ".join(word if word in SPECIAL_TOKENS else word.translate(self._split) for word in text.split())
+
+
+# Where a word begins or ends whatever stands around: blanks, marks, Chinese characters. Found by a wider pattern first.
+PERHAPS_APART = re.compile(
+    "[\\[\\]]{1,99}|[^\\w\\[\\]]|_|[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in CHINESE) + "]"
+)
+
+
+def shortened(text: str, tokens: int) -> str:
+    """The beginning of a text that holds at least its first ``tokens`` tokens; short texts as they are.
+
+    Memory then depends on the tokens that are wanted and not on the text: a word of a million letters is one
+    unknown token, and is read as one of a thousand.
+    """
+    if len(text) <= max(SHORT_TEXT, tokens):
+        return text
+    parts: list[str] = []
+    found, start = 0, 0
+    for match in PERHAPS_APART.finditer(text):
+        marks = match.group()
+        brackets = marks[0] in "[]"
+        if not brackets and not _is_apart(marks):
+            continue
+        # What stands between may be nothing but characters that are left out.
+        word = _shortened_word(text[start : match.start()])
+        parts += (word, marks)
+        # The first and the last of some brackets may be parts of special tokens.
+        found += any(map(str.isalnum, word)) + (max(0, len(marks) - 2) if brackets else not marks.isspace())
+        start = match.end()
+        if found >= tokens:
+            return "".join(parts)
+    return "".join((*parts, _shortened_word(text[start:])))
+
+
+@cache
+def _is_apart(char: str) -> bool:
+    is_chinese = any(first <= ord(char) <= last for first, last in CHINESE)
+    return is_chinese or char in "\t\n\r" or (unicodedata.category(char)[0] in "PSZ" and char != "\ufffd")
+
+
+def _shortened_word(word: str) -> str:
+    """A word whose pieces are the same: beyond a hundred characters that count it is unknown anyway."""
+    if len(word) <= LONGEST_WORD:
+        return word
+    kept = sum(map(str.isalnum, word[:LONGEST_WORD]))
+    return word[:LONGEST_WORD] if kept > MAX_WORD else word
 
 
 class _CharTable(dict[int, str]):
@@ -157,18 +212,23 @@ class WordPieceTokenizer:
         missing = [token for token in SPECIAL_TOKENS if token not in self._ids]
         if missing:
             raise InputError(f"the vocabulary lacks {', '.join(missing)}: this is no BERT vocab.txt")
-        self._fast = FastTokenizer(WordPiece(self._ids, unk_token=UNK, max_input_chars_per_word=100))
+        self._fast = FastTokenizer(WordPiece(self._ids, unk_token=UNK, max_input_chars_per_word=MAX_WORD))
         self._bert_words = BertWords(lowercase)
         self._fast.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         self._fast.add_special_tokens(list(SPECIAL_TOKENS))
 
-    def encode(self, texts: Sequence[str]) -> Ragged:
-        """Token ids of every text, without special tokens; ``[MASK]`` and its like in a text are tokens."""
+    def encode(self, texts: Sequence[str], longest: int = LONGEST_TEXT) -> Ragged:
+        """Token ids of every text, without special tokens; ``[MASK]`` and its like in a text are tokens.
+
+        Args:
+            texts: any number.
+            longest: of a long text at least so many tokens; the rest may be left out.
+        """
         if len(texts) == 0:
             return Ragged(np.empty(0, np.int32), np.zeros(1, np.int64))
         parts = []
         for start in range(0, len(texts), ENCODE_BLOCK):
-            block = [self._bert_words(text) for text in texts[start : start + ENCODE_BLOCK]]
+            block = [self._bert_words(shortened(text, longest)) for text in texts[start : start + ENCODE_BLOCK]]
             parts.append(
                 Ragged.from_rows([e.ids for e in self._fast.encode_batch_fast(block, add_special_tokens=False)])
             )
@@ -211,13 +271,11 @@ class WordPieceTokenizer:
         folder = Path(folder)
         vocab = read_vocab(folder / "vocab.txt")
         try:
-            config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+            config = read_json(folder / "tokenizer_config.json")
         except FileNotFoundError:
             config = {}
         except ValueError as error:
             raise InputError(f"{folder / 'tokenizer_config.json'}: not valid JSON ({error})") from error
-        if not isinstance(config, dict):
-            raise InputError(f"{folder / 'tokenizer_config.json'}: expected a JSON object")
         return cls(vocab, lowercase=bool(config.get("do_lower_case", True)))
 
 
@@ -233,6 +291,7 @@ class JiebaTokenizer:
     def __init__(self, vocab: Sequence[str]) -> None:
         self.vocab = list(vocab)
         self._ids = {word: i for i, word in enumerate(self.vocab)}
+        self._longest_word = max(map(len, self.vocab), default=1)
         missing = [token for token in (PAD, UNK, MASK) if token not in self._ids]
         if missing:
             raise InputError(f"the word vocabulary lacks {', '.join(missing)}")
@@ -253,7 +312,10 @@ class JiebaTokenizer:
     def encode_words(self, words: Sequence[str]) -> Ragged:
         return Ragged.from_rows(self.word_ids(word) for word in words)
 
-    def encode(self, texts: Sequence[str]) -> Ragged:
+    def encode(self, texts: Sequence[str], longest: int = LONGEST_TEXT) -> Ragged:
+        # No id stands for more characters than the longest word has.
+        needed = longest * self._longest_word
+        texts = [beginning(text, needed) if len(text) > max(needed, SHORT_TEXT) else text for text in texts]
         return Ragged.from_rows([i for word in words for i in self.word_ids(word)] for words in self.words_of(texts))
 
     def token_id(self, token: str) -> int:
@@ -358,15 +420,15 @@ class InputEncoder:
         """The id that fills short rows up."""
         return self.tokenizer.token_id(PAD)
 
-    def encode(self, texts: Sequence[Sequence[str]]) -> dict[str, Ragged]:
+    def encode(self, texts: Sequence[Sequence[str]]) -> Columns:
         """Encodes texts.
 
         Args:
             texts: one list of strings for single sentences, two for pairs.
         """
-        return self.arrange([self.tokenizer.encode(column) for column in texts])
+        return self.arrange([self.tokenizer.encode(column, self.max_seq_length) for column in texts])
 
-    def arrange(self, columns: Sequence[Ragged]) -> dict[str, Ragged]:
+    def arrange(self, columns: Sequence[Ragged]) -> Columns:
         """Cuts token ids to length and adds special tokens.
 
         Args:
@@ -380,13 +442,15 @@ class InputEncoder:
             names = ("input_ids", "input_ids_b")
             # An empty side would leave the LSTM without a step to run.
             unknown = self.tokenizer.token_id(UNK)
-            return {
-                n: _fill_empty(c.cut(np.asarray(self.max_seq_length)), unknown)
-                for n, c in zip(names, columns, strict=False)
-            }
+            return Columns(
+                {
+                    n: _fill_empty(c.cut(np.asarray(self.max_seq_length)), unknown)
+                    for n, c in zip(names, columns, strict=False)
+                }
+            )
         return self._bert(columns)
 
-    def _bert(self, columns: Sequence[Ragged]) -> dict[str, Ragged]:
+    def _bert(self, columns: Sequence[Ragged]) -> Columns:
         cls, sep = self.tokenizer.token_id(CLS), self.tokenizer.token_id(SEP)
         if len(columns) == 1:
             pieces = [columns[0].cut(np.asarray(self.max_seq_length - 2))]
@@ -405,7 +469,7 @@ class InputEncoder:
             types[inside] = number
             types[start + piece.lengths] = number
             start = start + piece.lengths + 1
-        return {"input_ids": ids, "token_type_ids": Ragged(types, ids.offsets)}
+        return Columns({"input_ids": ids, "token_type_ids": Ragged(types, ids.offsets)})
 
 
 def cut_longest_first(first: np.ndarray, second: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:

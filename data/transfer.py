@@ -19,13 +19,15 @@ import numpy as np
 
 from console import InputError, ProgressBar, say
 from data.augment import Augmentation, augment_columns, row_hashes
+from data.columns import Columns
 from data.part_of_speech import make_tagger, tag_rows
 from data.ragged import Ragged
 from data.sources import NO_LABEL, Rows, decoded_lines, read_lines, read_rows, without_labels
-from data.store import Store, StoreDamaged, StoreWriter, new_file
+from data.store import Store, StoreDamaged, StoreWriter
 from data.streams import generator
 from data.tasks import Task
 from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, tokenizer_identity
+from files import new_file
 
 BLOCK = 8192
 
@@ -193,9 +195,32 @@ def load_transfer_set(folder: str | os.PathLike[str]) -> TransferSet:
     meta = store.metadata
     if meta.get("kind") != "transfer-set":
         raise InputError(f"{folder}: expected a transfer set, found a store of kind {meta.get('kind')!r}")
-    columns = [store[name] for name in store.columns if name.startswith("text_")]
-    assert all(isinstance(column, Ragged) for column in columns)
-    return TransferSet(meta["units"], meta["unit"], tuple(columns), np.asarray(store["label"]), meta["identity"])  # type: ignore[arg-type]
+    try:
+        columns = tuple(_ragged(store, name) for name in store.columns if name.startswith("text_"))
+        labels = np.asarray(store["label"])
+        transfer = TransferSet(list(meta["units"]), meta["unit"], columns, labels, str(meta["identity"]))
+        _check_units(transfer)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"no usable transfer set: {folder}: {error}") from error
+    return transfer
+
+
+def _ragged(store: Store, name: str) -> Ragged:
+    column = store[name]
+    if not isinstance(column, Ragged) or column.values.ndim != 1 or column.values.dtype.kind not in "iu":
+        raise ValueError(f"column {name}: expected ids of units, rows of different lengths")
+    return column
+
+
+def _check_units(transfer: TransferSet) -> None:
+    """Refuses what :func:`build_transfer_set` never writes; ids are used as places in a list."""
+    if transfer.unit not in ("piece", "word") or not all(isinstance(unit, str) for unit in transfer.units):
+        raise ValueError("expected units that are word pieces or words")
+    if not transfer.columns or len(transfer.columns) > 2 or transfer.labels.ndim != 1:
+        raise ValueError("expected one or two columns of texts, and a label per row")
+    for column in transfer.columns:
+        if len(column.values) and not 0 <= int(column.values.min()) <= int(column.values.max()) < len(transfer.units):
+            raise ValueError(f"unit ids from {column.values.min()} to {column.values.max()}, of {len(transfer.units)}")
 
 
 def _read_if_complete(folder: Path) -> TransferSet | None:
@@ -250,6 +275,35 @@ def in_memory(rows: Rows, tokenizer: Tokenizer, whole_words: bool = False) -> Tr
     labels = rows.labels if rows.labels is not None else without_labels(len(rows))
     identity = transfer_key(rows, tokenizer, Augmentation(n_iter=0), 0, whole_words)
     return TransferSet(units, unit, columns, labels, identity)
+
+
+def learning_columns(sets: Sequence[TransferSet], parts: Sequence[Columns], is_regression: bool) -> tuple[Columns, int]:
+    """Rows to learn from: the first set, and what the others add to it, with their labels.
+
+    Args:
+        sets: give the labels.
+        parts: the same rows as a model reads them, with whatever else is known of them.
+        is_regression: labels are numbers: not-a-number where there is none, instead of -1.
+
+    Returns:
+        All columns, and how many rows of the further sets were not in the first.
+    """
+    labelled = []
+    for rows, columns in zip(sets, parts, strict=True):
+        numbers = is_regression and not np.issubdtype(rows.labels.dtype, np.floating)
+        labelled.append(columns.with_(labels=np.full(len(rows), np.nan, np.float32) if numbers else rows.labels))
+    known = row_hashes((labelled[0]["input_ids"],))  # type: ignore[arg-type]
+    new = [
+        part.take(np.flatnonzero(~np.isin(row_hashes((part["input_ids"],)), known)))  # type: ignore[arg-type]
+        for part in labelled[1:]
+    ]
+    return Columns.concat([labelled[0], *new]), sum(part.rows for part in new)
+
+
+def with_labels_only(columns: Columns) -> Columns:
+    """Those rows that have a label."""
+    labels = np.asarray(columns["labels"])
+    return columns.take(np.flatnonzero(np.isfinite(labels) if labels.dtype.kind == "f" else labels >= 0))
 
 
 def write_table(transfer: TransferSet, task: Task, path: str | os.PathLike[str]) -> None:

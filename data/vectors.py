@@ -18,6 +18,8 @@ from console import InputError
 
 LONGEST_WORD = 1 << 10
 WIDEST = 1 << 16
+# A word and its numbers: of more bytes no line is read.
+LONGEST_LINE = LONGEST_WORD * 4 + WIDEST * 32
 
 
 def read_vectors(path: str | os.PathLike[str], wanted: Collection[str]) -> tuple[dict[str, np.ndarray], int]:
@@ -59,7 +61,9 @@ def read_vectors(path: str | os.PathLike[str], wanted: Collection[str]) -> tuple
 
 def _text(file: BinaryIO, path: Path, wanted: set[str]) -> Iterator[tuple[str, np.ndarray | None, int]]:
     width = 0
-    for number, raw in enumerate(file, 1):
+    for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
+        if len(raw) == LONGEST_LINE:
+            raise InputError(f"--embedding_path {path}, line {number}: longer than any word with its numbers")
         line = raw.decode("utf-8", errors="replace").rstrip("\n\r ")
         if not line:
             continue
@@ -67,11 +71,13 @@ def _text(file: BinaryIO, path: Path, wanted: set[str]) -> Iterator[tuple[str, n
         head = line.split(" ", 1)[0]
         if width == 0:
             fields = line.split(" ")
-            if len(fields) == 2 and all(field.isdigit() for field in fields):
+            if len(fields) == 2 and all(map(_is_count, fields)):
                 width = int(fields[1])
+                if not 0 < width <= WIDEST:
+                    raise InputError(f"--embedding_path {path}, line {number}: vectors of width {fields[1]}")
                 continue
             width = len(fields) - 1
-            if width < 2:
+            if not 2 <= width <= WIDEST:
                 raise InputError(f"--embedding_path {path}, line {number}: expected a word and its numbers")
         parts = line.rsplit(" ", width)
         if len(parts) != width + 1:
@@ -80,6 +86,11 @@ def _text(file: BinaryIO, path: Path, wanted: set[str]) -> Iterator[tuple[str, n
             )
         word = parts[0] if len(parts[0]) != len(head) else head
         yield word, _numbers(parts[1:], path, number) if word in wanted else None, width
+
+
+def _is_count(field: str) -> bool:
+    # Other scripts have digits too, and ``²`` is one that is no number.
+    return field.isascii() and field.isdigit() and len(field) < 19
 
 
 def _numbers(fields: list[str], path: Path, number: int) -> np.ndarray:
@@ -94,7 +105,7 @@ def _numbers(fields: list[str], path: Path, number: int) -> np.ndarray:
 
 def _binary(file: BinaryIO, path: Path) -> Iterator[tuple[str, np.ndarray | None, int]]:
     header = file.readline(64).split()
-    if len(header) != 2 or not all(field.isdigit() for field in header):
+    if len(header) != 2 or not all(_is_count(field.decode("latin-1")) for field in header):
         raise InputError(f"--embedding_path {path}: expected word2vec's first line, the two counts")
     count, width = int(header[0]), int(header[1])
     if not 0 < width <= WIDEST:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from console import InputError
-from core.export import EXPORT_CONFIG, EXPORT_FORMAT
+from core.export import EXPORT_CONFIG, read_export_config
 from core.static_graph import StaticGraph
 from data.batches import Batches
 from data.sources import BadRow, checked_text
@@ -40,12 +39,16 @@ class Prediction:
     logits: tuple[float, ...]
 
     def as_dict(self, columns: Sequence[str]) -> dict[str, Any]:
-        """A JSON object under the task's column names."""
+        """A JSON object under the task's column names.
+
+        Where a column has the name of a figure (``probability``), the figure is called ``predicted_probability``.
+        """
         values: dict[str, Any] = dict(zip(columns, self.texts, strict=True))
-        if self.label is None or self.probability is None:
-            return {**values, "score": round(self.logits[0], 6)}
-        values |= {"label": self.label, "probability": round(self.probability, 6)}
-        return {**values, "logits": [round(v, 6) for v in self.logits]}
+        found: dict[str, Any] = {"score": round(self.logits[0], 6)}
+        if self.label is not None and self.probability is not None:
+            found = {"label": self.label, "probability": round(self.probability, 6)}
+            found["logits"] = [round(v, 6) for v in self.logits]
+        return {**values, **{f"predicted_{name}" if name in values else name: v for name, v in found.items()}}
 
 
 class Predictor:
@@ -61,10 +64,15 @@ class Predictor:
     """
 
     def __init__(self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu") -> None:
+        self.folder = Path(folder)
         self.config = read_export_config(folder)
         try:
             self.labels: list[str] = list(self.config["labels"])
             self.text_columns: list[str] = list(self.config["text_columns"])
+            if not all(isinstance(name, str) for name in (*self.labels, *self.text_columns)):
+                raise ValueError("labels and columns are texts")
+            if len(self.text_columns) not in (1, 2):
+                raise ValueError(f"{len(self.text_columns)} text columns")
             self.task: Task = _task(self.config)
             tokenizer = load_tokenizer(folder, self.config["tokenizer"])
             self.encoder = InputEncoder(tokenizer, int(self.config["max_seq_length"]), self.config["layout"])
@@ -80,7 +88,7 @@ class Predictor:
         return len(self.text_columns) == 2
 
     def logits(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> np.ndarray:
-        """Logits [rows, labels] of rows given as one list of strings a text column."""
+        """Logits [rows, labels] of rows given as one list of strings per text column."""
         batches = Batches(
             self.encoder.encode(texts),
             batch_size,
@@ -93,7 +101,15 @@ class Predictor:
         )
         out = np.empty((batches.rows, max(1, len(self.labels))), np.float32)
         for batch in batches.epoch(0):
-            out[batch["rows"]] = self.graph(batch)
+            found = self.graph(batch)
+            if found.shape[1] != out.shape[1]:
+                raise InputError(
+                    f"{self.folder / EXPORT_CONFIG}: {len(self.labels)} labels, but the graph gives "
+                    f"{found.shape[1]} logits; export the model again"
+                )
+            if not np.isfinite(found).all():
+                raise InputError(f"{self.folder}: this model puts out numbers that are not finite; train it again")
+            out[batch["rows"]] = found
         return out
 
     def predict(self, rows: Sequence[tuple[str, ...]], batch_size: int = 32) -> list[Prediction]:
@@ -139,24 +155,3 @@ def _task(config: Mapping[str, Any]) -> Task:
     if known is not None and known.text_columns == columns:
         return known
     return Task(config["task"], columns, language=config["language"])
-
-
-def read_export_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """``export.json`` of an export folder.
-
-    Raises:
-        InputError: no such folder, or not an export folder.
-    """
-    path = Path(folder) / EXPORT_CONFIG
-    if not Path(folder).is_dir():
-        raise InputError(f"--model_dir {folder}: no such folder")
-    if not path.is_file():
-        hint = "; export it first with deploy.export" if (Path(folder) / "model.safetensors").is_file() else ""
-        raise InputError(f"--model_dir {folder}: no {EXPORT_CONFIG} here, so this is no export folder{hint}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if config["format"] != EXPORT_FORMAT:
-            raise ValueError(f"format {config['format']!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not an {EXPORT_CONFIG} of ours ({error}); export again") from error
-    return config

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from args import ClassifierOptions, UnlabeledOptions, below_one, not_negative, option, positive, probability
+from args import below_one, between, not_negative, option, positive, probability, size
 from console import InputError
+from core.options import ClassifierOptions
+from data.augment import NGRAM_RANGE, Augmentation
+from data.options import DataOptions, UnlabeledOptions
 from data.tasks import TAGGERS, Task, get_task
+from files import cache_folder
 
 # What the published README trains with, beyond the defaults below.
 PUBLISHED_ALONE: dict[str, dict[str, Any]] = {
@@ -36,12 +40,14 @@ def published(table: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) 
     return values
 
 
+LONGEST_NGRAM = 1_000_000
 PUBLISHED_NGRAMS = "2 to 6 for English, 2 to 10 for Chinese"
 
 
-@dataclass(frozen=True, kw_only=True)
 class StudentOptions(ClassifierOptions):
     """The student and how it is trained."""
+
+    group = "model"
 
     model_name: str = option("all-MiniLM-L6-v2", "the BERT whose vocabulary an English student shares")
     vocab_path: str | None = option(None, "a vocabulary file: word pieces for English, words for Chinese")
@@ -49,7 +55,9 @@ class StudentOptions(ClassifierOptions):
         2, "Chinese words that are rarer than this in the training rows are read as characters", check=positive
     )
     vocab_size: int = option(
-        0, "rows of the embedding; the most words of a Chinese vocabulary; 0 takes what there is", check=not_negative
+        0,
+        "rows of the embedding; the most words of a Chinese vocabulary; 0 takes what there is",
+        check=between(0, 10**8),
     )
     embedding_name: str | None = option(None, "word vectors that PaddleNLP downloads, to start from")
     embedding_path: str | None = option(
@@ -59,9 +67,9 @@ class StudentOptions(ClassifierOptions):
     embedding_std: float = option(
         0.3, "standard deviation that embeddings taken from the teacher are scaled to", check=positive
     )
-    embedding_size: int = option(300, "width of the embedding", check=positive)
-    hidden_size: int = option(300, "width of one direction of the LSTM", check=positive)
-    num_layers: int = option(1, "LSTM layers", check=positive)
+    embedding_size: int = option(300, "width of the embedding", check=size)
+    hidden_size: int = option(300, "width of one direction of the LSTM", check=size)
+    num_layers: int = option(1, "LSTM layers", check=between(1, 1000))
     pair_features: str = option(
         "sum", "third feature of a pair: h1+h2 as in Paddle's code, or h1*h2", choices=("sum", "product")
     )
@@ -69,9 +77,9 @@ class StudentOptions(ClassifierOptions):
         "last", "what stands for a text: the last states, or the maxima of all, for long ones", choices=("last", "max")
     )
     dropout_prob: float = option(0.1, "dropout on embeddings and on the dense layer", check=below_one)
-    max_epoch: int = option(6, "passes over the rows", check=positive)
-    lr: float = option(1.0, "the learning rate at its peak", check=positive)
-    optimizer: str = option("adadelta", "the optimiser", choices=("adadelta", "adam", "adamw"))
+    max_epoch: int = option(6, "passes over the rows", check=positive, group="training")
+    lr: float = option(1.0, "the learning rate at its peak", check=positive, group="training")
+    optimizer: str = option("adadelta", "the optimiser", choices=("adadelta", "adam", "adamw"), group="training")
     batch_size: int = option(64, "rows of a batch over all processes", check=positive)
     init_from_ckpt: str | None = option(None, "model folder of a student whose weights to start from")
 
@@ -85,7 +93,7 @@ class StudentOptions(ClassifierOptions):
         given = [name for name, value in starts.items() if value]
         if len(given) > 1:
             found.append(f"{' and '.join(given)} exclude each other")
-        if self.embedding_std != StudentOptions.embedding_std and self.embedding_init != "teacher":
+        if self.asks("embedding_std") and self.embedding_init != "teacher":
             found.append("--embedding_std goes with --embedding_init teacher")
         return found
 
@@ -95,27 +103,28 @@ class StudentOptions(ClassifierOptions):
         Raises:
             InputError: there is one.
         """
-        if self.pair_features != StudentOptions.pair_features and not task.is_pair:
+        if self.asks("pair_features") and not task.is_pair:
             raise InputError(
                 f"--pair_features {self.pair_features}: goes with pairs, rows of {task.name} have one text"
             )
-        if self.vocab_min_count != StudentOptions.vocab_min_count and (task.language != "zh" or self.vocab_path):
+        if self.asks("vocab_min_count") and (task.language != "zh" or self.vocab_path):
             raise InputError(
                 f"--vocab_min_count {self.vocab_min_count}: goes with vocabularies of Chinese words that are made "
                 "from the training rows"
             )
 
 
-@dataclass(frozen=True, kw_only=True)
 class SmallOptions(StudentOptions):
     """Options of ``distill_lstm.small``."""
+
+    group = "model"
 
     teacher_dir: str | None = option(
         None, "a fine-tuned teacher whose embeddings to start from; its answers are not used"
     )
 
     @classmethod
-    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         return published(PUBLISHED_ALONE, given)
 
     def faults(self) -> list[str]:
@@ -125,11 +134,12 @@ class SmallOptions(StudentOptions):
         return found
 
 
-@dataclass(frozen=True, kw_only=True)
 class AugmentOptions(UnlabeledOptions):
     """How the rows to learn from are made."""
 
-    n_iter: int = option(20, "augmented copies of every row", check=not_negative)
+    group = "data"
+
+    n_iter: int = option(20, "augmented copies of every row", check=between(0, 10_000))
     p_mask: float = option(0.1, "probability of masking a unit", check=probability)
     p_pos: float = option(
         0.0, "probability of replacing a word by one of the same part of speech; augments words", check=probability
@@ -142,9 +152,11 @@ class AugmentOptions(UnlabeledOptions):
 
     def faults(self) -> list[str]:
         found = super().faults()
-        if self.ngram_range and (len(self.ngram_range) != 2 or not 1 <= self.ngram_range[0] <= self.ngram_range[1]):
+        known = sorted((1, *self.ngram_range, LONGEST_NGRAM)) == [1, *self.ngram_range, LONGEST_NGRAM]
+        if self.ngram_range and (len(self.ngram_range) != 2 or not known):
             found.append(
-                f"--ngram_range {' '.join(map(str, self.ngram_range))}: expected two numbers from 1 up, smaller first"
+                f"--ngram_range {' '.join(map(str, self.ngram_range))}: expected two numbers from 1 up, smaller first, "
+                f"at most {LONGEST_NGRAM:,}"
             )
         if self.p_mask + self.p_pos > 1:
             found.append(f"--p_mask {self.p_mask} and --p_pos {self.p_pos}: together they must not be above 1")
@@ -154,33 +166,54 @@ class AugmentOptions(UnlabeledOptions):
             found.append("--spacy_model goes with --pos_tagger spacy")
         return found
 
+    def whole_words(self, task: Task) -> bool:
+        """Whether words are augmented, and not word pieces."""
+        return self.whole_word_mask or self.p_pos > 0 or task.language == "zh"
 
-@dataclass(frozen=True, kw_only=True)
+    def augmentation(self, task: Task) -> Augmentation:
+        """The augmentation that these options describe."""
+        return Augmentation(
+            n_iter=self.n_iter,
+            p_mask=self.p_mask,
+            p_pos=self.p_pos,
+            p_ngram=self.p_ngram,
+            ngram_range=tuple(self.ngram_range) or NGRAM_RANGE[task.language],  # type: ignore[arg-type]
+            tagger=self.pos_tagger,
+            spacy_model=self.spacy_model,
+        )
+
+
 class DistillOptions(AugmentOptions, StudentOptions):
     """Options of ``distill_lstm.bert_distill``."""
 
-    teacher_dir: tuple[str, ...] = option(help="model folder of the fine-tuned teacher; of several, the mean counts")
-    teacher_weights: tuple[float, ...] = option((), "the weights of several teachers in the mean; equal when left out")
+    group = "training"
+
+    teacher_dir: tuple[str, ...] = option(
+        help="model folder of the fine-tuned teacher; of several, the mean counts", group="model"
+    )
+    teacher_weights: tuple[float, ...] = option(
+        (), "the weights of several teachers in the mean; equal when left out", group="model"
+    )
     transfer_set: str | None = option(
-        None, "rows to learn from: a transfer set, a table or a text file; made from train when left out"
+        None, "rows to learn from: a transfer set, a table or a text file; made from train when left out", group="data"
     )
     alpha: float = option(0.0, "weight of the labels, which original rows have", check=probability)
     distill_loss: str = option(
         "mse", "distance to the teacher: squared error of logits, or softened cross-entropy", choices=("mse", "soft_ce")
     )
-    temperature: float = option(1.0, "softens both sides of soft_ce", check=positive)
+    temperature: float = option(1.0, "softens both sides of soft_ce", check=between(1e-3, 1e4))
 
     @classmethod
-    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         return published(PUBLISHED_DISTILLED, given)
 
     def faults(self) -> list[str]:
         found = super().faults()
         # Not --n_iter, whose default goes by the task.
         for name in ("p_mask", "p_pos", "p_ngram", "ngram_range"):
-            if self.transfer_set and getattr(self, name) != getattr(DistillOptions, name):
+            if self.transfer_set and self.asks(name):
                 found.append(f"--{name} and --transfer_set exclude each other: a transfer set is augmented already")
-        if self.temperature != 1.0 and self.distill_loss == "mse":
+        if self.asks("temperature") and self.distill_loss == "mse":
             found.append("--temperature goes with --distill_loss soft_ce")
         if self.teacher_weights:
             if len(self.teacher_weights) != len(self.teacher_dir):
@@ -188,3 +221,22 @@ class DistillOptions(AugmentOptions, StudentOptions):
             if min(self.teacher_weights) < 0 or sum(self.teacher_weights) == 0:
                 found.append("--teacher_weights: must not be below 0, and not all 0")
         return found
+
+
+class AugmentDataOptions(AugmentOptions, DataOptions):
+    """Options of ``distill_lstm.augment_data``."""
+
+    group = "output"
+
+    output_file: str = option(help="a .tsv file, or a folder that receives a store")
+    overwrite: bool = option(False, "replace what is there")
+    model_name: str = option(
+        "all-MiniLM-L6-v2", "the BERT whose word pieces are the units of English rows", group="model"
+    )
+    vocab_path: str | None = option(None, "a vocabulary file instead", group="model")
+    cache_dir: str | None = option(None, "folder for downloaded models")
+    seed: int = option(42, "the one seed that all random streams derive from", check=not_negative, group="data")
+
+    def cache(self) -> Path:
+        """Where downloaded models are kept."""
+        return cache_folder(self.cache_dir)

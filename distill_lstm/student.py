@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from console import InputError, say
-from data.batches import Columns
+from data.columns import Columns
+from data.download import Silent, patiently
 from data.sources import TaskData
 from data.tokenization import SPECIAL_TOKENS, JiebaTokenizer, Tokenizer, WordPieceTokenizer, read_vocab
 from data.vectors import read_vectors
 from distill_lstm.options import StudentOptions
 from models.bert import BertForSequenceClassification
 from models.bilstm import BiLSTMConfig, embeddings_from_teacher
-from models.folder import LoadedModel, load, new_bilstm, resolve_pretrained
+from models.folder import LoadedModel, load, new_bilstm
+from models.pretrained import resolve_pretrained
 from models.weights import layer_weights, set_weights
 
 
@@ -62,7 +65,7 @@ def build_student(options: StudentOptions, data: TaskData, teacher: LoadedModel 
 
 def token_ids(columns: Columns, student: LoadedModel, data: TaskData) -> np.ndarray:
     """The ids that a training reads: of its rows, of those that choose checkpoints, and of dev."""
-    read = (columns, *(student.encoder.encode(rows.texts) for rows in (data.select, data.dev)))
+    read = (columns, *(student.encoder.encode(rows.texts) for rows in (data.validation, data.dev)))
     found = np.zeros(student.model.config.vocab_size, bool)
     for part in read:
         for name, column in part.items():
@@ -127,9 +130,9 @@ def named_embeddings(name: str, student: LoadedModel) -> np.ndarray:
         InputError: no such vectors, no way to them, or another width than the student's.
     """
     try:
-        from paddlenlp.embeddings import TokenEmbedding
-
-        vectors = TokenEmbedding(embedding_name=name)
+        vectors = patiently(lambda: _token_embedding(name), f"--embedding_name {name}")
+    except Silent:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(f"--embedding_name {name}: PaddleNLP could not load it ({reason})") from error
@@ -137,6 +140,12 @@ def named_embeddings(name: str, student: LoadedModel) -> np.ndarray:
     known = [word for word in student.tokenizer.vocab if word in vectors.vocab and word not in SPECIAL_TOKENS]
     found = dict(zip(known, vectors.search(known), strict=True)) if known else {}
     return _with_vectors(student, found, vectors.embedding_dim, f"--embedding_name {name}")
+
+
+def _token_embedding(name: str) -> Any:
+    from paddlenlp.embeddings import TokenEmbedding
+
+    return TokenEmbedding(embedding_name=name)
 
 
 def _embeddings_from_file(path: str, student: LoadedModel) -> np.ndarray:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from args import ClassifierOptions, not_negative, option, parse_value, positive
+from args import option, parse_value, positive
 from console import InputError
+from core.options import BertTrainingOptions
 from data.tasks import TEACHERS, get_task
+from files import read_json
 
 # Tasks with enough rows for large batches.
 MANY_ROWS = ("sst-2", "qqp", "mnli", "qnli", "tnews", "cmnli", "lcqmc", "bq_corpus")
@@ -25,38 +24,34 @@ def is_narrow(model: str) -> bool:
     if model == TEACHERS["en"]:
         return True
     try:
-        config = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))
-        return int(config["hidden_size"]) <= NARROW
+        return int(read_json(Path(model) / "config.json")["hidden_size"]) <= NARROW
     except (OSError, ValueError, KeyError, TypeError):
         # Not a folder, or a damaged one, which loading it will tell.
         return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinetuneOptions(ClassifierOptions):
+class FinetuneOptions(BertTrainingOptions):
     """Options of ``finetune.run_classifier``."""
 
-    model_type: str = option("bert", "the architecture", choices=("bert",))
     model_name_or_path: str = option(
         TEACHERS["en"],
-        "a folder with safetensors, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads; "
-        f"{TEACHERS['zh']} for Chinese rows when left out",
+        "a folder with weights, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
+        group="model",
     )
-    trust_pickle: bool = option(False, "open pickled weights of a local folder: doing so runs code that they may hold")
+    trust_pickle: bool = option(
+        False,
+        "open pickled weights that hold more than numbers: doing so runs code that they may hold",
+        group="model",
+    )
     learning_rate: float = option(5e-5, "the rate at its peak", check=positive)
     num_train_epochs: int = option(3, "passes over the training rows", check=positive)
-    optimizer: str = option("adamw", "the optimiser", choices=("adamw", "adam", "adadelta"))
-    lr_scheduler: str = option("linear", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
-    max_grad_norm: float = option(
-        1.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
-    )
     sweep: tuple[str, ...] = option(
         (), "a grid instead of one run: option=value,value,… ; may be given again for another option", repeat=True
     )
     seeds: int = option(1, "runs of every cell of the grid, with --seed and the seeds after it", check=positive)
 
     @classmethod
-    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         task = get_task(given["task_name"]) if given.get("task_name") else None
         model = TEACHERS[task.language if task else given.get("language", "en")]
         values: dict[str, Any] = {"model_name_or_path": model}
@@ -82,17 +77,16 @@ class FinetuneOptions(ClassifierOptions):
             return [*found, str(error)]
         for cell in cells:
             shown = ", ".join(f"{name}={value}" for name, value in cell.items())
-            found += [f"--sweep, at {shown}: {fault}" for fault in self.at(cell).faults() if fault not in found]
+            try:
+                self.at(cell)
+            except InputError as error:
+                faults = [fault for fault in str(error).split("; ") if fault not in found]
+                found += [f"--sweep, at {shown}: {fault}" for fault in faults]
         return found
 
     def at(self, cell: Mapping[str, Any]) -> FinetuneOptions:
         """The options of one cell of a sweep; what depends on the cell's values and was not given follows them."""
-        own = {f.name: f.default for f in dataclasses.fields(self)}
-        derived = self.defaults_for({name: value for name, value in vars(self).items() if value != own[name]})
-        usual = {**own, **derived}
-        given = {name: value for name, value in vars(self).items() if value != usual[name]}
-        given |= {"sweep": (), "seeds": 1, **cell}
-        return type(self)(**{**self.defaults_for(given), **given})
+        return self.replace(sweep=(), seeds=1, **cell)
 
 
 def grid(cls: type[FinetuneOptions], sweep: Sequence[str]) -> list[dict[str, Any]]:

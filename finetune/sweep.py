@@ -1,28 +1,30 @@
-"""A small grid of fine-tunings: every cell with several seeds, found again when finished, and one table at the end."""
+"""A small grid of trainings: every cell with several seeds, found again when finished, and one table at the end."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from console import InputError, say, table
 from core.checkpoint import ARGUMENTS
 from core.metrics import MAIN_METRIC
-from data.store import write_atomically
+from files import FolderLock, check_new_folder, write_json
 from finetune.options import FinetuneOptions, grid
 
 RECORD = "sweep.json"
 
 
-def sweep(options: FinetuneOptions) -> dict[str, Any]:
-    """Fine-tunes every cell of the grid with every seed, one after the other.
+def sweep(options: FinetuneOptions, train: Callable[[FinetuneOptions], Mapping[str, Any]]) -> dict[str, Any]:
+    """Trains every cell of the grid with every seed, one after the other.
 
     A run is a model folder of its own below ``--output_dir``; the same command with ``--resume`` leaves out those that
     have finished and goes on with the one that was stopped.
+
+    Args:
+        options: with a grid.
+        train: trains with the options of one cell and gives its metrics.
 
     Returns:
         What ``sweep.json`` holds: mean, standard deviation and single scores of each cell, and the best cell.
@@ -30,9 +32,9 @@ def sweep(options: FinetuneOptions) -> dict[str, Any]:
     Raises:
         InputError: the output folder holds something and neither ``--resume`` nor ``--overwrite`` was given.
     """
-    from finetune.run_classifier import finetune
-
     root = Path(options.output_dir)
+    check_new_folder(root, "--output_dir")
+    FolderLock(root, f"--output_dir {root}").check()
     if root.exists() and any(root.iterdir()) and not (options.resume or options.overwrite):
         raise InputError(f"--output_dir {root} is not empty; pass --resume to go on, --overwrite to replace it")
     metric = MAIN_METRIC[options.task().metric]
@@ -42,19 +44,18 @@ def sweep(options: FinetuneOptions) -> dict[str, Any]:
         for seed in range(options.seed, options.seed + options.seeds):
             folder = root / name_of(cell, seed)
             begun = (folder / ARGUMENTS).is_file()
-            single = dataclasses.replace(
-                options.at(cell),
+            single = options.at(cell).replace(
                 seed=seed,
                 output_dir=str(folder),
                 resume=options.resume and begun,
                 overwrite=options.overwrite and begun,
             )
             say(f"\n== {folder.name}")
-            scores.append(finetune(single)["dev"][metric])
+            scores.append(train(single)["dev"][metric])
         spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
         cells.append({"options": cell, "mean": statistics.mean(scores), "standard_deviation": spread, "scores": scores})
     record = {"metric": metric, "cells": cells, "best": max(cells, key=lambda found: found["mean"])["options"]}
-    write_atomically(root / RECORD, json.dumps(record, indent=1) + "\n")
+    write_json(root / RECORD, record)
     say(f"\n{summary(record)}")
     return record
 

@@ -1,4 +1,4 @@
-"""BERT for classification, in PaddleNLP's weight layout.
+"""BERT with its heads, in PaddleNLP's weight layout: bare encoder, classification, masked LM, question answering.
 
 An encoder of our own rather than PaddleNLP's: a layer may be narrower than its hidden size (sub-networks need that, and
 ``paddle.nn.MultiHeadAttention`` refuses it), the mask is laid out once a batch instead of once a layer, dropout is
@@ -22,15 +22,19 @@ from models.dropout import Dropout
 from models.linear import Linear
 
 MASKED = -1e4
-COUNTS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
+# The largest value of each that anybody has built; a config beyond them is damaged or forged.
+COUNTS = {
+    "vocab_size": 10_000_000,
+    "hidden_size": 65_536,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 1_024,
+    "intermediate_size": 1_000_000,
+    "max_position_embeddings": 1_000_000,
+    "type_vocab_size": 1_000,
+}
+# What the forward pass gives beside its result, on request.
+FEATURES = ("hidden_states", "attention_scores", "queries", "keys", "values")
+Features = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,24 @@ class BertConfig:
         if "num_labels" not in known and "id2label" in values:
             known["num_labels"] = len(values["id2label"])
         config = cls(**known)
-        for name in COUNTS:
+        for name, most in {**COUNTS, "num_labels": 1_000_000, "head_size": 65_536}.items():
             value = getattr(config, name)
+            if value is None and name == "head_size":
+                continue
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} {value!r}: expected a whole number above 0")
+            if value > most:
+                raise ValueError(f"{name} {value:,}: expected at most {most:,}")
+        for name, high in (
+            ("hidden_dropout_prob", 0.99),
+            ("attention_probs_dropout_prob", 0.99),
+            ("layer_norm_eps", 1),
+        ):
+            value = getattr(config, name)
+            if type(value) not in (int, float) or not 0 <= value <= high:
+                raise ValueError(f"{name} {value!r}: expected a number from 0 to {high}")
+        if type(config.pad_token_id) is not int or not 0 <= config.pad_token_id < config.vocab_size:
+            raise ValueError(f"pad_token_id {config.pad_token_id!r}: expected an id of the vocabulary")
         if config.hidden_act not in ACTIVATIONS:
             raise ValueError(f"hidden_act {config.hidden_act!r}: expected one of {', '.join(ACTIVATIONS)}")
         if config.head_size is None and config.hidden_size % config.num_attention_heads:
@@ -125,7 +143,10 @@ class SelfAttention(nn.Layer):
     def _split(self, x: paddle.Tensor) -> paddle.Tensor:
         return x.reshape([0, 0, self.heads, self.head_dim]).transpose([0, 2, 1, 3])
 
-    def forward(self, x: paddle.Tensor, bias: paddle.Tensor | None) -> paddle.Tensor:
+    def forward(
+        self, x: paddle.Tensor, bias: paddle.Tensor | None
+    ) -> tuple[paddle.Tensor, tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor, paddle.Tensor]]:
+        """Gives what the layer adds, and how it came to it: scores before the softmax, queries, keys, values."""
         query = self._split(self.q_proj(x) * self.head_dim**-0.5)  # [batch, heads, tokens, head_dim]
         key, value = self._split(self.k_proj(x)), self._split(self.v_proj(x))
         scores = paddle.matmul(query, key, transpose_y=True)  # [batch, heads, tokens, tokens]
@@ -134,7 +155,7 @@ class SelfAttention(nn.Layer):
         weights = self.dropout(F.softmax(scores))
         mixed = paddle.matmul(weights, value)  # [batch, heads, tokens, head_dim]
         mixed = mixed.transpose([0, 2, 1, 3])
-        return self.out_proj(mixed.reshape([0, 0, self.heads * self.head_dim]))
+        return self.out_proj(mixed.reshape([0, 0, self.heads * self.head_dim])), (scores, query, key, value)
 
 
 class BertLayer(nn.Layer):
@@ -150,9 +171,11 @@ class BertLayer(nn.Layer):
         self.dropout = Dropout(config.hidden_dropout_prob)
         self._activation = ACTIVATIONS[config.hidden_act]
 
-    def forward(self, x: paddle.Tensor, bias: paddle.Tensor | None) -> paddle.Tensor:
-        x = self.norm1(x + self.dropout(self.self_attn(x, bias)))
-        return self.norm2(x + self.dropout(self.linear2(self._activation(self.linear1(x)))))
+    def forward(self, x: paddle.Tensor, bias: paddle.Tensor | None) -> tuple[paddle.Tensor, tuple[paddle.Tensor, ...]]:
+        """Gives the next states, and what :class:`SelfAttention` tells of itself."""
+        mixed, inner = self.self_attn(x, bias)
+        x = self.norm1(x + self.dropout(mixed))
+        return self.norm2(x + self.dropout(self.linear2(self._activation(self.linear1(x))))), inner
 
 
 class BertEncoder(nn.Layer):
@@ -161,11 +184,6 @@ class BertEncoder(nn.Layer):
     def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
         super().__init__()
         self.layers = nn.LayerList([BertLayer(config, linear) for _ in range(config.num_hidden_layers)])
-
-    def forward(self, x: paddle.Tensor, bias: paddle.Tensor | None) -> paddle.Tensor:
-        for layer in self.layers:
-            x = layer(x, bias)
-        return x
 
 
 class BertPooler(nn.Layer):
@@ -179,8 +197,77 @@ class BertPooler(nn.Layer):
         return paddle.tanh(self.dense(x[:, 0]))
 
 
-class BertModel(nn.Layer):
+class Bert(nn.Layer):
+    """What all architectures share: how they are called, fed and described.
+
+    Attributes:
+        architecture: its name in ``config.json``, PaddleNLP's and Hugging Face's.
+        outputs: the names of what it puts out, in the order of the static graph's outputs.
+    """
+
+    model_type = "bert"
+    layout = "bert"
+    architecture: str
+    outputs: tuple[str, ...] = ("logits",)
+    config: BertConfig
+
+    def features(
+        self,
+        input_ids: paddle.Tensor,
+        token_type_ids: paddle.Tensor,
+        has_padding: bool = True,
+        want: Sequence[str] = (),
+        layers: Sequence[int] | None = None,
+    ) -> Features:
+        """The one forward pass.
+
+        Args:
+            input_ids: int64, [batch, tokens], short rows filled up with the padding id.
+            token_type_ids: int64, [batch, tokens].
+            has_padding: False promises that there is none, which saves the mask.
+            want: of :data:`FEATURES`, what is to be given beside the outputs.
+            layers: numbers of the layers to go through; all when left out.
+
+        Returns:
+            The outputs by name, and lists with an entry per layer: ``hidden_states`` [batch, tokens, hidden] (the first
+            is the embeddings'), ``attention_scores`` [batch, heads, tokens, tokens] (before the softmax, the mask
+            added), ``queries`` (scaled), ``keys`` and ``values`` [batch, heads, tokens, head_dim].
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, has_padding: bool = True
+    ) -> paddle.Tensor | tuple[paddle.Tensor, ...]:
+        """The outputs alone: one tensor, or as many as :attr:`outputs` names."""
+        found = self.features(input_ids, token_type_ids, has_padding)
+        values = tuple(found[name] for name in self.outputs)
+        return values if len(values) > 1 else values[0]
+
+    def from_batch(self, batch: Mapping[str, Any]) -> paddle.Tensor:
+        """The first output for a batch of :class:`data.batches.Batches`: logits, or of an encoder the last states."""
+        return self.features_of(batch)[self.outputs[0]]
+
+    def features_of(
+        self, batch: Mapping[str, Any], want: Sequence[str] = (), layers: Sequence[int] | None = None
+    ) -> Features:
+        """:meth:`features` for a batch of :class:`data.batches.Batches`."""
+        return self.features(*inputs_of(batch), want, layers)
+
+    def input_spec(self) -> list[paddle.static.InputSpec]:
+        """The inputs of the static graph, in the order of ``forward``."""
+        return [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
+
+    def config_dict(self) -> dict[str, Any]:
+        """``config.json`` as PaddleNLP and Hugging Face read it."""
+        values = {k: v for k, v in dataclasses.asdict(self.config).items() if not (k == "head_size" and v is None)}
+        return {**values, "model_type": "bert", "architectures": [self.architecture], "pool_act": "tanh"}
+
+
+class BertModel(Bert):
     """Embeddings, encoder and pooler."""
+
+    architecture = "BertModel"
+    outputs = ("last_hidden_state", "pooler_output")
 
     def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
         super().__init__()
@@ -189,35 +276,31 @@ class BertModel(nn.Layer):
         self.encoder = BertEncoder(config, linear)
         self.pooler = BertPooler(config)
 
-    def forward(
-        self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, has_padding: bool = True
-    ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Returns the last hidden states [batch, tokens, hidden] and the pooled state [batch, hidden]."""
-        bias = self._attention_bias(input_ids, self.config.num_attention_heads) if has_padding else None
-        states = self.encoder(self.embeddings(input_ids, token_type_ids), bias)
-        return states, self.pooler(states)
-
-    def hidden_states(
+    def features(
         self,
         input_ids: paddle.Tensor,
         token_type_ids: paddle.Tensor,
         has_padding: bool = True,
+        want: Sequence[str] = (),
         layers: Sequence[int] | None = None,
-    ) -> list[paddle.Tensor]:
-        """The embeddings' output and every layer's, each [batch, tokens, hidden].
-
-        Args:
-            input_ids: as for ``forward``.
-            token_type_ids: as for ``forward``.
-            has_padding: as for ``forward``.
-            layers: numbers of the layers to go through; all when left out.
-        """
+        pool: bool = True,
+    ) -> Features:
+        """As of all architectures; ``pool`` says whether the pooled state is computed, for heads that read tokens."""
         chosen = [self.encoder.layers[i] for i in range(len(self.encoder.layers)) if layers is None or i in layers]
         bias = self._attention_bias(input_ids, chosen[0].self_attn.heads) if has_padding else None
-        states = [self.embeddings(input_ids, token_type_ids)]
+        x = self.embeddings(input_ids, token_type_ids)
+        found: Features = {name: [] for name in want}
+        if "hidden_states" in want:
+            found["hidden_states"].append(x)
         for layer in chosen:
-            states.append(layer(states[-1], bias))
-        return states
+            x, inner = layer(x, bias)
+            # What nobody wants is not kept: scores are the largest tensors of a pass.
+            for name in want:
+                found[name].append(x if name == "hidden_states" else inner[INNER.index(name)])
+        found["last_hidden_state"] = x
+        if pool:
+            found["pooler_output"] = self.pooler(x)
+        return found
 
     def _attention_bias(self, input_ids: paddle.Tensor, heads: int) -> paddle.Tensor:
         bias = (input_ids == self.config.pad_token_id).astype("float32") * MASKED
@@ -229,7 +312,11 @@ class BertModel(nn.Layer):
         return bias.expand([-1, heads, tokens, tokens]).contiguous()
 
 
-class BertForSequenceClassification(nn.Layer):
+# In the order in which :class:`SelfAttention` gives them.
+INNER = ("attention_scores", "queries", "keys", "values")
+
+
+class BertForSequenceClassification(Bert):
     """BERT with a linear classifier on the pooled state.
 
     Args:
@@ -237,8 +324,7 @@ class BertForSequenceClassification(nn.Layer):
         linear: the class of the encoder's linear layers.
     """
 
-    model_type = "bert"
-    layout = "bert"
+    architecture = "BertForSequenceClassification"
 
     def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
         super().__init__()
@@ -247,46 +333,139 @@ class BertForSequenceClassification(nn.Layer):
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.classifier = Linear(config.hidden_size, config.num_labels)
 
-    def forward(
-        self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, has_padding: bool = True
-    ) -> paddle.Tensor:
-        """Classifies rows.
+    def features(
+        self,
+        input_ids: paddle.Tensor,
+        token_type_ids: paddle.Tensor,
+        has_padding: bool = True,
+        want: Sequence[str] = (),
+        layers: Sequence[int] | None = None,
+    ) -> Features:
+        """As of all architectures; ``logits`` are [batch, num_labels]."""
+        found = self.bert.features(input_ids, token_type_ids, has_padding, want, layers)
+        return {**found, "logits": self.classifier(self.dropout(found["pooler_output"]))}
 
-        Args:
-            input_ids: int64, [batch, tokens], short rows filled up with the padding id.
-            token_type_ids: int64, [batch, tokens].
-            has_padding: False promises that there is none, which saves the mask.
 
-        Returns:
-            Logits, [batch, num_labels].
+class BertForQuestionAnswering(Bert):
+    """BERT that tells, of every token, how well an answer starts there and how well it ends there."""
+
+    architecture = "BertForQuestionAnswering"
+    outputs = ("start_logits", "end_logits")
+
+    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
+        super().__init__()
+        self.config = dataclasses.replace(config, num_labels=2)
+        self.bert = BertModel(config, linear)
+        self.classifier = Linear(config.hidden_size, 2)
+
+    def features(
+        self,
+        input_ids: paddle.Tensor,
+        token_type_ids: paddle.Tensor,
+        has_padding: bool = True,
+        want: Sequence[str] = (),
+        layers: Sequence[int] | None = None,
+    ) -> Features:
+        """As of all architectures; both logits are [batch, tokens]."""
+        found = self.bert.features(input_ids, token_type_ids, has_padding, want, layers, pool=False)
+        logits = self.classifier(found["last_hidden_state"])
+        return {**found, "start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
+
+
+class MaskedLMHead(nn.Layer):
+    """Transformation, norm, and the projection on the vocabulary, whose matrix is the word embedding."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.transform = Linear(config.hidden_size, config.hidden_size)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+        self.decoder = nn.Layer()
+        self.decoder.bias = self.decoder.create_parameter([config.vocab_size], is_bias=True)
+        self._activation = ACTIVATIONS[config.hidden_act]
+
+    def forward(self, states: paddle.Tensor, embedding: paddle.Tensor) -> paddle.Tensor:
+        """Logits [positions, vocabulary] of states [positions, hidden]."""
+        states = self.layer_norm(self._activation(self.transform(states)))
+        return paddle.matmul(states, embedding, transpose_y=True) + self.decoder.bias
+
+
+class _Heads(nn.Layer):
+    """Carries the name ``cls.predictions`` that the published weights have."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.predictions = MaskedLMHead(config)
+
+
+class BertForMaskedLM(Bert):
+    """BERT that predicts masked tokens."""
+
+    architecture = "BertForMaskedLM"
+
+    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
+        super().__init__()
+        self.config = config
+        self.bert = BertModel(config, linear)
+        self.cls = _Heads(config)
+
+    def features(
+        self,
+        input_ids: paddle.Tensor,
+        token_type_ids: paddle.Tensor,
+        has_padding: bool = True,
+        want: Sequence[str] = (),
+        layers: Sequence[int] | None = None,
+        masked_positions: paddle.Tensor | None = None,
+    ) -> Features:
+        """As of all architectures; ``logits`` are [batch, tokens, vocabulary].
+
+        With ``masked_positions``, int64 [masked], places in the batch's tokens one row after the other, only those are
+        projected on the vocabulary: ``logits`` are then [masked, vocabulary].
         """
-        _, pooled = self.bert(input_ids, token_type_ids, has_padding)
-        return self.classifier(self.dropout(pooled))
+        found = self.bert.features(input_ids, token_type_ids, has_padding, want, layers, pool=False)
+        states = found["last_hidden_state"]
+        if masked_positions is not None:
+            states = paddle.gather(states.reshape([-1, self.config.hidden_size]), masked_positions)
+        logits = self.cls.predictions(states, self.bert.embeddings.word_embeddings.weight)
+        return {**found, "logits": logits}
 
-    def from_batch(self, batch: Mapping[str, Any]) -> paddle.Tensor:
-        """Logits for a batch of :class:`data.batches.Batches`."""
-        return self(*inputs_of(batch))
 
-    def with_states(
-        self, batch: Mapping[str, Any], layers: Sequence[int] | None = None
-    ) -> tuple[paddle.Tensor, list[paddle.Tensor]]:
-        """Logits for a batch, and the hidden states before the first layer and after each.
+ARCHITECTURES: dict[str, type[Bert]] = {
+    cls.architecture: cls  # type: ignore[type-abstract]
+    for cls in (BertModel, BertForSequenceClassification, BertForMaskedLM, BertForQuestionAnswering)
+}
 
-        Args:
-            batch: of :class:`data.batches.Batches`.
-            layers: numbers of the layers to go through; all when left out.
-        """
-        states = self.bert.hidden_states(*inputs_of(batch), layers)
-        return self.classifier(self.dropout(self.bert.pooler(states[-1]))), states
 
-    def input_spec(self) -> list[paddle.static.InputSpec]:
-        """The inputs of the static graph, in the order of ``forward``."""
-        return [paddle.static.InputSpec([None, None], "int64", name) for name in ("input_ids", "token_type_ids")]
+def check_weights(
+    config: BertConfig,
+    weights: Mapping[str, np.ndarray],
+    source: str,
+    architecture: str = "BertForSequenceClassification",
+) -> None:
+    """Compares a config with the weights beside it, before a network of that shape takes up memory.
 
-    def config_dict(self) -> dict[str, Any]:
-        """``config.json`` as PaddleNLP and Hugging Face read it."""
-        values = {k: v for k, v in dataclasses.asdict(self.config).items() if not (k == "head_size" and v is None)}
-        return {**values, "model_type": "bert", "architectures": ["BertForSequenceClassification"], "pool_act": "tanh"}
+    Raises:
+        ValueError: they do not fit together.
+    """
+    prefix = "" if architecture == "BertModel" else "bert."
+    layers = {name.removeprefix(f"{prefix}{LAYERS}").split(".")[0] for name in weights if f"{prefix}{LAYERS}" in name}
+    if len(layers) != config.num_hidden_layers:
+        raise ValueError(f"num_hidden_layers {config.num_hidden_layers:,}: {source} holds {len(layers)}")
+    expected = {
+        f"{prefix}embeddings.word_embeddings.weight": [config.vocab_size, config.hidden_size],
+        f"{prefix}embeddings.position_embeddings.weight": [config.max_position_embeddings, config.hidden_size],
+        f"{prefix}embeddings.token_type_embeddings.weight": [config.type_vocab_size, config.hidden_size],
+        f"{prefix}{LAYERS}0.linear1.weight": [config.hidden_size, config.intermediate_size],
+        f"{prefix}{LAYERS}0.self_attn.q_proj.weight": [
+            config.hidden_size,
+            config.num_attention_heads * config.head_dim,
+        ],
+    }
+    if architecture == "BertForSequenceClassification" and "classifier.weight" in weights:
+        expected["classifier.weight"] = [config.hidden_size, config.num_labels]
+    for name, shape in expected.items():
+        if name in weights and list(weights[name].shape) != shape:
+            raise ValueError(f"{name} has the shape {list(weights[name].shape)} in {source}, expected {shape}")
 
 
 def inputs_of(batch: Mapping[str, Any]) -> tuple[paddle.Tensor, paddle.Tensor, bool]:
@@ -343,10 +522,12 @@ def narrowed(
 LAYERS = "encoder.layers."
 
 
-def initial_weights(config: BertConfig, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def initial_weights(
+    config: BertConfig, rng: np.random.Generator, architecture: str = "BertForSequenceClassification"
+) -> dict[str, np.ndarray]:
     """Weights of a BERT from scratch: normal with ``initializer_range``, biases 0, norms 1."""
     weights = {}
-    for name, parameter in BertForSequenceClassification(config).state_dict().items():
+    for name, parameter in ARCHITECTURES[architecture](config).state_dict().items():  # type: ignore[call-arg]
         shape = parameter.shape
         if name.endswith("bias"):
             weights[name] = np.zeros(shape, np.float32)
@@ -355,54 +536,3 @@ def initial_weights(config: BertConfig, rng: np.random.Generator) -> dict[str, n
         else:
             weights[name] = rng.normal(0, config.initializer_range, shape).astype(np.float32)
     return weights
-
-
-HUGGING_FACE_NAMES = (
-    (".LayerNorm.", ".layer_norm."),
-    ("encoder.layer.", "encoder.layers."),
-    (".attention.self.query.", ".self_attn.q_proj."),
-    (".attention.self.key.", ".self_attn.k_proj."),
-    (".attention.self.value.", ".self_attn.v_proj."),
-    (".attention.output.dense.", ".self_attn.out_proj."),
-    (".attention.output.layer_norm.", ".norm1."),
-    (".intermediate.dense.", ".linear1."),
-    (".output.layer_norm.", ".norm2."),
-    (".output.dense.", ".linear2."),
-)
-
-
-def from_hugging_face(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Renames Hugging Face's BERT weights to PaddleNLP's names and transposes the linear layers.
-
-    Weights of other heads and buffers keep their names.
-    """
-    converted = {}
-    for name, value in weights.items():
-        name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-        for theirs, ours in HUGGING_FACE_NAMES:
-            name = name.replace(theirs, ours)
-        is_matrix = value.ndim == 2 and "embeddings" not in name
-        converted[name] = np.ascontiguousarray(value.T) if is_matrix else value
-    return converted
-
-
-def to_hugging_face(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The way back of :func:`from_hugging_face`."""
-    converted = {}
-    for name, value in weights.items():
-        is_matrix = value.ndim == 2 and "embeddings" not in name
-        for theirs, ours in reversed(HUGGING_FACE_NAMES):
-            name = name.replace(ours, theirs)
-        converted[name] = np.ascontiguousarray(value.T) if is_matrix else value
-    return converted
-
-
-def is_hugging_face(weights: Mapping[str, np.ndarray]) -> bool:
-    """Whether weights carry Hugging Face's names."""
-    return any("encoder.layer." in name for name in weights)
-
-
-def with_prefix(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Adds ``bert.`` to the names of a bare encoder's weights."""
-    bare = ("embeddings.", "encoder.", "pooler.")
-    return {f"bert.{name}" if name.startswith(bare) else name: value for name, value in weights.items()}

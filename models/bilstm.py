@@ -16,6 +16,13 @@ from models.dropout import Dropout
 
 PAIR_FEATURES = ("sum", "product")
 POOLING = ("last", "max")
+COUNTS = {
+    "vocab_size": 100_000_000,
+    "embedding_size": 1_000_000,
+    "hidden_size": 1_000_000,
+    "num_layers": 1_000,
+    "num_labels": 1_000_000,
+}
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,23 @@ class BiLSTMConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BiLSTMConfig:
-        """Reads a ``config.json``."""
-        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values})
+        """Reads a ``config.json``.
+
+        Raises:
+            ValueError: a shape that cannot be built.
+        """
+        config = cls(**{field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values})
+        for name, most in COUNTS.items():
+            value = getattr(config, name)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} {value!r}: expected a whole number from 1 to {most:,}")
+        if config.pair_features not in PAIR_FEATURES or config.pooling not in POOLING:
+            raise ValueError(f"pair_features {config.pair_features!r} and pooling {config.pooling!r}: unknown here")
+        if type(config.dropout_prob) not in (int, float) or not 0 <= config.dropout_prob < 1:
+            raise ValueError(f"dropout_prob {config.dropout_prob!r}: expected a number from 0 to below 1")
+        if type(config.pad_token_id) is not int or not 0 <= config.pad_token_id < config.vocab_size:
+            raise ValueError(f"pad_token_id {config.pad_token_id!r}: expected an id of the vocabulary")
+        return config
 
 
 class BiLSTM(nn.Layer):
@@ -57,6 +79,8 @@ class BiLSTM(nn.Layer):
 
     model_type = "bilstm"
     layout = "plain"
+    architecture = "BiLSTM"
+    outputs = ("logits",)
 
     def __init__(self, config: BiLSTMConfig) -> None:
         super().__init__()
@@ -132,7 +156,26 @@ class BiLSTM(nn.Layer):
 
     def config_dict(self) -> dict[str, Any]:
         """``config.json``."""
-        return {**dataclasses.asdict(self.config), "model_type": "bilstm", "architectures": ["BiLSTM"]}
+        return {**dataclasses.asdict(self.config), "model_type": "bilstm", "architectures": [self.architecture]}
+
+
+def check_weights(config: BiLSTMConfig, weights: Mapping[str, np.ndarray], source: str) -> None:
+    """Compares a config with the weights beside it, before a network of that shape takes up memory.
+
+    Raises:
+        ValueError: they do not fit together.
+    """
+    layers = sum(name.startswith("lstm.weight_ih_") and not name.endswith("_reverse") for name in weights)
+    if layers != config.num_layers:
+        raise ValueError(f"num_layers {config.num_layers}: {source} holds {layers}")
+    expected = {
+        "embedding.weight": [config.vocab_size, config.embedding_size],
+        "lstm.weight_ih_l0": [4 * config.hidden_size, config.embedding_size],
+        "output_layer.weight": [config.hidden_size, config.num_labels],
+    }
+    for name, shape in expected.items():
+        if name in weights and list(weights[name].shape) != shape:
+            raise ValueError(f"{name} has the shape {list(weights[name].shape)} in {source}, expected {shape}")
 
 
 class _OccurringRows(nn.Embedding):

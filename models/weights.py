@@ -1,8 +1,7 @@
-"""Weights on disk: safetensors in, safetensors out; nothing unpickled unless the user says so."""
+"""Weights on disk: safetensors in, safetensors out; pickled ones are read without running what they hold."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +11,12 @@ import paddle
 from paddle import nn
 
 from console import InputError
-from data.store import write_atomically
+from files import is_plain_name, read_json, write_atomically
+from models.pickles import Refused, read_pickled
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLED = ("model_state.pdparams", "pytorch_model.bin")
+PICKLED = (".pdparams", ".bin", ".pt", ".pth")
 
 
 def read_weights(folder: str | os.PathLike[str], trust_pickle: bool = False) -> dict[str, np.ndarray]:
@@ -24,33 +24,47 @@ def read_weights(folder: str | os.PathLike[str], trust_pickle: bool = False) -> 
 
     Args:
         folder: of our own, of PaddleNLP or of Hugging Face.
-        trust_pickle: whether pickled files may be opened.
+        trust_pickle: whether pickled files may be opened that :mod:`models.pickles` refuses.
 
     Raises:
-        InputError: no weights, damaged ones, or pickled ones without ``trust_pickle``.
+        InputError: no weights, damaged ones, or pickled ones that would run code without ``trust_pickle``.
     """
     folder = Path(folder)
     if (folder / WEIGHTS).is_file():
         return read_safetensors(folder / WEIGHTS)
     if (folder / INDEX).is_file():
         try:
-            names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-            outside = any(Path(name).name != name for name in names)
+            names = set(read_json(folder / INDEX)["weight_map"].values())
+            if not all(isinstance(name, str) for name in names):
+                raise ValueError("expected names of files")
+            outside = not all(is_plain_name(name) for name in names)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder / INDEX}: damaged ({type(error).__name__}: {error})") from error
         if outside:
             raise InputError(f"{folder / INDEX}: names a file outside its folder")
         parts = [read_safetensors(folder / name) for name in sorted(names)]
         return {name: value for part in parts for name, value in part.items()}
-    pickled = [path for path in sorted(folder.glob("*")) if path.suffix in (".pdparams", ".bin", ".pt", ".pth")]
+    pickled = [path for path in sorted(folder.glob("*")) if path.suffix in PICKLED]
+    # Trainers leave their own state beside the weights.
+    usual = [path for path in pickled if path.name in ("model_state.pdparams", "pytorch_model.bin")]
     if not pickled:
         raise InputError(f"{folder}: expected {WEIGHTS} here, found no weights")
-    if not trust_pickle:
+    return read_weights_file((usual or pickled)[0], trust_pickle)
+
+
+def read_weights_file(path: Path, trust_pickle: bool = False) -> dict[str, np.ndarray]:
+    """Reads one file of weights, safetensors or pickled; see :func:`read_weights`."""
+    if path.suffix not in PICKLED:
+        return read_safetensors(path)
+    try:
+        return {name: _widened(value) for name, value in read_pickled(path).items()}
+    except Refused as refusal:
+        if trust_pickle:
+            return _read_trusting(path)
         raise InputError(
-            f"{pickled[0]}: these weights are pickled, and opening a pickle runs whatever code it holds; "
-            "pass --trust_pickle if you trust where it comes from, or convert it to safetensors"
-        )
-    return _read_pickled(pickled[0])
+            f"{path}: these pickled weights hold more than numbers ({refusal}), and opening them runs whatever code "
+            "they hold; pass --trust_pickle if you trust where they come from, or convert them to safetensors"
+        ) from None
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -69,13 +83,29 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: not a complete safetensors file ({error})") from error
 
 
+def check_safetensors(path: Path) -> None:
+    """Looks whether a file is complete, without reading its numbers.
+
+    Raises:
+        InputError: missing, empty, cut off or no safetensors file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            if not file.keys():
+                raise InputError(f"{path}: no weights in this file")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a complete safetensors file ({error})") from error
+
+
 def _widened(value: np.ndarray) -> np.ndarray:
     if value.dtype.name in ("float16", "bfloat16", "float64"):
         return value.astype(np.float32)
     return value
 
 
-def _read_pickled(path: Path) -> dict[str, np.ndarray]:
+def _read_trusting(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".pdparams":
             state = paddle.load(str(path), return_numpy=True)
@@ -133,7 +163,7 @@ def set_weights(
         The names that were missing.
 
     Raises:
-        InputError: a weight is missing, or has another shape.
+        InputError: a weight is missing, has another shape, or is not finite.
     """
     missing = []
     for name, parameter in _tensors(layer).items():
@@ -143,6 +173,8 @@ def set_weights(
             raise InputError(
                 f"{source}: {name} has the shape {list(weights[name].shape)}, expected {list(parameter.shape)}"
             )
+        elif weights[name].dtype.kind == "f" and not np.isfinite(weights[name]).all():
+            raise InputError(f"{source}: {name} holds numbers that are not finite; the training that made it failed")
         else:
             parameter.set_value(weights[name].astype(np.float32))
     wanted = [name for name in missing if not name.startswith(optional or ("\0",))]

@@ -50,7 +50,7 @@ def measure_importance(loaded: LoadedModel, rows: Rows, batch_size: int = 32) ->
     heads = np.zeros((config.num_hidden_layers, config.num_attention_heads))
     neurons = np.zeros((config.num_hidden_layers, config.intermediate_size))
     encoder = loaded.encoder
-    columns = {**encoder.encode(rows.texts), "labels": rows.labels}
+    columns = encoder.encode(rows.texts).with_(labels=rows.labels)
     model.eval()
     for batch in Batches(columns, batch_size, encoder.pad_id, shuffle=False).epoch(0):
         model.clear_gradients()

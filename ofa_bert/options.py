@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from args import ClassifierOptions, Options, UnlabeledOptions, below_one, not_negative, option, positive
+from args import Options, below_one, between, not_negative, option, positive, size
 from console import InputError
+from core.options import BertTrainingOptions
+from data.options import UnlabeledOptions
 from ofa_bert.shapes import LAYER_RULES, OfaRecord
 
 STAGES = ("width", "depth", "final")
@@ -48,13 +49,14 @@ def one_process(value: int) -> str | None:
 N_GPU = "accepted as published; --device says where to compute"
 
 
-@dataclass(frozen=True, kw_only=True)
-class OfaOptions(UnlabeledOptions, ClassifierOptions):
+class OfaOptions(UnlabeledOptions, BertTrainingOptions):
     """Options of ``ofa_bert.run_glue_ofa``."""
 
-    model_type: str = option("bert", "the architecture", choices=("bert",))
+    group = "training"
+
     model_name_or_path: str = option(
-        help="model folder of the fine-tuned teacher; for --stage depth or final, of the network to go on with"
+        help="model folder of the fine-tuned teacher; for --stage depth or final, of the network to go on with",
+        group="model",
     )
     n_gpu: int = option(1, N_GPU, check=one_process, state=False)
     stage: str = option(
@@ -78,15 +80,12 @@ class OfaOptions(UnlabeledOptions, ClassifierOptions):
     final_learning_rate: float = option(
         0.0, "the same for the training on labels; 0 means --learning_rate", check=not_negative
     )
-    optimizer: str = option("adamw", "the optimiser", choices=("adamw", "adam", "adadelta"))
-    lr_scheduler: str = option("linear", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
-    max_grad_norm: float = option(
-        1.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
-    )
     hidden_dropout_prob: float = option(0.1, "dropout on hidden states", check=below_one)
     attention_probs_dropout_prob: float = option(0.1, "dropout on attention weights", check=below_one)
     transfer_set: str | None = option(
-        None, "more rows to learn from, which need no labels: a transfer set, a table, or a .txt with a text a line"
+        None,
+        "more rows to learn from, which need no labels: a transfer set, a table, or a .txt with a text per line",
+        group="data",
     )
 
     @property
@@ -123,12 +122,12 @@ class OfaOptions(UnlabeledOptions, ClassifierOptions):
             found.append("--depth_mult_list goes with --stage all, depth or final")
         for stage, names in STAGE_OPTIONS.items():
             for name in names:
-                if stage not in self.stages and getattr(self, name) != getattr(OfaOptions, name):
+                if stage not in self.stages and self.asks(name):
                     found.append(f"--{name}: this run has no {stage} stage; {STAGE_NEEDS[stage]}")
         return found
 
     @classmethod
-    def defaults_for(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         values: dict[str, Any] = {"num_train_epochs": 6} if (given.get("task_name") or "").lower() == "qqp" else {}
         if given.get("stage") in ("depth", "final"):
             try:
@@ -142,7 +141,6 @@ class OfaOptions(UnlabeledOptions, ClassifierOptions):
         return values
 
 
-@dataclass(frozen=True, kw_only=True)
 class SubModelOptions(Options):
     """Options of ``ofa_bert.export_model``."""
 
@@ -192,14 +190,15 @@ def is_amount(text: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True)
 class SearchOptions(Options):
     """Options of ``ofa_bert.search``."""
 
     model_dir: str = option(help="folder that ofa_bert.run_glue_ofa wrote")
     output_dir: str = option(help="folder that receives the search's record, its picture and the chosen sub-model")
-    data_dir: str | None = option(None, "folder of the task's files, of which dev judges; downloaded when left out")
-    dev_file: str | None = option(None, "the rows to judge on, of a task of your own")
+    data_dir: str | None = option(
+        None, "folder of the task's files, whose dev rows are evaluated on; downloaded when left out"
+    )
+    dev_file: str | None = option(None, "the rows to evaluate on, of a task of your own")
     skip_bad_rows: bool = option(False, "skip and count rows that cannot be read instead of stopping at the first")
     width_mult_list: tuple[float, ...] = option((), "widths to look at; those that were trained when left out")
     depth_mult_list: tuple[float, ...] = option((), "depths to look at; those that were trained when left out")
@@ -210,8 +209,8 @@ class SearchOptions(Options):
         None, "the least share of the whole network's score (or of --teacher_dir's) on dev", check=positive
     )
     teacher_dir: str | None = option(None, "the model whose score --min_accuracy_ratio is a share of")
-    seq_len: int = option(32, "tokens of a row when latency is measured", check=positive)
-    threads: int = option(1, "threads when latency is measured", check=positive)
+    seq_len: int = option(32, "tokens per row when latency is measured", check=size)
+    threads: int = option(1, "threads when latency is measured", check=between(1, 1024))
     rounds: int = option(10, "turns of every sub-network", check=positive)
     overwrite: bool = option(False, "replace an earlier search in --output_dir")
 

@@ -5,14 +5,13 @@ Training, evaluation, search and export all ask here, so that they speak of the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from console import InputError
-from data.store import write_atomically
+from files import read_json, write_json
 
 RECORD = "ofa.json"
 # A multiplier counts as whole heads (or layers) when it is this near, in heads (or layers).
@@ -119,7 +118,7 @@ class OfaRecord:
 
     def save(self, folder: Path) -> None:
         """Writes the file into a model folder."""
-        write_atomically(folder / RECORD, json.dumps(vars(self), indent=1))
+        write_json(folder / RECORD, vars(self))
 
     @classmethod
     def load(cls, folder: Path) -> OfaRecord:
@@ -132,7 +131,7 @@ class OfaRecord:
         if not path.is_file():
             raise InputError(f"{folder}: no {RECORD} here; expected a folder that ofa_bert.run_glue_ofa wrote")
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path)
             record = cls(
                 _numbers(values["widths"]), _numbers(values["depths"]), str(values["rule"]), str(values["stage"])
             )

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import paddle
 from paddle import nn
 from paddle.autograd import PyLayer, PyLayerContext
 
-from models.bert import BertConfig, BertForSequenceClassification
+from models.bert import BertConfig, BertForSequenceClassification, Features
 from models.folder import LoadedModel
 from models.linear import parameter_gradients, trains_on_cpu
 from models.weights import layer_weights, set_weights
@@ -112,15 +111,17 @@ class ElasticBert(BertForSequenceClassification):
                 projection.outputs = heads * attention.head_dim
             layer.linear1.outputs = neurons
 
-    def outputs(self, batch: Mapping[str, Any]) -> tuple[paddle.Tensor, list[paddle.Tensor]]:
-        """Logits for a batch, and the hidden states before the first used layer and after each."""
-        return self.with_states(batch, self._layers_used)
-
-    def forward(
-        self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, has_padding: bool = True
-    ) -> paddle.Tensor:
-        states = self.bert.hidden_states(input_ids, token_type_ids, has_padding, self._layers_used)
-        return self.classifier(self.dropout(self.bert.pooler(states[-1])))
+    def features(
+        self,
+        input_ids: paddle.Tensor,
+        token_type_ids: paddle.Tensor,
+        has_padding: bool = True,
+        want: Sequence[str] = (),
+        layers: Sequence[int] | None = None,
+    ) -> Features:
+        """As of a BERT; of the part that :meth:`at` has chosen, unless layers are named."""
+        chosen = self._layers_used if layers is None else layers
+        return super().features(input_ids, token_type_ids, has_padding, want, chosen)
 
 
 def elastic(loaded: LoadedModel, dropout: tuple[float, float] | None = None) -> LoadedModel:

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from args import (
-    DataOptions,
-    Options,
-    RunOptions,
-    below_one,
-    build_parser,
-    not_negative,
-    option,
-    parse,
-    positive,
-    probability,
-)
+from args import Options, below_one, build_parser, not_negative, option, parse, positive, probability
 from console import InputError
+from core.options import RunOptions
+from data.options import DataOptions
 from data.overview import OverviewOptions
 from demo import DemoOptions
-from deploy.benchmark import BenchmarkOptions
-from deploy.export import ExportOptions
-from deploy.predict import PredictOptions
-from distill_lstm.augment_data import AugmentDataOptions
-from distill_lstm.options import DistillOptions, SmallOptions
+from deploy.options import BenchmarkOptions, ExportOptions, PredictOptions
+from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions, grid
 from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
 
@@ -51,7 +38,6 @@ REQUIRED = {
 every_class = pytest.mark.parametrize("cls", REQUIRED, ids=lambda cls: cls.__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sample(Options):
     name: str = option(help="a name")
     count: int = option(3, "a count", check=positive)
@@ -111,7 +97,6 @@ def test_a_boolean_flag_leaves_the_next_option_alone():
 
 
 def test_dashes_in_names_are_underscores_but_values_keep_theirs():
-    @dataclass(frozen=True, kw_only=True)
     class Long(Options):
         data_dir: str = option("", "a folder")
 
@@ -175,7 +160,11 @@ def test_checks_accept_their_range_only(check, good, bad):
     assert check(bad)
 
 
-@given(st.integers(1, 10**12), st.floats(allow_nan=False, allow_infinity=False), st.lists(st.integers(), max_size=4))
+@given(
+    st.integers(1, 10**12),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4),
+)
 def test_what_is_printed_is_read_back(count, rate, sizes):
     words = ["--count", str(count), f"--rate={rate!r}"]
     options = read(*words, *(["--sizes", *map(str, sizes)] if sizes else []))
@@ -472,3 +461,144 @@ def test_the_cache_folder_follows_option_then_environment_then_home(monkeypatch)
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
     assert str(RunOptions(output_dir="o").cache()) == "/home/me/.cache/paddledistill"
+
+
+# One construction, from a command line and from Python
+
+BOTH_WAYS = [
+    (FinetuneOptions, {"task_name": "sst-2", "output_dir": "o"}),
+    (FinetuneOptions, {"task_name": "rte", "output_dir": "o", "model_name_or_path": "bert-base-uncased"}),
+    (FinetuneOptions, {"task_name": "rte", "output_dir": "o", "optimizer": "adam", "warmup_steps": 5}),
+    (FinetuneOptions, {"train_file": "a.tsv", "dev_file": "b.tsv", "text_columns": ("x", "y"), "output_dir": "o"}),
+    (SmallOptions, {"task_name": "qqp", "output_dir": "o", "max_epoch": 3}),
+    (DistillOptions, {"task_name": "qqp", "output_dir": "o", "teacher_dir": ("a", "b"), "whole_word_mask": True}),
+    (OfaOptions, {"task_name": "qqp", "output_dir": "o", "model_name_or_path": "m", "depth_mult_list": (1.0, 0.5)}),
+    (SearchOptions, {"model_dir": "m", "output_dir": "o", "max_params": "2M"}),
+    (PredictOptions, {"model_dir": "m", "text": ("a", "b")}),
+]
+
+
+@pytest.mark.parametrize(("cls", "values"), BOTH_WAYS)
+def test_python_and_the_command_line_give_the_same_options(cls, values):
+    words = []
+    for name, value in values.items():
+        words += [f"--{name}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    assert parse(cls, words, "") == cls(**values)
+    assert parse(cls, words, "").given == cls(**values).given == values.keys()
+
+
+def test_what_the_issue_named():
+    options = FinetuneOptions(task_name="sst-2", output_dir="o")
+    assert (options.learning_rate, options.num_train_epochs, options.batch_size) == (1e-4, 4, 128)
+
+
+def test_options_given_in_python_are_checked_and_all_faults_told():
+    with pytest.raises(InputError) as caught:
+        SmallOptions(
+            task_name="sst-2", batch_size=0, lr="fast", optimizer="sgd", resume=True, overwrite=True, holdout=1
+        )
+    assert str(caught.value).split("; ") == [
+        "--output_dir is required",
+        "--holdout 1.0: must be at least 0 and below 1",
+        "--batch_size 0: must be above 0",
+        "--lr: expected a number, got 'fast'",
+        "--optimizer sgd: expected one of adadelta, adam, adamw",
+    ]
+    with pytest.raises(
+        InputError, match="--batch_size 0: must be above 0; --overwrite and --resume exclude each other"
+    ):
+        SmallOptions(task_name="sst-2", output_dir="o", batch_size=0, resume=True, overwrite=True)
+
+
+def test_an_option_that_is_none_is_named():
+    with pytest.raises(InputError, match="--learning_rte: no such option; --colour: no such option"):
+        FinetuneOptions(task_name="sst-2", output_dir="o", learning_rte=1, colour="red")
+
+
+def test_python_values_take_the_form_of_their_options(tmp_path):
+    options = Sample(name=tmp_path, count=True and 7, rate=1, sizes=[1, 2], note=None)
+    assert (options.name, options.count, options.rate, options.sizes) == (str(tmp_path), 7, 1.0, (1, 2))
+    assert isinstance(options.rate, float)
+    # One word is one column.
+    own = {"train_file": "a", "dev_file": "b", "output_dir": "o"}
+    assert FinetuneOptions(text_columns="message", **own).text_columns == ("message",)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"count": 2.5}, "--count: expected a whole number, got 2.5"),
+        ({"count": True}, "--count: expected a whole number, got True"),
+        ({"count": None}, "--count: expected a whole number, got None"),
+        ({"count": 2**80}, "--count: expected a whole number of at most 63 bits"),
+        ({"rate": float("nan")}, "--rate: expected a finite number, got 'nan'"),
+        ({"rate": 10**400}, "--rate: "),
+        ({"fast": "yes"}, "--fast: expected True or False, got 'yes'"),
+        ({"name": 3}, "--name: expected a text, got 3"),
+        ({"name": "a\0b"}, "--name: a NUL character is in it"),
+        ({"sizes": [1, "x"]}, "--sizes: expected a whole number, got 'x'"),
+        ({"sizes": {1: 2}}, "--sizes: expected a whole number, got {1: 2}"),
+    ],
+)
+def test_python_values_of_another_type_are_refused(values, fault):
+    with pytest.raises(InputError) as caught:
+        Sample(**{"name": "x", **values})
+    assert str(caught.value).startswith(fault)
+
+
+def test_replaced_options_keep_what_was_given_and_follow_the_rest():
+    options = FinetuneOptions(task_name="sst-2", output_dir="o", num_train_epochs=9)
+    other = options.replace(task_name="rte")
+    assert (other.num_train_epochs, other.batch_size) == (9, 32)
+    assert other.given == {"task_name", "output_dir", "num_train_epochs"}
+
+
+def test_words_that_are_no_options_of_ours_are_left_as_they_are():
+    assert read("--note", "--good-film is ok").note == "--good-film is ok"
+    assert read("--note=--my-dir").note == "--my-dir"
+    text = fault("--name", "--my-dir")
+    assert "--my_dir" not in text
+    assert "a value that begins with dashes is written --option=--value" in text
+
+
+@pytest.mark.parametrize(
+    ("cls", "words", "message"),
+    [
+        (
+            DistillOptions,
+            "--ngram_range 1 999999999999999999999",
+            "--ngram_range: expected a whole number of at most",
+        ),
+        (DistillOptions, "--ngram_range 1 9999999", "expected two numbers from 1 up, smaller first, at most 1,000,000"),
+        (DistillOptions, "--distill_loss soft_ce --temperature 1e300", "--temperature 1e+300: must lie between"),
+        (SmallOptions, "--embedding_size 9999999999", "--embedding_size 9999999999: must lie between 1 and"),
+        (SmallOptions, "--num_workers 100000", "--num_workers 100000: must lie between 0 and 256"),
+    ],
+)
+def test_numbers_beyond_all_bounds_are_refused(cls, words, message):
+    with pytest.raises(InputError) as caught:
+        parse(cls, [*REQUIRED[cls], *words.split()], "")
+    assert message in str(caught.value)
+
+
+def test_help_comes_in_groups_with_the_values_of_each_task(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    text = build_parser(FinetuneOptions, "").format_help()
+    places = [text.index(f"\n{name}:\n") for name in ("data", "model", "training", "output")]
+    assert places == sorted(places)
+    assert places[0] < text.index("\n  --task_name") < places[1] < text.index("\n  --model_name_or_path") < places[2]
+    assert places[2] < text.index("\n  --learning_rate") < places[3] < text.index("\n  --output_dir")
+    assert "(default: 5e-05; 0.0001 for cola sst-2 mrpc" in text
+    assert "3e-05 for chnsenticorp" in text
+    assert "(default: all-MiniLM-L6-v2; bert-wwm-ext-chinese for chnsenticorp" in text
+    small = build_parser(SmallOptions, "").format_help()
+    assert "(default: 6; 10 for cola sst-2; 35 for" in small
+    assert "20 for chnsenticorp" in small
+
+
+@every_class
+def test_every_option_stands_in_a_group(cls):
+    """Other classes' options of the same name are in the same one."""
+    for name, item in {item.name: item for item in dataclasses.fields(cls)}.items():
+        assert item.metadata["group"] in (None, "data", "model", "training", "output"), name
+    assert "options:" in build_parser(cls, "").format_help()

@@ -10,7 +10,8 @@ from console import InputError
 from data.tasks import get_task
 from data.tokenization import WordPieceTokenizer
 from data.transfer import transfer_set_from_path
-from distill_lstm.augment_data import AugmentDataOptions, augment
+from distill_lstm.options import AugmentDataOptions
+from distill_lstm.transfer import augment
 
 SST2, QQP = get_task("sst-2"), get_task("qqp")
 

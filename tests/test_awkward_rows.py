@@ -13,7 +13,8 @@ from data.sources import Rows, read_rows
 from data.tasks import get_task
 from data.tokenization import InputEncoder, JiebaTokenizer, WordPieceTokenizer
 from deploy import predict
-from deploy.export import ExportOptions, export
+from deploy.exporter import export
+from deploy.options import ExportOptions
 from models.folder import save
 
 LONG = {"en": "a good film and a dull plot , " * 3334, "zh": "房间干净服务很好，" * 11112}

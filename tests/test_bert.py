@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import paddle
@@ -13,16 +14,18 @@ from hypothesis import strategies as st
 
 from console import InputError
 from models import folder as model_folder
+from models import pretrained
 from models.bert import (
     ACTIVATIONS,
+    ARCHITECTURES,
+    FEATURES,
     BertConfig,
     BertForSequenceClassification,
-    from_hugging_face,
-    is_hugging_face,
-    to_hugging_face,
-    with_prefix,
+    initial_weights,
 )
-from models.weights import layer_weights, set_weights
+from models.bert_names import from_hugging_face, is_hugging_face, to_hugging_face, to_ours
+from models.folder import LoadedModel
+from models.weights import layer_weights, set_weights, write_safetensors
 
 UNPADDED = [[2, 9, 10, 11, 12, 3], [2, 20, 21, 22, 23, 3]]
 PADDED = [[2, 9, 10, 11, 12, 3], [2, 20, 21, 3, 0, 0]]
@@ -102,7 +105,7 @@ def test_a_folder_that_paddlenlp_saved_is_a_pretrained_folder(nlp, tmp_path):
     source = tiny.bert(seed=5)
     nlp_model(nlp, source.model).save_pretrained(str(tmp_path / "nlp"), safe_serialization=True)
     source.tokenizer.save(tmp_path / "nlp")
-    loaded = model_folder.pretrained_bert(str(tmp_path / "nlp"), tiny.SINGLE, 16, 0, tmp_path)
+    loaded = pretrained.pretrained_bert(str(tmp_path / "nlp"), tiny.SINGLE, 16, 0, tmp_path)
     loaded.model.eval()
     assert close(logits(loaded.model, PADDED, PAIR_TYPES), logits(source.model, PADDED, PAIR_TYPES))
 
@@ -110,7 +113,7 @@ def test_a_folder_that_paddlenlp_saved_is_a_pretrained_folder(nlp, tmp_path):
 def test_a_bare_encoder_gets_a_fresh_classifier_that_the_seed_decides(tmp_path):
     folder = str(tiny.write_pretrained(tmp_path / "bert"))
     first, again, other = (
-        layer_weights(model_folder.pretrained_bert(folder, tiny.SINGLE, 16, seed, tmp_path).model) for seed in (1, 1, 2)
+        layer_weights(pretrained.pretrained_bert(folder, tiny.SINGLE, 16, seed, tmp_path).model) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first["classifier.weight"], again["classifier.weight"])
     assert not np.array_equal(first["classifier.weight"], other["classifier.weight"])
@@ -119,13 +122,11 @@ def test_a_bare_encoder_gets_a_fresh_classifier_that_the_seed_decides(tmp_path):
 
 
 def test_a_hugging_face_folder_of_a_bare_encoder_loads(tmp_path):
-    from models.weights import write_safetensors
-
     source = tiny.bert(seed=3)
     folder = tiny.write_pretrained(tmp_path / "hf", seed=3)
     bare = {k.removeprefix("bert."): v for k, v in layer_weights(source.model).items() if k.startswith("bert.")}
     write_safetensors(folder / "model.safetensors", to_hugging_face(bare), tensor_format="pt")
-    loaded = model_folder.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
+    loaded = pretrained.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
     for name, value in layer_weights(source.model).items():
         if name.startswith("bert."):
             np.testing.assert_array_equal(layer_weights(loaded.model)[name], value, err_msg=name)
@@ -177,8 +178,14 @@ def test_old_names_of_layer_norms_are_understood():
 
 
 def test_prefix_is_added_to_a_bare_encoder_only():
-    names = with_prefix(dict.fromkeys(["embeddings.a", "encoder.b", "pooler.c", "classifier.d", "bert.encoder.e"], 0))
-    assert list(names) == ["bert.embeddings.a", "bert.encoder.b", "bert.pooler.c", "classifier.d", "bert.encoder.e"]
+    weights = dict.fromkeys(["embeddings.a", "encoder.b", "pooler.c", "classifier.d", "bert.encoder.e"], 0)
+    assert list(to_ours(weights, "BertForSequenceClassification")) == [
+        *("bert.embeddings.a", "bert.encoder.b", "bert.pooler.c", "classifier.d", "bert.encoder.e"),
+    ]
+    assert list(to_ours(dict.fromkeys(["bert.embeddings.a", "pooler.b"], 0), "BertModel")) == [
+        "embeddings.a",
+        "pooler.b",
+    ]
 
 
 def test_unknown_activation_is_refused():
@@ -243,7 +250,7 @@ SHARED = tiny.bert()
 def test_too_long_for_the_positions_is_refused(tmp_path):
     folder = str(tiny.write_pretrained(tmp_path / "bert"))
     with pytest.raises(InputError, match="--max_seq_length 65: .* has 64 positions"):
-        model_folder.pretrained_bert(folder, tiny.SINGLE, 65, 0, tmp_path)
+        pretrained.pretrained_bert(folder, tiny.SINGLE, 65, 0, tmp_path)
 
 
 def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
@@ -251,7 +258,7 @@ def test_a_vocabulary_larger_than_the_model_is_refused(tmp_path):
     with open(folder / "vocab.txt", "a", encoding="utf-8") as file:
         file.write("onemore\n")
     with pytest.raises(InputError, match=r"vocab.txt has \d+ entries, the model only \d+"):
-        model_folder.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
+        pretrained.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
 
 
 def test_building_takes_the_shape_from_the_config():
@@ -268,8 +275,8 @@ layers = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiHeadAttention, nn.Trans
 def state():
     return {f"{layer.__name__}.{name}": value for layer in layers for name, value in vars(layer).items()}
 before, functions = state(), dict(vars(nn.functional))
-import core.train, core.teacher, core.classifier, deploy.export, deploy.predictor, deploy.benchmark, models.folder
-import distill_lstm.bert_distill, distill_lstm.small, distill_lstm.student, finetune.run_classifier, demo
+import core.train, core.teacher, core.classifier, deploy.exporter, deploy.predictor, deploy.timing, models.pretrained
+import distill_lstm.train, distill_lstm.student, distill_lstm.transfer, finetune.train, finetune.sweep, demo
 assert state() == before
 assert dict(vars(nn.functional)) == functions
 print("unchanged")
@@ -279,3 +286,176 @@ print("unchanged")
 def test_importing_the_project_changes_nothing_in_paddle():
     done = tiny.run(["-c", UNPATCHED])
     assert done.stdout == "unchanged\n", done.stderr
+
+
+# All architectures, both ways
+
+HEADS = ["BertModel", "BertForSequenceClassification", "BertForMaskedLM", "BertForQuestionAnswering"]
+
+
+def headed(architecture, seed=0):
+    """A tiny BERT of an architecture with random weights."""
+    config = tiny.bert_config(num_labels=2)
+    rng = np.random.default_rng(seed)
+    model = ARCHITECTURES[architecture](config)
+    weights = initial_weights(config, rng, architecture)
+    noisy = {name: value + rng.normal(0, 0.1, value.shape).astype(np.float32) for name, value in weights.items()}
+    set_weights(model, noisy, "the test")
+    model.eval()
+    task = tiny.SINGLE if architecture == "BertForSequenceClassification" else None
+    return LoadedModel(model, tiny.bert().tokenizer, task, 32)
+
+
+def outputs_of(model, ids=PADDED, types=PAIR_TYPES):
+    with paddle.no_grad():
+        found = model(paddle.to_tensor(ids), paddle.to_tensor(types))
+    found = found if isinstance(found, (tuple, list)) else (found,)
+    return [value.numpy() for value in found]
+
+
+@pytest.mark.parametrize("architecture", HEADS)
+def test_a_saved_model_of_any_architecture_comes_back(tmp_path, architecture):
+    before = headed(architecture)
+    model_folder.save(tmp_path / "model", before)
+    after = model_folder.load(tmp_path / "model")
+    assert after.architecture == architecture
+    for found, expected in zip(outputs_of(after.model), outputs_of(before.model), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("architecture", HEADS)
+def test_paddlenlp_loads_every_architecture_and_agrees(nlp, tmp_path, architecture):
+    ours = headed(architecture)
+    model_folder.save(tmp_path / "model", ours)
+    theirs = getattr(nlp, architecture).from_pretrained(str(tmp_path / "model"))
+    theirs.eval()
+    for found, expected in zip(outputs_of(ours.model), outputs_of(theirs), strict=False):
+        assert close(found, expected)
+
+
+@pytest.mark.parametrize("architecture", HEADS)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_folders_of_paddlenlp_of_every_architecture_load(nlp, tmp_path, architecture, pickled):
+    paddle.seed(7)
+    config = nlp.BertConfig(**{k: v for k, v in dataclasses.asdict(tiny.bert_config()).items() if k != "head_size"})
+    theirs = getattr(nlp, architecture)(config)
+    theirs.eval()
+    theirs.save_pretrained(str(tmp_path / "nlp"), safe_serialization=not pickled)
+    tiny.bert().tokenizer.save(tmp_path / "nlp")
+    task = tiny.SINGLE if architecture == "BertForSequenceClassification" else None
+    loaded = pretrained.pretrained_bert(str(tmp_path / "nlp"), task, 16, 0, tmp_path, architecture=architecture)
+    loaded.model.eval()
+    for found, expected in zip(outputs_of(loaded.model), outputs_of(theirs), strict=False):
+        assert close(found, expected)
+
+
+@pytest.mark.parametrize("architecture", HEADS)
+def test_folders_of_hugging_face_of_every_architecture_load(tmp_path, architecture):
+    source = headed(architecture, seed=3)
+    folder = tiny.write_pretrained(tmp_path / "hf")
+    there = to_hugging_face(layer_weights(source.model), architecture)
+    if architecture == "BertForMaskedLM":
+        # What Hugging Face's files hold beside: the embedding once more, and the bias under two names.
+        there["cls.predictions.decoder.weight"] = there["bert.embeddings.word_embeddings.weight"]
+        there["cls.predictions.decoder.bias"] = there["cls.predictions.bias"]
+    names = {
+        "BertForQuestionAnswering": "qa_outputs.weight",
+        "BertForMaskedLM": "cls.predictions.transform.dense.weight",
+    }
+    assert names.get(architecture, next(iter(there))) in there
+    config = {k: v for k, v in source.model.config_dict().items() if k != "num_labels"}
+    (folder / "config.json").write_text(json.dumps(config))
+    write_safetensors(folder / "model.safetensors", there, tensor_format="pt")
+    task = tiny.SINGLE if architecture == "BertForSequenceClassification" else None
+    loaded = pretrained.pretrained_bert(str(folder), task, 16, 0, tmp_path, architecture=architecture)
+    for name, value in layer_weights(source.model).items():
+        np.testing.assert_array_equal(layer_weights(loaded.model)[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("architecture", HEADS[1:])
+def test_a_head_is_put_on_an_encoder_of_another_kind(tmp_path, architecture):
+    for number, source in enumerate(HEADS):
+        folder = tmp_path / str(number)
+        model_folder.save(folder, headed(source, seed=number))
+        task = tiny.SINGLE if architecture == "BertForSequenceClassification" else None
+        loaded = pretrained.pretrained_bert(str(folder), task, 16, 0, tmp_path, architecture=architecture)
+        before = {k.removeprefix("bert."): v for k, v in layer_weights(headed(source, seed=number).model).items()}
+        after = {k.removeprefix("bert."): v for k, v in layer_weights(loaded.model).items()}
+        np.testing.assert_array_equal(after["encoder.layers.1.norm2.weight"], before["encoder.layers.1.norm2.weight"])
+        if source != architecture and architecture != "BertForMaskedLM":
+            # Two labels and two ends of a span have classifiers of one shape, which mean other things.
+            np.testing.assert_array_equal(after["classifier.bias"], [0, 0])
+
+
+def test_masked_positions_alone_are_projected_on_the_vocabulary():
+    model = headed("BertForMaskedLM").model
+    ids, types = paddle.to_tensor(PADDED), paddle.to_tensor(PAIR_TYPES)
+    whole = model.features(ids, types)["logits"].numpy()
+    places = paddle.to_tensor([1, 4, 7])
+    found = model.features(ids, types, masked_positions=places)["logits"].numpy()
+    np.testing.assert_allclose(found, whole.reshape([12, -1])[[1, 4, 7]], rtol=1e-5, atol=1e-5)
+
+
+def test_features_come_from_the_one_forward():
+    model = tiny.bert().model
+    ids, types = paddle.to_tensor(PADDED), paddle.to_tensor(PAIR_TYPES)
+    found = model.features(ids, types, True, FEATURES)
+    np.testing.assert_array_equal(found["logits"].numpy(), logits(model, PADDED, PAIR_TYPES))
+    assert [len(found[name]) for name in FEATURES] == [3, 2, 2, 2, 2]
+    np.testing.assert_array_equal(found["hidden_states"][-1].numpy(), found["last_hidden_state"].numpy())
+    assert found["attention_scores"][0].shape == [2, 2, 6, 6]
+    for name in ("queries", "keys", "values"):
+        assert found[name][1].shape == [2, 2, 6, 8]
+    # Scores are queries times keys, the mask added: -10,000 on the two tokens of padding.
+    scores = paddle.matmul(found["queries"][0], found["keys"][0], transpose_y=True).numpy()
+    np.testing.assert_allclose(found["attention_scores"][0].numpy()[0], scores[0], atol=1e-6)
+    assert (found["attention_scores"][0].numpy()[1, :, :, 4:] < -9000).all()
+    # What the layer makes of them is what the next state is made of.
+    weights = paddle.nn.functional.softmax(found["attention_scores"][0])
+    mixed = paddle.matmul(weights, found["values"][0]).transpose([0, 2, 1, 3]).reshape([2, 6, 16])
+    layer = model.bert.encoder.layers[0]
+    x = layer.norm1(found["hidden_states"][0] + layer.self_attn.out_proj(mixed))
+    np.testing.assert_allclose(
+        layer.norm2(x + layer.linear2(paddle.nn.functional.gelu(layer.linear1(x)))).numpy(),
+        found["hidden_states"][1].numpy(),
+        atol=1e-5,
+    )
+
+
+def test_features_that_nobody_wants_are_not_kept():
+    model = tiny.bert().model
+    found = model.features(paddle.to_tensor(PADDED), paddle.to_tensor(PAIR_TYPES), True, ("values",))
+    assert found.keys() == {"values", "last_hidden_state", "pooler_output", "logits"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vocab_size": 400_000_000}, "vocab_size 400,000,000: expected at most 10,000,000"),
+        ({"vocab_size": 9_000_000}, "word_embeddings.weight has the shape"),
+        ({"num_hidden_layers": 10_000_000}, "num_hidden_layers 10,000,000: expected at most 1,000"),
+        ({"num_hidden_layers": 999}, "num_hidden_layers 999: .* holds 2"),
+        ({"intermediate_size": 900_000}, "linear1.weight has the shape"),
+        ({"max_position_embeddings": 1_000_000}, "position_embeddings.weight has the shape"),
+        ({"num_labels": 1_000_000}, r"classifier.weight has the shape \[16, 2\]"),
+        ({"layer_norm_eps": "x"}, "layer_norm_eps 'x': expected a number"),
+        ({"pad_token_id": -3}, "pad_token_id -3: expected an id"),
+    ],
+)
+def test_a_config_is_compared_with_the_weights_before_anything_is_built(tmp_path, monkeypatch, change, message):
+    folder = tiny.write_model(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    monkeypatch.setattr(paddle.nn.Embedding, "__init__", lambda *_, **__: pytest.fail("nothing may be built"))
+    with pytest.raises(InputError, match=message):
+        model_folder.load(folder)
+
+
+@pytest.mark.parametrize("change", [{"num_layers": 100}, {"hidden_size": 99_999}, {"vocab_size": 10**9}])
+def test_so_is_that_of_a_bilstm(tmp_path, monkeypatch, change):
+    folder = tiny.write_model(tmp_path / "model", tiny.bilstm())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    monkeypatch.setattr(paddle.nn.Embedding, "__init__", lambda *_, **__: pytest.fail("nothing may be built"))
+    with pytest.raises(InputError, match=next(iter(change)) if "num_layers" in change else "shape|vocab_size"):
+        model_folder.load(folder)

@@ -13,7 +13,7 @@ import demo
 from console import InputError
 from core.metrics import MAIN_METRIC
 from data.tasks import TASKS, get_task
-from deploy import benchmark
+from deploy import timing
 from models import folder as model_folder
 
 
@@ -37,8 +37,8 @@ def tiny_demo(monkeypatch):
     monkeypatch.setattr(demo, "SMALL_DATA", {"teacher": {}, "alone": {}, "distilled": {}})
     monkeypatch.setattr(demo, "OFA", {**demo.OFA, "width_mult_list": (1.0, 0.5), "batch_size": 16})
     monkeypatch.setattr(demo, "OFA_ROWS", 48)
-    quick = functools.partial(benchmark.BenchmarkOptions, rows=8, rounds=2, latency_rows=3)
-    monkeypatch.setattr(benchmark, "BenchmarkOptions", quick)
+    quick = functools.partial(timing.measure_alternating, rows=8, rounds=2, latency_rows=3)
+    monkeypatch.setattr(timing, "measure_alternating", quick)
 
 
 def options(tmp_path, teacher, **changes):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +10,10 @@ import tiny
 
 from console import InputError
 from core.distributed import World, choose_device, main_first
-from distill_lstm.bert_distill import distill
-from distill_lstm.small import train_small
+from distill_lstm.train import distill, train_small
 from models.weights import read_safetensors
 from ofa_bert.options import OfaOptions
-from ofa_bert.run_glue_ofa import train as train_ofa
+from ofa_bert.train import train as train_ofa
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +101,7 @@ def test_two_processes_train_a_once_for_all_network_as_one_does(inputs, tmp_path
     for stage in ("width", "depth", "."):
         assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
     # A second time over the first: no process may take the old stages for its own.
-    code, said = launch("ofa_bert/run_glue_ofa.py", replace(options("two"), overwrite=True), tmp_path / "more_logs")
+    code, said = launch("ofa_bert/run_glue_ofa.py", options("two").replace(overwrite=True), tmp_path / "more_logs")
     assert code == 0, said
     assert "this stage had finished" not in said
     for stage in ("width", "depth", "."):

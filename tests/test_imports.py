@@ -12,23 +12,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = {"args", "console", "process", "demo"}
+FILES = {"args", "console", "files", "process", "demo"}
 FLOORS = {"data", "models", "core", "deploy"}
 RECIPES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - FLOORS - {"tests", "benchmarks"}
 LOCAL = FILES | FLOORS | RECIPES
-SCRIPT_LEAVES = {"args", "console", "process"}
+LEAVES = {"args", "console", "files", "process"}
 
 # What each room may import of the project, besides itself.
 ALLOWED = {
     "console": set(),
     "process": set(),
-    "args": {"console", "data.tasks"},
-    "data": SCRIPT_LEAVES,
-    "models": {"console", "data"},
-    "core": {"console", "args", "data", "models"},
-    "deploy": {*SCRIPT_LEAVES, "data", "models", "core"},
+    "args": {"console"},
+    "files": {"console"},
+    "data": LEAVES,
+    "models": {"console", "files", "data"},
+    "core": {*LEAVES, "data", "models"},
+    "deploy": {*LEAVES, "data", "models", "core"},
     "demo": LOCAL,
-    **{recipe: {*SCRIPT_LEAVES, "data", "models", "core"} for recipe in RECIPES},
+    **{recipe: {*LEAVES, "data", "models", "core"} for recipe in RECIPES},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts): path
@@ -86,15 +87,37 @@ def test_imports_point_down(module):
     assert upward == set()
 
 
+def test_no_two_files_need_each_other():
+    """No circle of imports, of any length; those within functions and for annotations count too."""
+    needs = {module: all_imports(module) & MODULES.keys() - {module} for module in MODULES}
+    while free := [module for module, wanted in needs.items() if not wanted & needs.keys()]:
+        for module in free:
+            del needs[module]
+    assert needs == {}
+
+
 def test_only_the_demo_joins_recipes():
     joined = {module: {name.split(".")[0] for name in all_imports(module)} & RECIPES for module in MODULES}
     assert {module for module, recipes in joined.items() if len(recipes) > 1} == {"demo"}
 
 
-@pytest.mark.parametrize("module", ["args", "console", "process", "data.tasks"])
+@pytest.mark.parametrize("module", [*sorted(LEAVES), "data.tasks"])
 def test_leaves_need_the_standard_library_only(module):
     outside = {name.split(".")[0] for name in imports_at_start(module)} - sys.stdlib_module_names
-    assert outside <= {"console", "data"}
+    assert outside <= LEAVES
+
+
+@pytest.mark.parametrize("room", sorted(RECIPES | {"data", "deploy"}))
+def test_work_has_its_imports_at_the_top(room):
+    """A script calls its work after --help; the work itself imports late only what is seldom needed."""
+    late = {
+        (module, name)
+        for module in MODULES
+        if module.startswith(f"{room}.") and module not in scripts()
+        for name in all_imports(module) - imports_at_start(module)
+        if name.split(".")[0] in LOCAL
+    }
+    assert late <= {("deploy.labelling", "core.distributed")}
 
 
 @pytest.mark.parametrize("room", ["data", "deploy"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -13,11 +13,11 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from args import OptimizerOptions, RunOptions
 from console import InputError
-from core.distributed import World
 from core.evaluate import dygraph_forward, predict_logits
+from core.layer_map import uniform_layer_map
 from core.losses import hard_label_loss, hidden_states_loss
+from core.metrics import Selection
 from core.train import Loop, LoopSettings
 from data.batches import Batches
 from data.sources import Rows
@@ -25,8 +25,8 @@ from models.bert import inputs_of, narrowed
 from models.weights import layer_weights, set_weights
 from ofa_bert.importance import Importance, measure_importance, reordered
 from ofa_bert.options import OfaOptions, amount
-from ofa_bert.run_glue_ofa import depth_step, final_step, state_numbers, width_step
 from ofa_bert.shapes import OfaRecord, kept_layers, make_shape, make_shapes, whole
+from ofa_bert.steps import depth_step, final_step, width_step
 from ofa_bert.sub_model import cut, encoder_parameters
 from ofa_bert.supernet import ElasticBert, ElasticLinear, elastic
 
@@ -152,7 +152,7 @@ def state():
                 found.update({(s, n, k): id(x) for k, x in vars(v).items()})
     return found
 before = state()
-import ofa_bert.supernet, ofa_bert.run_glue_ofa, ofa_bert.search, ofa_bert.export_model
+import ofa_bert.supernet, ofa_bert.train, ofa_bert.find, ofa_bert.sub_model
 after = state()
 assert "paddleslim.nas.ofa.utils.nlp_utils" not in __import__("sys").modules
 changed = [k for k in before if after.get(k) != before[k] and not k[-1].startswith("_abc_")]
@@ -389,20 +389,24 @@ def test_hidden_states_of_other_numbers_or_shapes_are_refused():
     ("total", "kept", "numbers"), [(6, 6, [0, 1, 2, 3, 4, 5, 6]), (6, 4, [0, 1, 3, 4, 6]), (6, 3, [0, 2, 4, 6])]
 )
 def test_states_are_compared_layer_by_layer(total, kept, numbers):
-    assert state_numbers(total, kept) == numbers
+    assert uniform_layer_map(total, kept) == numbers
 
 
 def options(**changes):
     return OfaOptions(**{"task_name": "sst-2", "model_name_or_path": "t", "output_dir": "o", **changes})
 
 
+# Weights of logits and hidden states as published.
+WIDTH, DEPTH = (1.0, 0.1), (1.0, 1.0)
+
+
 def test_the_teacher_speaks_once_a_batch_and_every_width_learns(teacher, rows, monkeypatch):
     network = elastic(teacher)
     shapes = shapes_of(network, depths=(1.0,))
     calls = []
-    ask = teacher.model.with_states
-    monkeypatch.setattr(teacher.model, "with_states", lambda *a: calls.append(1) or ask(*a))
-    parts = list(width_step(network, teacher, shapes, options())(one_batch(teacher, rows)))
+    ask = teacher.model.features_of
+    monkeypatch.setattr(teacher.model, "features_of", lambda *a: calls.append(1) or ask(*a))
+    parts = list(width_step(network.model, teacher.model, shapes, WIDTH)(one_batch(teacher, rows)))
     assert len(calls) == 1
     assert len(parts) == len(shapes)
     # At full width network and teacher are the same: no hidden loss, and the teacher's own entropy.
@@ -419,9 +423,9 @@ def test_stored_logits_stand_in_for_the_teacher(teacher, rows, monkeypatch):
     network = elastic(teacher)
     batch = one_batch(teacher, rows)
     batch["teacher_logits"] = logits(teacher, rows)[batch["rows"]]
-    live = list(width_step(network, teacher, shapes_of(network), options(lambda_rep=0.0))(one_batch(teacher, rows)))
-    monkeypatch.setattr(teacher.model, "with_states", lambda *a: pytest.fail("the teacher must not be asked"))
-    stored = list(width_step(network, teacher, shapes_of(network), options(lambda_rep=0.0))(batch))
+    live = list(width_step(network.model, teacher.model, shapes_of(network), (1.0, 0.0))(one_batch(teacher, rows)))
+    monkeypatch.setattr(teacher.model, "features_of", lambda *a: pytest.fail("the teacher must not be asked"))
+    stored = list(width_step(network.model, teacher.model, shapes_of(network), (1.0, 0.0))(batch))
     assert [float(part["loss"]) for part in stored] == pytest.approx([float(part["loss"]) for part in live], rel=1e-5)
 
 
@@ -429,7 +433,7 @@ def test_a_depth_is_taught_by_the_network_at_the_same_width(teacher, rows):
     network = elastic(teacher)
     shapes = shapes_of(network)
     batch = one_batch(teacher, rows)
-    found = list(depth_step(network, teacher, shapes, options(depth_mult_list=(1.0, 0.5)))(batch))
+    found = list(depth_step(network.model, elastic(teacher).model, shapes, DEPTH)(batch))
     assert len(found) == len(shapes)
     # Group by group: a width's whole depth first, which equals its teacher.
     for whole_depth, half in zip(found[::2], found[1::2], strict=True):
@@ -441,11 +445,11 @@ def test_a_depth_is_taught_by_the_network_at_the_same_width(teacher, rows):
 def test_the_final_stage_learns_from_labels_of_rows_that_have_one(teacher, rows):
     network = elastic(teacher)
     batch = one_batch(teacher, rows)
-    parts = list(final_step(network, teacher, shapes_of(network), options())(batch))
+    parts = list(final_step(network.model, shapes_of(network))(batch))
     whole = hard_label_loss(teacher.model.from_batch(batch), paddle.to_tensor(batch["labels"]))
     assert float(parts[0]["loss"]) == pytest.approx(float(whole), rel=1e-5)
     batch["labels"] = np.full(len(rows), -1)
-    assert all(float(part["loss"]) == 0 for part in final_step(network, teacher, shapes_of(network), options())(batch))
+    assert all(float(part["loss"]) == 0 for part in final_step(network.model, shapes_of(network))(batch))
 
 
 def test_gradients_of_all_widths_add_up(teacher, rows):
@@ -453,11 +457,11 @@ def test_gradients_of_all_widths_add_up(teacher, rows):
     together, single = elastic(teacher), elastic(teacher)
     together.model.train()
     single.model.train()
-    for part in width_step(together, teacher, shapes, options())(batch):
+    for part in width_step(together.model, teacher.model, shapes, WIDTH)(batch):
         part["loss"].backward()
     total = {}
     for shape in shapes:
-        next(iter(width_step(single, teacher, [shape], options())(batch)))["loss"].backward()
+        next(iter(width_step(single.model, teacher.model, [shape], WIDTH)(batch)))["loss"].backward()
         for name, parameter in single.model.named_parameters():
             if parameter.grad is not None:
                 total[name] = total.get(name, 0) + parameter.grad.numpy()
@@ -477,11 +481,11 @@ def test_a_step_may_yield_its_losses_in_parts(rows, tmp_path):
         def loss(batch):
             return hard_label_loss(loaded.model.from_batch(batch), paddle.to_tensor(batch["labels"]))
 
-        run = RunOptions(output_dir=str(folder), logging_steps=1, device="cpu")
-        settings = LoopSettings(epochs=2, learning_rate=1e-2, optimizer="adam")
+        select_by = Selection("accuracy")
+        settings = LoopSettings(epochs=2, learning_rate=1e-2, optimizer="adam", select_by=select_by, logging_steps=1)
         batches = Batches(columns, 4, loaded.encoder.pad_id)
         evaluate = {"accuracy": 0.5}.copy
-        Loop(loaded.model, step_of(loss), batches, evaluate, settings, run, OptimizerOptions(), World()).run()
+        Loop(folder, loaded.model, step_of(loss), batches, evaluate, settings).run()
         return layer_weights(loaded.model), tiny.log_rows(folder)
 
     def halves(loss):
@@ -517,12 +521,13 @@ def test_the_stages_of_a_run(changes, stages):
 
 
 def test_each_stage_has_its_own_passes_rates_and_lambdas():
-    chosen = options(num_train_epochs=3, depth_epochs=2, final_learning_rate=1e-3, lambda_rep=0.2)
-    assert [chosen.epochs_of(stage) for stage in ("width", "depth", "final")] == [3, 2, 3]
+    own = {"depth_epochs": 2, "final_epochs": 4, "final_learning_rate": 1e-3, "lambda_rep": 0.2}
+    chosen = options(num_train_epochs=3, depth_mult_list=(1.0, 0.5), **own)
+    assert [chosen.epochs_of(stage) for stage in ("width", "depth", "final")] == [3, 2, 4]
     assert [chosen.rate_of(stage) for stage in ("width", "depth", "final")] == [2e-5, 2e-5, 1e-3]
     assert chosen.lambdas_of("width") == (1.0, 0.2)
     assert chosen.lambdas_of("depth") == (1.0, 1.0)
-    assert replace(chosen, final_epochs=4).epochs_of("final") == 4
+    assert options(num_train_epochs=3, stage="final").epochs_of("final") == 3
 
 
 @pytest.mark.parametrize(
@@ -537,7 +542,8 @@ def test_each_stage_has_its_own_passes_rates_and_lambdas():
     ],
 )
 def test_options_of_stages_that_a_run_does_not_have_are_refused(changes, fault):
-    assert [found for found in options(**changes).faults() if found.startswith(fault)]
+    with pytest.raises(InputError, match=re.escape(fault)):
+        options(**changes)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,19 +15,20 @@ import tiny
 import models
 from args import parse
 from console import InputError, run_script
-from core.distributed import World
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
-from data.sources import data_of, find_split, read_rows
+from data.sources import find_split, read_rows
 from deploy.predictor import Predictor
-from distill_lstm.augment_data import AugmentDataOptions, augment
-from distill_lstm.bert_distill import distill
-from finetune.run_classifier import finetune
+from distill_lstm.options import AugmentDataOptions
+from distill_lstm.train import distill
+from distill_lstm.transfer import augment
+from finetune.train import finetune
 from models import folder as model_folder
 from models.weights import layer_weights, read_safetensors
-from ofa_bert import export_model, run_glue_ofa, search
+from ofa_bert import export_model, find, run_glue_ofa, search, sub_model
+from ofa_bert import train as ofa_train
+from ofa_bert.find import Candidate, Limit, choose, fits, nothing_found, pareto_front
 from ofa_bert.importance import measure_importance, reordered
 from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
-from ofa_bert.search import Candidate, Limit, choose, fits, nothing_found, pareto_front
 from ofa_bert.shapes import OfaRecord, Shape, make_shape
 from ofa_bert.supernet import elastic
 
@@ -83,7 +83,7 @@ def ofa_options(inputs, folder, **changes):
 def network(inputs, tmp_path_factory):
     """A network trained through all stages."""
     folder = tmp_path_factory.mktemp("network") / "ofa"
-    run_glue_ofa.train(ofa_options(inputs, folder, depth_mult_list=(1.0, 0.5), final_epochs=1))
+    ofa_train.train(ofa_options(inputs, folder, depth_mult_list=(1.0, 0.5), final_epochs=1))
     return folder
 
 
@@ -117,7 +117,7 @@ def test_all_stages_leave_a_model_folder_each(network, inputs):
 
 def test_training_brings_sub_networks_nearer_to_the_teacher(inputs, tmp_path):
     """The distance of the narrowest one's logits from the teacher's falls by more than half."""
-    run_glue_ofa.train(ofa_options(inputs, tmp_path / "ofa", num_train_epochs=25, hidden_dropout_prob=0.0))
+    ofa_train.train(ofa_options(inputs, tmp_path / "ofa", num_train_epochs=25, hidden_dropout_prob=0.0))
     teacher = models.load(inputs / "teacher")
     target = dev_logits(teacher, inputs)
     target = target - target.mean(1, keepdims=True)
@@ -132,7 +132,7 @@ def test_training_brings_sub_networks_nearer_to_the_teacher(inputs, tmp_path):
 
 
 def test_stages_may_be_run_one_by_one(inputs, tmp_path):
-    run_glue_ofa.train(ofa_options(inputs, tmp_path / "width", stage="width"))
+    ofa_train.train(ofa_options(inputs, tmp_path / "width", stage="width"))
     depth = ofa_options(
         inputs,
         tmp_path / "depth",
@@ -140,26 +140,25 @@ def test_stages_may_be_run_one_by_one(inputs, tmp_path):
         model_name_or_path=str(tmp_path / "width"),
         depth_mult_list=(1.0, 0.5),
     )
-    run_glue_ofa.train(depth)
-    final = replace(
-        depth, stage="final", model_name_or_path=str(tmp_path / "depth"), output_dir=str(tmp_path / "final")
-    )
-    metrics = run_glue_ofa.train(final)
+    ofa_train.train(depth)
+    final = depth.replace(stage="final", model_name_or_path=str(tmp_path / "depth"), output_dir=str(tmp_path / "final"))
+    metrics = ofa_train.train(final)
     assert len(metrics["sub_networks"]) == 6
     assert OfaRecord.load(tmp_path / "final").stage == "final"
     # The order of heads and neurons is made once: a later stage begins with the weights as they are.
     for options in (depth, final):
-        begun = layer_weights(run_glue_ofa.starting_network(options, data_of(options), World()).model)
+        network = ofa_train.starting_network(options.model_name_or_path, 24, options.stage, options.rows())
+        begun = layer_weights(network.model)
         for name, value in layer_weights(models.load(options.model_name_or_path).model).items():
             np.testing.assert_array_equal(begun[name], value, err_msg=name)
 
 
 def test_a_run_sorts_heads_and_neurons_by_importance_first(inputs, tmp_path):
     options = ofa_options(inputs, tmp_path / "o", learning_rate=1e-12, num_train_epochs=1)
-    run_glue_ofa.train(options)
+    ofa_train.train(options)
     teacher = models.load(inputs / "teacher")
     before = layer_weights(teacher.model)
-    expected = reordered(teacher.model.config, before, measure_importance(teacher, data_of(options).select))
+    expected = reordered(teacher.model.config, before, measure_importance(teacher, options.rows().validation))
     found = read_safetensors(tmp_path / "o" / "model.safetensors")
     moved = 0
     for name, value in expected.items():
@@ -170,18 +169,18 @@ def test_a_run_sorts_heads_and_neurons_by_importance_first(inputs, tmp_path):
 
 def test_training_export_and_search_keep_the_same_layers(inputs, tmp_path):
     folder = tmp_path / "ofa"
-    metrics = run_glue_ofa.train(
+    metrics = ofa_train.train(
         ofa_options(inputs, folder, layer_rule="keep_first", depth_mult_list=(1.0, 0.5), num_train_epochs=1)
     )
-    assert {part["depth"]: part["layers"] for part in metrics["sub_networks"]} == {1.0: (0, 1, 2, 3), 0.5: (0, 2)}
-    export_model.export_model(
+    assert {part["depth"]: part["layers"] for part in metrics["sub_networks"]} == {1.0: [0, 1, 2, 3], 0.5: [0, 2]}
+    sub_model.export_model(
         SubModelOptions(model_name_or_path=str(folder), sub_model_output_dir=str(tmp_path / "sub"), depth_mult=0.5)
     )
     whole, sub = (read_safetensors(path / "model.safetensors") for path in (folder, tmp_path / "sub"))
     for number, of_whole in enumerate((0, 2)):
         name = "bert.encoder.layers.{}.linear1.bias"
         np.testing.assert_array_equal(sub[name.format(number)], whole[name.format(of_whole)])
-    search.search(search_options(folder, inputs, tmp_path / "found", width_mult_list=(1.0,)))
+    find.search(search_options(folder, inputs, tmp_path / "found", width_mult_list=(1.0,)))
     record = json.loads((tmp_path / "found" / "search.json").read_text())
     assert [each["shape"]["layers"] for each in record["candidates"]] == [[0, 1, 2, 3], [0, 2]]
 
@@ -207,7 +206,7 @@ def test_numbers_are_predicted_too(inputs, tmp_path):
         depth_mult_list=(1.0, 0.5),
         final_epochs=1,
     )
-    metrics = run_glue_ofa.train(options)
+    metrics = ofa_train.train(options)
     assert metrics["learning_rows"] == len(tiny.GOOD)
     assert json.loads((tmp_path / "o" / "width" / "metrics.json").read_text())["learning_rows"] == len(tiny.GOOD) + 1
     assert "pearson" in metrics["sub_networks"][0]["dev"]
@@ -225,9 +224,9 @@ def test_rows_of_a_users_own_are_trained_on_too(inputs, tmp_path):
     bert = tiny.write_pretrained(tmp_path / "bert", **SHAPE)
     finetune(tiny.finetune_options(tmp_path / "teacher", inputs / "data", bert, num_train_epochs=1, **own))
     teacher = {"model_name_or_path": str(tmp_path / "teacher")}
-    metrics = run_glue_ofa.train(ofa_options(inputs, tmp_path / "o", num_train_epochs=1, **own, **teacher))
+    metrics = ofa_train.train(ofa_options(inputs, tmp_path / "o", num_train_epochs=1, **own, **teacher))
     assert len(metrics["sub_networks"]) == 3
-    search.search(
+    find.search(
         search_options(tmp_path / "o", inputs, tmp_path / "f", data_dir=None, dev_file=files["dev"], depth_mult_list=())
     )
     assert models.load(tmp_path / "f" / "sub_model").task.labels == ("0", "1")
@@ -237,7 +236,7 @@ def test_a_stored_transfer_set_is_learnt_from(inputs, tmp_path):
     given = {"task_name": "qqp", "data_dir": str(inputs / "pairs"), "num_train_epochs": 1}
     teacher, store = str(inputs / "pair_teacher"), str(inputs / "pair_store")
     options = ofa_options(inputs, tmp_path / "o", **given, model_name_or_path=teacher, transfer_set=store)
-    metrics = run_glue_ofa.train(options)
+    metrics = ofa_train.train(options)
     # 60 training rows and a copy of each, some of which are like their original.
     assert 60 < metrics["learning_rows"] <= 120
 
@@ -251,14 +250,14 @@ def test_a_sub_model_teaches_a_network_of_its_own(exported, inputs, tmp_path):
         max_seq_length=20,
         num_train_epochs=1,
     )
-    metrics = run_glue_ofa.train(options)
+    metrics = ofa_train.train(options)
     assert [part["heads"] for part in metrics["sub_networks"]] == [3, 1]
 
 
 def test_pairs_are_trained_too(inputs, tmp_path):
     teacher, data = str(inputs / "pair_teacher"), str(inputs / "pairs")
     options = ofa_options(inputs, tmp_path / "o", task_name="qqp", data_dir=data, model_name_or_path=teacher)
-    metrics = run_glue_ofa.train(options)
+    metrics = ofa_train.train(options)
     assert set(metrics["sub_networks"][0]["dev"]) >= {"accuracy", "f1"}
 
 
@@ -273,7 +272,7 @@ def test_a_chinese_teacher_is_trained_too(inputs, tmp_path):
         model_name_or_path=str(tmp_path / "teacher"),
         num_train_epochs=1,
     )
-    assert len(run_glue_ofa.train(options)["sub_networks"]) == 3
+    assert len(ofa_train.train(options)["sub_networks"]) == 3
 
 
 def test_rows_without_labels_are_learnt_from(inputs, tmp_path, capsys):
@@ -281,8 +280,8 @@ def test_rows_without_labels_are_learnt_from(inputs, tmp_path, capsys):
     given = {"task_name": "qqp", "data_dir": str(inputs / "pairs"), "num_train_epochs": 1}
     teacher = {"model_name_or_path": str(inputs / "pair_teacher")}
     more = {"unlabeled_file": (str(tmp_path / "more.txt"),), "repair_pairs": 1}
-    plain = run_glue_ofa.train(ofa_options(inputs, tmp_path / "a", **given, **teacher))
-    metrics = run_glue_ofa.train(ofa_options(inputs, tmp_path / "b", **given, **teacher, **more))
+    plain = ofa_train.train(ofa_options(inputs, tmp_path / "a", **given, **teacher))
+    metrics = ofa_train.train(ofa_options(inputs, tmp_path / "b", **given, **teacher, **more))
     out = capsys.readouterr().out
     added = int(re.search(r"more rows: ([0-9]+), ([0-9]+) of them not among the training rows", out).group(2))
     assert metrics["learning_rows"] == plain["learning_rows"] + added
@@ -293,7 +292,7 @@ def test_a_transfer_set_is_learnt_from_by_stored_logits(inputs, tmp_path):
     more = tmp_path / "more.txt"
     more.write_text("".join(f"the film {word}\n" for word in (*tiny.GOOD, *tiny.BAD)), encoding="utf-8")
     options = ofa_options(inputs, tmp_path / "o", transfer_set=str(more), lambda_rep=0.0, num_train_epochs=3)
-    metrics = run_glue_ofa.train(options)
+    metrics = ofa_train.train(options)
     # The 60 training rows and 12 more, of which none is among them.
     assert metrics["learning_rows"] == 60 + 12
     assert metrics["training"]["rows"] == 3 * 72
@@ -305,7 +304,7 @@ def test_a_transfer_set_is_learnt_from_by_stored_logits(inputs, tmp_path):
 
 def test_predictions_of_a_test_file_come_from_the_whole_network(inputs, tmp_path):
     (tmp_path / "test.tsv").write_text("sentence\nthe film is good\nbad\n", encoding="utf-8")
-    run_glue_ofa.train(
+    ofa_train.train(
         ofa_options(inputs, tmp_path / "o", do_predict=True, test_file=str(tmp_path / "test.tsv"), num_train_epochs=1)
     )
     lines = (tmp_path / "o" / "predictions" / "SST-2.tsv").read_text().splitlines()
@@ -317,7 +316,7 @@ def test_rows_without_labels_leave_the_final_stage_to_those_that_have_one(inputs
     more = tmp_path / "more.txt"
     more.write_text("".join(f"the film {word}\n" for word in tiny.GOOD), encoding="utf-8")
     options = ofa_options(inputs, tmp_path / "o", transfer_set=str(more), final_epochs=1, num_train_epochs=1)
-    metrics = run_glue_ofa.train(options)
+    metrics = ofa_train.train(options)
     assert json.loads((tmp_path / "o" / "width" / "metrics.json").read_text())["learning_rows"] == 66
     assert metrics["learning_rows"] == 60
     before, after = (read_safetensors(tmp_path / "o" / stage / "model.safetensors") for stage in ("width", "final"))
@@ -325,7 +324,7 @@ def test_rows_without_labels_leave_the_final_stage_to_those_that_have_one(inputs
 
 
 def test_dropout_is_that_of_the_training_and_not_of_what_is_saved(inputs, tmp_path):
-    run_glue_ofa.train(ofa_options(inputs, tmp_path / "o", hidden_dropout_prob=0.0, num_train_epochs=1))
+    ofa_train.train(ofa_options(inputs, tmp_path / "o", hidden_dropout_prob=0.0, num_train_epochs=1))
     before, after = (
         json.loads((folder / "config.json").read_text()) for folder in (inputs / "teacher", tmp_path / "o")
     )
@@ -347,7 +346,7 @@ def test_overwriting_what_the_run_starts_from_is_refused(network, inputs, tmp_pa
         inputs, tmp_path / "ofa", stage="final", model_name_or_path=str(tmp_path / "ofa" / "width"), overwrite=True
     )
     with pytest.raises(InputError, match="--overwrite: .* holds --model_name_or_path .*, which this run reads"):
-        run_glue_ofa.train(options)
+        ofa_train.train(options)
     assert models.load(tmp_path / "ofa" / "width")
 
 
@@ -356,7 +355,7 @@ def test_a_teacher_with_a_broken_config_is_one_line(inputs, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_attention_heads": "many"}))
     with pytest.raises(InputError, match=r"teacher/config\.json: "):
-        run_glue_ofa.train(ofa_options(inputs, tmp_path / "o", model_name_or_path=str(folder)))
+        ofa_train.train(ofa_options(inputs, tmp_path / "o", model_name_or_path=str(folder)))
 
 
 # Resuming
@@ -366,7 +365,7 @@ def test_a_teacher_with_a_broken_config_is_one_line(inputs, tmp_path):
 def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, tmp_path, stage):
     changes = {"depth_mult_list": (1.0, 0.5), "num_train_epochs": 8, "save_steps": 3, "eval_steps": 5}
     whole = ofa_options(inputs, tmp_path / "whole", **changes)
-    run_glue_ofa.train(whole)
+    ofa_train.train(whole)
 
     options = ofa_options(inputs, tmp_path / "killed", **changes)
     child = tiny.start(TRAIN, *tiny.arguments(options))
@@ -393,7 +392,7 @@ def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, 
 def test_a_finished_run_is_not_done_again(network, inputs, capsys):
     options = ofa_options(inputs, network, depth_mult_list=(1.0, 0.5), final_epochs=1, resume=True)
     before = (network / "model.safetensors").stat().st_mtime_ns
-    run_glue_ofa.train(options)
+    ofa_train.train(options)
     assert "this run had finished" in capsys.readouterr().out
     assert (network / "model.safetensors").stat().st_mtime_ns == before
 
@@ -465,7 +464,7 @@ def test_an_untrained_width_is_cut_with_a_note(network, tmp_path, capsys):
     options = SubModelOptions(
         model_name_or_path=str(network), sub_model_output_dir=str(tmp_path / "sub"), width_mult=0.25
     )
-    export_model.export_model(options)
+    sub_model.export_model(options)
     assert "note: 0.25 x 1 was not trained; widths that were: 1, 0.75, 0.5" in capsys.readouterr().out
     assert models.load(tmp_path / "sub").model.config.num_attention_heads == 1
 
@@ -474,16 +473,16 @@ def test_an_earlier_sub_model_is_replaced_only_on_demand(network, tmp_path, inpu
     options = SubModelOptions(
         model_name_or_path=str(network), sub_model_output_dir=str(tmp_path / "sub"), width_mult=0.5
     )
-    export_model.export_model(options)
+    sub_model.export_model(options)
     with pytest.raises(InputError, match="is not empty; pass --overwrite"):
-        export_model.export_model(replace(options, width_mult=1.0))
+        sub_model.export_model(options.replace(width_mult=1.0))
     assert models.load(tmp_path / "sub").model.config.num_attention_heads == 2
-    export_model.export_model(replace(options, width_mult=1.0, overwrite=True))
+    sub_model.export_model(options.replace(width_mult=1.0, overwrite=True))
     assert models.load(tmp_path / "sub").model.config.num_attention_heads == 4
     # A trained model is no export.
     shutil.copytree(network, tmp_path / "trained")
     with pytest.raises(InputError, match="holds no export of ours"):
-        export_model.export_model(replace(options, sub_model_output_dir=str(tmp_path / "trained"), overwrite=True))
+        sub_model.export_model(options.replace(sub_model_output_dir=str(tmp_path / "trained"), overwrite=True))
 
 
 # The search
@@ -554,7 +553,7 @@ def search_options(network, inputs, folder, **changes):
 
 def test_a_search_exports_what_keeps_the_limits(network, inputs, tmp_path, capsys):
     limits = {"max_encoder_params": "9K", "max_latency_ms": 1e4, "min_accuracy_ratio": 0.01}
-    chosen = search.search(search_options(network, inputs, tmp_path / "found", **limits))
+    chosen = find.search(search_options(network, inputs, tmp_path / "found", **limits))
     record = json.loads((tmp_path / "found" / "search.json").read_text())
     assert len(record["candidates"]) == 6
     assert record["limits"]["max_encoder_params"] == 9000
@@ -600,7 +599,7 @@ def test_a_search_may_be_held_to_another_model(network, inputs, tmp_path, capsys
         depth_mult_list=(0.5,),
         min_accuracy_ratio=0.01,
     )
-    search.search(options)
+    find.search(options)
     record = json.loads((tmp_path / "f" / "search.json").read_text())
     assert [each["shape"]["layers"] for each in record["candidates"]] == [[1, 3]]
     assert record["reference_score"] == score
@@ -610,20 +609,20 @@ def test_a_search_may_be_held_to_another_model(network, inputs, tmp_path, capsys
 
 def test_the_ratio_is_a_share_of_the_reference():
     given = {"model_dir": "m", "output_dir": "o", "min_accuracy_ratio": 0.9, "max_params": "2K", "max_latency_ms": 3.0}
-    limits = search.limits_of(SearchOptions(**given), 0.8)
+    limits = find.limits_of(SearchOptions(**given), 0.8)
     assert limits == [
         Limit("max_latency_ms", 3.0, "latency_ms"),
         Limit("max_params", 2000, "parameters"),
         Limit("min_accuracy_ratio", pytest.approx(0.72), "score", least=True),
     ]
     with pytest.raises(InputError, match=r"a share of must be above 0, it is -0\.1000"):
-        search.limits_of(SearchOptions(**given), -0.1)
+        find.limits_of(SearchOptions(**given), -0.1)
 
 
 def test_latency_is_the_median_over_turns_of_all_graphs(monkeypatch):
     """Each graph takes as long as it says, on a clock that only they move."""
     now, runs = [0.0], []
-    monkeypatch.setattr(search.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(find.time, "perf_counter", lambda: now[0])
 
     class Graph:
         def __init__(self, name, milliseconds):
@@ -633,12 +632,11 @@ def test_latency_is_the_median_over_turns_of_all_graphs(monkeypatch):
             runs.append((self.name, inputs["input_ids"].shape, inputs["token_type_ids"].shape))
             now[0] += 1e-3 * next(self.milliseconds)
 
-    turn = search.RUNS_A_TURN
+    turn = find.RUNS_A_TURN
     # Three runs to warm up, then two turns; one slow run moves a mean and no median.
     slow = Graph("slow", [99] * 3 + [4] * turn + [1000] + [6] * (turn - 1))
     fast = Graph("fast", [99] * 3 + [1] * (2 * turn))
-    options = SearchOptions(model_dir="m", output_dir="o", seq_len=7, rounds=2)
-    assert search.alternating_latencies([slow, fast], 0, options) == pytest.approx([5.0, 1.0])
+    assert find.alternating_latencies([slow, fast], 0, seq_len=7, rounds=2) == pytest.approx([5.0, 1.0])
     assert {run[1:] for run in runs} == {((1, 7), (1, 7))}
     order = [name for name, *_ in runs[6:]]
     assert order == (["slow"] * turn + ["fast"] * turn) * 2
@@ -654,9 +652,9 @@ def test_the_search_measures_with_the_threads_that_it_is_told(network, inputs, t
             told.extend(threads)
             super().__init__(folder, *threads, **more)
 
-    monkeypatch.setattr("core.static_graph.StaticGraph", Graph)
+    monkeypatch.setattr("ofa_bert.find.StaticGraph", Graph)
     options = search_options(network, inputs, tmp_path / "f", width_mult_list=(0.5,), depth_mult_list=(0.5,), threads=2)
-    search.search(options)
+    find.search(options)
     assert told == [2]
 
 
@@ -669,7 +667,7 @@ def test_without_a_folder_the_search_downloads(network, inputs, tmp_path, monkey
 
     monkeypatch.setattr("data.sources.download_rows", download)
     options = search_options(network, inputs, tmp_path / "found", data_dir=None, width_mult_list=(0.5,))
-    search.search(options)
+    find.search(options)
     assert (("glue", "sst-2"), "dev") in asked
     assert (tmp_path / "found" / "search.json").is_file()
 
@@ -681,8 +679,8 @@ def test_a_search_skips_bad_rows_on_demand(network, inputs, tmp_path, capsys):
         network, inputs, tmp_path / "found", data_dir=None, dev_file=str(tmp_path / "dev.tsv"), width_mult_list=(0.5,)
     )
     with pytest.raises(InputError, match="unknown label 'x'"):
-        search.search(options)
-    search.search(replace(options, skip_bad_rows=True))
+        find.search(options)
+    find.search(options.replace(skip_bad_rows=True))
     assert (tmp_path / "found" / "static" / "export.json").is_file()
     record = json.loads((tmp_path / "found" / "search.json").read_text())
     assert (record["dev_rows"], record["skipped_rows"]) == (20, 1)
@@ -697,7 +695,7 @@ def test_a_failing_graph_leaves_no_sub_model_behind(network, tmp_path, monkeypat
         static_sub_model=str(tmp_path / "static"),
     )
     with pytest.raises(InputError, match="the static graph differs from the model"):
-        export_model.export_model(options)
+        sub_model.export_model(options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -710,32 +708,32 @@ def test_a_search_that_finds_nothing_keeps_what_it_measured(network, inputs, tmp
     assert record["chosen"] is None
     assert len(record["candidates"]) == 6
     # An earlier search, whose sub-model may be in use, stays.
-    options = replace(options, overwrite=True)
-    search.search(replace(options, max_params=None, width_mult_list=(0.5,)))
+    options = options.replace(overwrite=True)
+    find.search(options.replace(max_params=None, width_mult_list=(0.5,)))
     before = {path: path.read_bytes() for path in (tmp_path / "found").rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="no sub-network keeps all limits; .* the earlier search in .* is still there"):
-        search.search(options)
+        find.search(options)
     assert {path: path.read_bytes() for path in (tmp_path / "found").rglob("*") if path.is_file()} == before
 
 
 def test_a_search_replaces_only_searches(network, inputs, tmp_path):
     options = search_options(network, inputs, tmp_path / "found", width_mult_list=(0.5,))
-    search.search(options)
+    find.search(options)
     with pytest.raises(InputError, match="is not empty; pass --overwrite"):
-        search.search(options)
-    search.search(replace(options, overwrite=True))
+        find.search(options)
+    find.search(options.replace(overwrite=True))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("x")
     with pytest.raises(InputError, match="holds no search of ours"):
-        search.search(replace(options, output_dir=str(tmp_path / "other"), overwrite=True))
+        find.search(options.replace(output_dir=str(tmp_path / "other"), overwrite=True))
     # What is not a search's own, and what it reads, would be lost.
     (tmp_path / "found" / "mine.txt").write_text("x")
     with pytest.raises(InputError, match="found also holds mine.txt; choose another folder"):
-        search.search(replace(options, overwrite=True))
+        find.search(options.replace(overwrite=True))
     (tmp_path / "found" / "mine.txt").unlink()
     dev = shutil.copy(inputs / "data" / "dev.tsv", tmp_path / "found" / "dev.tsv")
     with pytest.raises(InputError, match=r"holds --dev_file .*dev\.tsv, which is read; choose another folder"):
-        search.search(replace(options, overwrite=True, data_dir=None, dev_file=str(dev)))
+        find.search(options.replace(overwrite=True, data_dir=None, dev_file=str(dev)))
     assert (tmp_path / "found" / "dev.tsv").is_file()
 
 
@@ -847,7 +845,7 @@ def test_bad_input_is_one_line_and_exit_code_two(inputs, network, tmp_path, caps
 
 def test_a_network_goes_on_by_its_own_rule(network, inputs, tmp_path):
     with pytest.raises(InputError, match="--layer_rule keep_first: .* was trained with keep_last"):
-        run_glue_ofa.train(
+        ofa_train.train(
             ofa_options(inputs, tmp_path / "o", stage="final", model_name_or_path=str(network), layer_rule="keep_first")
         )
 

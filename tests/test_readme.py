@@ -13,11 +13,8 @@ import pytest
 from args import parse
 from benchmarks.readme import TABLES, filled
 from data.overview import OverviewOptions
-from deploy.benchmark import BenchmarkOptions
-from deploy.export import ExportOptions
-from deploy.predict import PredictOptions
-from distill_lstm.augment_data import AugmentDataOptions
-from distill_lstm.options import DistillOptions, SmallOptions
+from deploy.options import BenchmarkOptions, ExportOptions, PredictOptions
+from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions
 from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
 

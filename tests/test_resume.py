@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from console import run_script
-from core.train import Loop
+from core.train import Updater
 from distill_lstm import bert_distill, small
 from finetune import run_classifier
 from models import folder as model_folder
@@ -128,14 +128,14 @@ def stopped(inputs, tmp_path, monkeypatch):
     def stop(step, **changes):
         options = on_labels(inputs, tmp_path / "run", **changes)
         with monkeypatch.context() as patch:
-            update = Loop._update
+            update = Updater.update
 
-            def stopping(self, group):
-                if self.state.step == step:
+            def stopping(self, group, number):
+                if number == step:
                     raise KeyboardInterrupt
-                return update(self, group)
+                return update(self, group, number)
 
-            patch.setattr(Loop, "_update", stopping)
+            patch.setattr(Updater, "update", stopping)
             assert run_script(small.main, tiny.arguments(options)) == 130
         return options
 
@@ -174,7 +174,7 @@ def test_a_run_stopped_between_its_last_step_and_its_model_is_finished_by_resume
         def stop(self):
             raise KeyboardInterrupt
 
-        patch.setattr(Loop, "_choose", stop)
+        patch.setattr("core.train.Loop._choose", stop)
         assert run_script(small.main, tiny.arguments(options)) == 130
     assert run_script(small.main, [*tiny.arguments(options), "--resume"]) == 0
     assert equal_runs(tmp_path / "run", uninterrupted)
@@ -279,6 +279,33 @@ def test_a_damaged_checkpoint_is_refused(stopped, capsys, tmp_path, name):
     line = errors(capsys, small, options, "--resume")
     assert "the checkpoint is damaged (its checksum differs); start again with --overwrite" in line
     assert str(path) in line
+
+
+def test_a_changed_digit_in_the_state_is_noticed(stopped, capsys, tmp_path):
+    options = stopped(16)
+    path = tmp_path / "run" / "checkpoint" / "state.json"
+    state = json.loads(path.read_text())
+    for name, value in (("step", state["step"] + 1), ("best", 0.123), ("epoch", 0), ("done", True)):
+        path.write_text(json.dumps({**state, name: value}))
+        assert "state.json: the checkpoint is damaged (its checksum differs)" in errors(
+            capsys, small, options, "--resume"
+        )
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "3", "{}"])
+def test_a_state_that_is_something_else_is_noticed(stopped, capsys, tmp_path, content):
+    options = stopped(16)
+    (tmp_path / "run" / "checkpoint" / "state.json").write_text(content)
+    assert "the checkpoint is damaged" in errors(capsys, small, options, "--resume")
+
+
+def test_a_checkpoint_of_an_earlier_version_is_gone_on_with(stopped, uninterrupted, tmp_path):
+    """Their states had no checksum of their own."""
+    options = stopped(8)
+    path = tmp_path / "run" / "checkpoint" / "state.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "state_sha256"}))
+    assert run_script(small.main, [*tiny.arguments(options), "--resume"]) == 0
+    assert equal_runs(tmp_path / "run", uninterrupted)
 
 
 @pytest.mark.parametrize("spoil", ["state", "missing", "arguments"])

@@ -10,17 +10,11 @@ import tiny
 
 from console import run_script
 
-SCRIPTS = (
-    "demo",
-    "finetune.run_classifier",
-    "distill_lstm.small",
-    "distill_lstm.bert_distill",
-    "deploy.export",
-    "deploy.predict",
-    "deploy.benchmark",
-    "ofa_bert.run_glue_ofa",
-    "ofa_bert.export_model",
-    "ofa_bert.search",
+# Every module that can be started, found rather than listed.
+SCRIPTS = sorted(
+    ".".join(path.relative_to(tiny.ROOT).with_suffix("").parts)
+    for path in (*tiny.ROOT.glob("*.py"), *tiny.ROOT.glob("*/*.py"))
+    if path.parts[-2] not in ("tests", "benchmarks") and "raise SystemExit(run_script(main))" in path.read_text("utf-8")
 )
 
 
@@ -122,7 +116,7 @@ CASES = [
     (FINETUNE, {"model_name_or_path": "<data>"}, "no config.json here, so this is no model folder"),
     (FINETUNE, {"max_seq_length": "65"}, "--max_seq_length 65: .* has 64 positions"),
     (FINETUNE, {"max_seq_length": "2"}, "--max_seq_length 2: a BERT needs at least 3"),
-    (FINETUNE, {"max_seq_length": "0"}, "--max_seq_length 0: must be above 0"),
+    (FINETUNE, {"max_seq_length": "0"}, "--max_seq_length 0: must lie between 1 and"),
     (FINETUNE, {"num_train_epochs": "three"}, "--num_train_epochs: expected a whole number, got 'three'"),
     (FINETUNE, {"warmup_stepz": "3"}, "unrecognized arguments: --warmup_stepz 3; --help lists the options"),
 ]  # fmt: skip
@@ -198,11 +192,18 @@ def test_the_demo_refuses_what_excludes_each_other(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_all_scripts_are_found():
+    assert {"demo", "data.overview", "distill_lstm.augment_data", "finetune.run_classifier"} <= set(SCRIPTS)
+    assert len(SCRIPTS) >= 12
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("way", ["module", "path"])
-def test_help_lists_every_option_and_its_default(tmp_path, script, way):
-    path = tiny.ROOT / f"{script.replace('.', '/')}.py"
-    command, place = (["-m", script], tiny.ROOT) if way == "module" else ([str(path)], tmp_path)
+def test_help_lists_every_option_and_its_default(tmp_path, script):
+    # One process a script: by its module's name, or by its path from elsewhere.
+    by_path = SCRIPTS.index(script) % 2
+    command, place = (["-m", script], tiny.ROOT)
+    if by_path:
+        command, place = [str(tiny.ROOT / f"{script.replace('.', '/')}.py")], tmp_path
     done = tiny.run([*command, "--help"], cwd=place, COLUMNS="300")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -210,3 +211,30 @@ def test_help_lists_every_option_and_its_default(tmp_path, script, way):
     assert len(options) >= 6
     described = re.findall(r"\((?:default: .*|required)\)$", done.stdout, re.MULTILINE)
     assert len(described) == len(options)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("words", [["--no_such_option", "1"], ["--task_name"], ["stray"]], ids=" ".join)
+def test_every_script_refuses_what_it_does_not_know(script, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_script(importlib.import_module(script).main, words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if script != "demo"])
+def test_every_script_names_all_that_it_needs(script, capsys):
+    assert run_script(importlib.import_module(script).main, []) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is required" in line or "give --task_name" in line
+
+
+@pytest.mark.parametrize("name", ["\0", "n" * 300, "x" * 5000])
+@pytest.mark.parametrize("option", ["data_dir", "output_dir", "cache_dir", "vocab_path"])
+def test_names_that_no_file_can_have_are_one_line(inputs, tmp_path, capsys, option, name):
+    options = {**base(SMALL, inputs, tmp_path / "run"), option: name}
+    argv = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    assert run_script(importlib.import_module(SMALL).main, argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")

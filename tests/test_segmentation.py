@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 import pytest
 import tiny
@@ -71,3 +72,24 @@ def test_nothing_is_left_running_when_the_caller_stops_early():
     words.close()
     done = tiny.run(["-c", "import data.segmentation as s; print(next(s.segment(['很好'] * 9000, processes=2)))"])
     assert (done.returncode, done.stdout.strip()) == (0, "['很', '好']")
+
+
+def test_a_long_run_of_one_character_does_not_take_the_square_of_its_length():
+    jieba_words("好")
+    began = time.process_time()
+    words = jieba_words("哈" * 40_000)
+    assert "".join(words) == "哈" * 40_000
+    # All at once it takes ten times as long; the bound is far from both.
+    assert time.process_time() - began < 5
+
+
+def test_marks_part_long_texts_where_jieba_does():
+    text = "房间很干净，服务也不错。" * 400
+    assert jieba_words(text) == jieba_words("房间很干净，服务也不错。") * 400
+
+
+def test_the_cache_of_jieba_is_in_our_folder(tmp_path):
+    code = "from data.segmentation import jieba_words; jieba_words('房间很干净')"
+    assert tiny.run(["-c", code], XDG_CACHE_HOME=str(tmp_path), TMPDIR=str(tmp_path / "tmp")).returncode == 0
+    assert [path.name for path in (tmp_path / "paddledistill" / "jieba").iterdir()] == ["jieba.cache"]
+    assert not (tmp_path / "tmp").exists()

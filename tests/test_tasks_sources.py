@@ -29,7 +29,7 @@ from data.sources import (
     load_task_data,
     read_rows,
 )
-from data.tasks import LANGUAGES, METRICS, TASKS, custom_task, get_task
+from data.tasks import LANGUAGES, METRICS, TASKS, Task, custom_task, get_task
 
 SINGLE = custom_task(["text"], "label")
 PAIR = custom_task(["a", "b"], "label")
@@ -193,7 +193,7 @@ class TestLabels:
         assert data.task.labels == ("a", "b", "c")
         assert data.train.labels.tolist() == [1, 0, 2]
         assert data.dev.labels.tolist() == [2, 1]
-        assert data.select is data.dev
+        assert data.validation is data.dev
 
     def test_a_label_that_train_does_not_have_is_unknown(self, tmp_path):
         train = write(tmp_path, "t.tsv", "text\tlabel\na\tb\nc\ta\n")
@@ -467,7 +467,7 @@ class TestHoldOut:
         for split in ("train", "dev"):
             write(tmp_path, f"{split}.tsv", content)
         data = load_task_data(SST2, data_dir=str(tmp_path), holdout=0.2)
-        assert (len(data.train), len(data.select), len(data.dev)) == (16, 4, 20)
+        assert (len(data.train), len(data.validation), len(data.dev)) == (16, 4, 20)
 
 
 class TestMaxTrainRows:
@@ -488,9 +488,9 @@ class TestMaxTrainRows:
         assert len(self.load(tmp_path, max_train_rows=count).train) == 50
 
     def test_rows_held_out_do_not_depend_on_it(self, tmp_path):
-        held = self.load(tmp_path, holdout=0.2).select
+        held = self.load(tmp_path, holdout=0.2).validation
         few = self.load(tmp_path, holdout=0.2, max_train_rows=5)
-        assert few.select.texts == held.texts
+        assert few.validation.texts == held.texts
         assert set(few.train.texts[0]).isdisjoint(held.texts[0])
 
 
@@ -672,3 +672,55 @@ def test_what_was_skipped_is_told_with_rows_held_out(tmp_path):
     train = write(tmp_path, "t.tsv", HEADER + b"a\t1\nb\t1\nc\t0\ne\t0\nd\n")
     data = load_task_data(SST2, train_file=str(train), dev_file=str(train), skip_bad_rows=True, holdout=0.25)
     assert describe(data).endswith("1 held out, 4 dev; 2 bad rows skipped")
+
+
+@pytest.mark.parametrize("label", ["a\\tb", "a\\nb", "a\\u2028b", "a\\ud800b", "a\\u0000b"])
+def test_labels_that_tables_cannot_hold_are_refused(tmp_path, label):
+    task = custom_task(("text",), "label")
+    (tmp_path / "rows.jsonl").write_text(f'{{"text": "x", "label": "{label}"}}\n' + '{"text": "y", "label": "b"}\n')
+    with pytest.raises(InputError, match=r"rows.jsonl, line 1: the label .* in column 'label' holds"):
+        read_rows(tmp_path / "rows.jsonl", task)
+
+
+def test_numbers_beyond_float32_are_no_labels(tmp_path):
+    task = custom_task(("text",), "label", metric="pearson_and_spearman")
+    (tmp_path / "rows.tsv").write_text("text\tlabel\nx\t1e300\n")
+    with pytest.raises(InputError, match="line 2: expected a number in column 'label', found '1e300'"):
+        read_rows(tmp_path / "rows.tsv", task)
+
+
+def test_a_line_that_would_fill_the_memory_is_a_bad_row(tmp_path, monkeypatch):
+    monkeypatch.setattr("data.sources.LONGEST_LINE", 1000)
+    task = custom_task(("text",), "label")
+    (tmp_path / "rows.tsv").write_text(f"text\tlabel\ngood\t1\n{'x' * 5000}\t0\nbad\t0\n")
+    with pytest.raises(InputError, match="rows.tsv, line 3: longer than"):
+        read_rows(tmp_path / "rows.tsv", task)
+    rows, _ = read_rows(tmp_path / "rows.tsv", task, skip_bad_rows=True)
+    assert (rows.texts, rows.skipped) == ((["good", "bad"],), 1)
+
+
+def test_tasks_come_back_from_plain_values_and_know_their_kind():
+    for task in TASKS.values():
+        known = task.with_labels(("a", "b")) if task.labels is None else task
+        assert Task.from_dict(json.loads(json.dumps(known.as_dict()))) == known
+    # Model folders of earlier versions say nothing of the kind.
+    old = {k: v for k, v in TASKS["sts-b"].as_dict().items() if k != "kind"}
+    assert Task.from_dict(old).kind == "regression"
+    assert Task("cmrc", ("context", "question"), kind="span").outputs == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"kind": "shape"}, {"metric": "x"}, {"labels": [3]}, {"text_columns": []}, {"name": None}, {"labels": 5}]
+)
+def test_damaged_tasks_are_refused(change):
+    with pytest.raises((TypeError, ValueError)):
+        Task.from_dict({**TASKS["sst-2"].as_dict(), **change})
+
+
+def test_submissions_are_what_the_servers_take():
+    assert TASKS["mnli"].submission.files == {"test": "MNLI-m.tsv", "test_mismatched": "MNLI-mm.tsv"}
+    assert TASKS["sst-2"].submission.text(["1", "0"]) == "index\tprediction\n0\t1\n1\t0\n"
+    assert TASKS["tnews"].submission.files == {"test": "tnews11_predict.json"}
+    assert TASKS["tnews"].submission.text(["news_edu"]) == '{"id": 0, "label": "108"}\n'
+    assert TASKS["ocnli"].submission.files == {"test": "ocnli_50k_predict.json"}
+    assert TASKS["chnsenticorp"].submission is None

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console import InputError
 from core import teacher as teacher_module
 from core.evaluate import dygraph_forward, predict_logits
 from core.static_graph import StaticGraph
-from core.teacher import teacher_outputs, token_parts
+from core.teacher import Teacher, token_parts
 from data.augment import Augmentation
+from data.batches import Batches
 from data.sources import Rows
 from data.transfer import TransferSet, build_transfer_set
 from models.weights import layer_weights, set_weights
@@ -27,6 +32,11 @@ SENTENCES = [
     "the music was lovely and the end is superb",
     "it is it is it is it is it is it is",
 ]
+
+
+def teacher_outputs(loaded, rows, cache):
+    with Teacher(loaded, cache) as teacher:
+        return teacher.outputs(rows)
 
 
 def transfer(folder, columns, seed=0):
@@ -215,3 +225,96 @@ def test_parts_by_hand():
     lengths = np.array([3, 5, 2, 3, 5, 1])
     order = np.argsort(-lengths, kind="stable")
     assert [part.tolist() for part in token_parts(lengths, order, 12)] == [[1, 4], [0, 3, 2, 5]]
+
+
+# Named columns, one graph, several processes
+
+
+def test_one_graph_serves_all_questions_of_a_run(tmp_path, monkeypatch):
+    made = []
+    save_graph = teacher_module.save_graph
+    monkeypatch.setattr(teacher_module, "save_graph", lambda *a, **k: made.append(1) or save_graph(*a, **k))
+    first, second = transfer(tmp_path / "a", [SENTENCES]), transfer(tmp_path / "b", [["a dull film"]])
+    with Teacher(tiny.bert(), tmp_path / "cache") as teacher:
+        assert [teacher.outputs(rows).computed for rows in (first, second, first)] == [6, 1, 0]
+    assert len(made) == 1
+    # And nothing of it is left.
+    assert list((tmp_path / "cache" / "graphs").iterdir()) == []
+
+
+def test_hidden_states_are_columns_beside_the_logits(tmp_path):
+    rows = transfer(tmp_path / "transfer", [SENTENCES])
+    loaded = tiny.bert()
+    with Teacher(loaded, tmp_path / "cache", want=("hidden_states",), layers=(0, 2)) as teacher:
+        found = teacher.outputs(rows)
+        again = teacher.outputs(rows)
+    assert list(found.columns) == ["logits", "hidden_states.0", "hidden_states.2"]
+    assert (found.computed, again.computed) == (6, 0)
+    encoded = loaded.encoder.arrange(rows.encode(loaded.tokenizer))
+    np.testing.assert_allclose(found.logits, dygraph_logits(loaded, rows), atol=1e-5)
+    for row in range(len(SENTENCES)):
+        (batch,) = Batches(encoded.take(np.array([row])), 1, shuffle=False).epoch(0)
+        expected = loaded.model.features_of(batch, ("hidden_states",))["hidden_states"]
+        for layer in (0, 2):
+            states = again.columns[f"hidden_states.{layer}"][row]
+            assert states.shape == (len(encoded["input_ids"][row]), 16)
+            np.testing.assert_allclose(states, expected[layer].numpy()[0], atol=1e-4)
+    # Other questions are other entries.
+    assert teacher_outputs(loaded, rows, tmp_path / "cache").folder != found.folder
+
+
+def test_what_has_no_vector_per_token_is_not_stored(tmp_path):
+    with pytest.raises(ValueError, match="attention_scores: stored are features with a vector per token"):
+        Teacher(tiny.bert(), tmp_path, want=("attention_scores",))
+
+
+ASK = """
+import sys
+sys.path[:0] = [sys.argv[3]]
+import test_teacher, tiny
+from pathlib import Path
+from core import teacher
+teacher.PART_TOKENS = 30
+rows = test_teacher.transfer(Path(sys.argv[1]), [test_teacher.SENTENCES])
+print("computed", test_teacher.teacher_outputs(tiny.bert(), rows, Path(sys.argv[2])).computed)
+"""
+
+
+def test_two_processes_on_one_cache_compute_once(tmp_path):
+    tests = str(tiny.ROOT / "tests")
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", ASK, str(tmp_path / f"transfer-{n}"), str(tmp_path / "cache"), tests],
+            cwd=tiny.ROOT,
+            env=tiny.environment(PYTHONWARNINGS="ignore"),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n in (1, 2)
+    ]
+    said = [child.communicate(timeout=120)[0].splitlines()[-1] for child in children]
+    assert sorted(said) == ["computed 0", "computed 6"]
+    assert len(list((tmp_path / "cache" / "teacher_outputs").iterdir())) == 1
+
+
+def test_a_teacher_whose_answers_are_no_numbers_is_noticed(rows, tmp_path):
+    spoilt = tiny.bert()
+    spoilt.model.classifier.weight.set_value(np.full([16, 2], 3e38, np.float32))
+    with pytest.raises(InputError, match="the teacher's logits are not finite: its weights are worthless"):
+        teacher_outputs(spoilt, rows, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("forge", ["unit", "units", "ids", "columns"])
+def test_a_forged_transfer_set_is_refused(tmp_path, forge):
+    from data.ragged import Ragged
+    from data.store import StoreWriter
+    from data.transfer import load_transfer_set
+
+    meta = {"kind": "transfer-set", "unit": "word", "units": ["[MASK]", "a"], "identity": "x"}
+    meta |= {"unit": {"unit": "letter"}, "units": {"units": [3, None]}}.get(forge, {})
+    ids = [[0, 1], [5 if forge == "ids" else 1]]
+    named = {} if forge == "columns" else {"text_0": Ragged.from_rows(ids)}
+    with StoreWriter(tmp_path / "t", meta) as writer:
+        writer.append(label=np.array([0, -1]), **named)
+    with pytest.raises(InputError, match="no usable transfer set"):
+        load_transfer_set(tmp_path / "t")

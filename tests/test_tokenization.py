@@ -29,9 +29,10 @@ from data.tokenization import (
     cut_longest_first,
     load_tokenizer,
     read_vocab,
+    shortened,
     tokenizer_identity,
 )
-from models.folder import bundled_folder
+from models.pretrained import bundled_folder
 
 STRINGS = 4000
 both_cases = pytest.mark.parametrize("lowercase", [True, False], ids=["uncased", "cased"])
@@ -334,7 +335,7 @@ class TestWordPieces:
     def test_a_config_that_is_no_object_is_bad_input(self, tiny, tmp_path, content):
         tiny.save(tmp_path)
         (tmp_path / "tokenizer_config.json").write_text(content)
-        with pytest.raises(InputError, match=r"tokenizer_config\.json: expected a JSON object"):
+        with pytest.raises(InputError, match=r"tokenizer_config\.json: not valid JSON \(expected a JSON object"):
             WordPieceTokenizer.load(tmp_path)
 
     def test_an_unknown_kind_is_bad_input(self, tmp_path):
@@ -477,3 +478,44 @@ class TestJieba:
     def test_plain_rows_for_the_student(self):
         rows = InputEncoder(JiebaTokenizer(self.VOCAB), 2, "plain").encode([["酒店服务好", " "]])
         assert as_lists(rows["input_ids"]) == [[3, 4], [1]]
+
+
+# Rows of megabytes
+
+ALPHABETS = ["a the film good ", "的好a,.![]MASK ", "é\u0301\u200d\x01 a ab的 _-", "😀a b\x00\ufffd", "[]a"]
+
+
+@pytest.mark.parametrize("alphabet", [*ALPHABETS, ["[MASK]", "a", "[", "的", " "]])
+@pytest.mark.parametrize("wanted", [1, 3, 50])
+def test_a_long_text_is_cut_without_changing_its_first_tokens(tiny_vocab, alphabet, wanted):
+    tokenizer, rng = WordPieceTokenizer(tiny_vocab), Random(0)
+    for number in range(12):
+        text = "".join(rng.choice(alphabet) for _ in range(9_000))
+        # A word of 2,000 letters before or behind.
+        text = (text, f"{'a' * 2_000}{text}", f"{text}{'a' * 2_000} b")[number % 3]
+        whole = tokenizer.encode([text], longest=10**9).values
+        found = tokenizer.encode([text], longest=wanted).values
+        assert found[:wanted].tolist() == whole[:wanted].tolist()
+
+
+def test_short_texts_are_never_cut(tiny_vocab):
+    text = "the film " * 800
+    assert shortened(text, 1) is text
+
+
+@pytest.mark.parametrize("unit", ["the film ", "a", "的", "é", ".", "[x", "[", "\u0301"])
+def test_the_work_on_a_row_does_not_grow_with_it(tiny_vocab, unit):
+    text = unit * (1_000_000 // len(unit))
+    assert len(shortened(text, 128)) < 20_000 or unit == "\u0301"
+    assert len(WordPieceTokenizer(tiny_vocab).encode([text], 128).values) < 3_000
+
+
+def test_long_chinese_texts_are_cut_without_changing_their_first_words():
+    words = ["[PAD]", "[UNK]", "[MASK]", "房间", "服务", "很好", "，"]
+    tokenizer, rng = JiebaTokenizer(words), Random(1)
+    for marks in ("，。 ", ""):
+        text = "".join(rng.choice(["房间", "服务", "很好", "看", "干净", *marks]) for _ in range(9_000))
+        whole = tokenizer.encode([text], longest=10**9).values
+        found = tokenizer.encode([text], longest=64).values
+        assert len(found) < len(whole)
+        assert found[:64].tolist() == whole[:64].tolist()

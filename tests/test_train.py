@@ -11,25 +11,23 @@ import numpy as np
 import pytest
 import tiny
 
-from args import OptimizerOptions, RunOptions
 from console import InputError
 from core.checkpoint import keep_weights
-from core.classifier import write_predictions
-from core.distributed import World
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.losses import hard_label_loss
-from core.metrics import agreement
+from core.metrics import Selection, agreement
+from core.predictions import write_predictions
 from core.train import Loop, LoopSettings, averaged
 from data.batches import Batches
-from data.sources import Rows, TaskData, load_task_data
+from data.sources import Rows, load_task_data
 from data.tasks import get_task
-from deploy.export import ExportOptions, export
+from deploy.exporter import export
+from deploy.options import ExportOptions
 from deploy.predictor import Predictor
-from distill_lstm.bert_distill import distill
-from distill_lstm.small import train_small
 from distill_lstm.student import named_embeddings
-from finetune.run_classifier import finetune
+from distill_lstm.train import distill, train_small
 from finetune.sweep import sweep
+from finetune.train import finetune
 from models import folder as model_folder
 from models.weights import layer_weights, read_safetensors, write_safetensors
 
@@ -105,7 +103,7 @@ def test_finetuning_writes_a_model_folder_that_has_learned(inputs, tmp_path):
 def test_a_sweep_trains_every_cell_once_and_shows_the_best(inputs, tmp_path, capsys):
     def run(**changes):
         options = tiny.finetune_options(tmp_path / "grid", inputs / "data", inputs / "bert", max_steps=2, **changes)
-        return sweep(options)
+        return sweep(options, finetune)
 
     grid = {"sweep": ("learning_rate=1e-2,1e-9", "batch_size=16,30"), "seeds": 2, "seed": 5}
     record = run(**grid)
@@ -221,7 +219,7 @@ def check_weights(folder, data_dir, expected):
 
 
 def test_average_checkpoints_writes_the_mean_of_the_last_evaluations(inputs, small, monkeypatch):
-    monkeypatch.setattr("core.classifier.remove_checkpoints", lambda folder: None)
+    monkeypatch.setattr("core.run.remove_checkpoints", lambda folder: None)
     # A rate this small changes no prediction: the average is as good as the best, and is taken.
     folder, metrics = small(average_checkpoints=2, max_epoch=3, lr=1e-6)
     assert metrics["training"]["chosen"] == "average of the last 2"
@@ -233,7 +231,7 @@ def test_average_checkpoints_writes_the_mean_of_the_last_evaluations(inputs, sma
 
 
 def test_without_averaging_the_best_evaluation_is_written(inputs, small, monkeypatch):
-    monkeypatch.setattr("core.classifier.remove_checkpoints", lambda folder: None)
+    monkeypatch.setattr("core.run.remove_checkpoints", lambda folder: None)
     folder, metrics = small(max_epoch=6)
     scores = {row["step"]: row["accuracy"] for row in tiny.log_rows(folder) if row["part"] == "evaluation"}
     best = next(step for step, score in scores.items() if score == max(scores.values()))
@@ -271,11 +269,15 @@ def accumulated(folder, batch_size, steps):
 
         return {"loss": hard_label_loss(loaded.model.from_batch(batch), paddle.to_tensor(batch["labels"]))}
 
-    run = RunOptions(output_dir=str(folder))
-    settings = LoopSettings(epochs=2, learning_rate=1e-3, optimizer="adam")
+    settings = LoopSettings(
+        epochs=2,
+        learning_rate=1e-3,
+        optimizer="adam",
+        select_by=Selection("accuracy"),
+        gradient_accumulation_steps=steps,
+    )
     batches = Batches(columns, batch_size, loaded.encoder.pad_id, by_length=False)
-    optimization = OptimizerOptions(gradient_accumulation_steps=steps)
-    loop = Loop(loaded.model, step, batches, lambda: {"accuracy": 0.0}, settings, run, optimization, World())
+    loop = Loop(folder, loaded.model, step, batches, lambda: {"accuracy": 0.0}, settings)
     loop.run()
     # The model itself holds the best weights, those of the first evaluation; these are the last.
     return read_safetensors(folder / "checkpoint" / "model.safetensors"), loop.state.step
@@ -509,7 +511,7 @@ def test_labels_of_tnews_are_written_as_codes(tmp_path):
     task = get_task("tnews").with_labels(["news_edu", "news_story"])
     loaded = tiny.bilstm(task)
     rows = Rows((["a good film", "a dull one"],), None)
-    write_predictions(tmp_path, loaded, TaskData(task, rows, rows, rows, test={"test": rows}))
+    write_predictions(tmp_path, loaded, {"test": rows})
     lines = (tmp_path / "predictions" / "tnews11_predict.json").read_text(encoding="utf-8").splitlines()
     assert {json.loads(line)["label"] for line in lines} <= {"108", "100"}
 

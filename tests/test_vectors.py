@@ -66,7 +66,11 @@ def test_words_with_blanks_and_words_given_twice(tmp_path):
         ("a.bin", b"3 0\ngood ", "its first line tells of vectors of width 0"),
         ("a.bin", binary()[:-2], "cut off at word 3 of 3"),
         ("a.bin", b"2 3\n" + b"x" * 3000, "cut off or damaged at word 1 of 2"),
-        ("a.txt.gz", gzip.compress(text(True))[:-9], "damaged or cut off"),
+        ("a.txt", "4 ²\nword 1 2\n".encode(), "expected a word and its numbers"),
+        ("a.txt", b"4 999999\nword 1 2\n", "vectors of width 999999"),
+        ("a.txt.gz", gzip.compress(b"x" * (1 << 22), mtime=0), "longer than any word with its numbers"),
+        ("a.bin", "4 ²\n".encode(), "expected word2vec's first line"),
+        ("a.txt.gz", gzip.compress(text(True), mtime=0)[:-9], "damaged or cut off"),
         ("a.txt.gz", b"plain", "damaged or cut off"),
     ],
 )

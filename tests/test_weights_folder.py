@@ -17,6 +17,7 @@ from console import InputError
 from core.evaluate import dygraph_forward, predict_logits
 from data.tasks import custom_task
 from models import folder as model_folder
+from models import pretrained
 from models.weights import layer_weights, read_safetensors, read_weights, set_weights, write_safetensors
 
 TEXTS = [["a good film", "the cast is dull , and weak", "x"]]
@@ -93,15 +94,10 @@ def pickled_folder(tmp_path):
     return folder, weights
 
 
-def test_pickled_weights_are_refused_and_the_message_names_the_way(tmp_path):
-    folder, _ = pickled_folder(tmp_path)
-    with pytest.raises(InputError, match=r"model_state.pdparams: these weights are pickled.*--trust_pickle"):
-        model_folder.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
-
-
-def test_pickled_weights_are_read_when_they_are_trusted(tmp_path):
+@pytest.mark.parametrize("trust", [False, True])
+def test_pickled_weights_of_paddle_are_read_as_the_numbers_they_are(tmp_path, trust):
     folder, weights = pickled_folder(tmp_path)
-    loaded = model_folder.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path, trust_pickle=True)
+    loaded = pretrained.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path, trust_pickle=trust)
     for name, value in weights.items():
         np.testing.assert_array_equal(layer_weights(loaded.model)[name], value, err_msg=name)
 
@@ -122,6 +118,12 @@ def test_refusing_a_pickle_runs_nothing_of_it(tmp_path, name):
     with pytest.raises(InputError, match="--trust_pickle"):
         read_weights(tmp_path)
     assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_refused_is_named_with_the_way(tmp_path):
+    (tmp_path / "model_state.pdparams").write_bytes(pickle.dumps({"w": Bomb(str(tmp_path / "ran"))}))
+    with pytest.raises(InputError, match=r"hold more than numbers \(a call of (_io|io).open\).*--trust_pickle"):
+        read_weights(tmp_path)
 
 
 def test_a_trusted_pickle_that_is_damaged_is_an_input_error(tmp_path):
@@ -193,10 +195,10 @@ def spoil_vocab(folder):
         (spoil_empty, "model.safetensors: not a complete safetensors file"),
         (spoil_missing, "expected model.safetensors here, found no weights"),
         (spoil_weight_missing, "2 weights are missing, bert.pooler.dense.weight among them"),
-        (spoil_weight_shape, r"classifier.weight has the shape \[16, 1\], expected \[16, 2\]"),
+        (spoil_weight_shape, r"classifier.weight has the shape \[16, 1\] in model.safetensors, expected \[16, 2\]"),
         (lambda folder: (folder / "config.json").unlink(), "no config.json here, so this is no model folder"),
         (spoil_config_text("{not json"), "config.json: not valid JSON"),
-        (spoil_config_text("[1, 2]"), "config.json: expected a JSON object"),
+        (spoil_config_text("[1, 2]"), r"config.json: not valid JSON \(expected a JSON object, found list\)"),
         (spoil_config_text('{"model_type": "bert"}'), "not trained by PaddleDistill; fine-tune it first"),
         (spoil_config(lambda c: c.update(model_type="gpt")), "model_type 'gpt': expected bert or bilstm"),
         (spoil_config(lambda c: c.update(hidden_act="swish")), "hidden_act 'swish'"),
@@ -227,13 +229,13 @@ def test_a_foreign_architecture_is_no_pretrained_bert(tmp_path):
     folder = tiny.write_pretrained(tmp_path / "bert")
     spoil_config(lambda c: c.update(model_type="roberta"))(folder)
     with pytest.raises(InputError, match="expected a BERT, its config.json says 'roberta'"):
-        model_folder.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
+        pretrained.pretrained_bert(str(folder), tiny.SINGLE, 16, 0, tmp_path)
 
 
 def test_a_path_that_is_not_there_is_not_looked_up_on_the_net(tmp_path):
     for name in ("./nope", str(tmp_path / "nope"), "a/b/c"):
         with pytest.raises(InputError, match="no such model folder"):
-            model_folder.resolve_pretrained(name, tmp_path)
+            pretrained.resolve_pretrained(name, tmp_path)
 
 
 def write_shards(folder, index):

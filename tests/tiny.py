@@ -150,9 +150,14 @@ def write_chinese(folder: Path, train: int = 60, dev: int = 20) -> Path:
     return folder
 
 
+# What a task would bring along: tiny runs are compared with each other and want one and the same.
+PLAIN = {"warmup_proportion": 0.0, "weight_decay": 0.0}
+
+
 def finetune_options(output_dir: Path, data_dir: Path, pretrained: Path, /, **changes: Any) -> FinetuneOptions:
     """A fine-tuning that takes a second."""
     values = {
+        **PLAIN,
         "task_name": "sst-2",
         "data_dir": str(data_dir),
         "model_name_or_path": str(pretrained),
@@ -182,6 +187,7 @@ def student_values(output_dir: Path, data_dir: Path, /, **changes: Any) -> dict[
         "optimizer": "adam",
         "lr": 1e-2,
         "max_epoch": 2,
+        "dropout_prob": 0.1,
         "logging_steps": 1,
         "device": "cpu",
     }
@@ -204,7 +210,7 @@ def arguments(options: Any) -> list[str]:
     """A command line that gives these options."""
     words = []
     for name, value in options.as_dict().items():
-        if value is None or value == []:
+        if value is None or value == [] or name not in options.given:
             continue
         words += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
     return words

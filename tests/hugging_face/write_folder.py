@@ -13,7 +13,8 @@ from core.evaluate import dygraph_forward, predict_logits
 from core.export import parity_rows
 from data.store import write_atomically
 from data.tasks import get_task
-from deploy.export import ExportOptions, export
+from deploy.exporter import export
+from deploy.options import ExportOptions
 from models.folder import pretrained_bert, save
 
 

@@ -1,0 +1,110 @@
+"""Options of runs and of their training; see :mod:`args`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from args import Options, below_one, between, not_negative, option, positive
+from data.options import DataOptions
+from files import cache_folder
+
+
+class RunOptions(Options):
+    """What every run has: a place, a device, a seed."""
+
+    group = "output"
+
+    output_dir: str = option(help="folder that receives the model", state=False)
+    overwrite: bool = option(False, "replace what --output_dir holds", state=False)
+    resume: bool = option(False, "go on from the last checkpoint in --output_dir", state=False)
+    seed: int = option(42, "the one seed that all random streams derive from", check=not_negative, group="training")
+    device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu"), state=False, group="training")
+    cache_dir: str | None = option(
+        None, "folder for transfer sets and teacher outputs; default: paddledistill in your cache folder", state=False
+    )
+    num_workers: int = option(1, "threads that prepare batches", check=between(0, 256), state=False, group="training")
+    logging_steps: int = option(100, "steps between two lines of the log", check=positive, state=False)
+    save_steps: int = option(
+        0, "steps between two checkpoints; 0 saves at every evaluation", check=not_negative, state=False
+    )
+    eval_steps: int = option(
+        0, "steps between two evaluations; 0 evaluates after every epoch", check=not_negative, group="training"
+    )
+    max_steps: int = option(0, "stop after this many steps; 0 means by epochs", check=not_negative, group="training")
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.overwrite and self.resume:
+            found.append("--overwrite and --resume exclude each other")
+        return found
+
+    def cache(self) -> Path:
+        """The folder for stages that later runs can use again."""
+        return cache_folder(self.cache_dir)
+
+
+class OptimizerOptions(Options):
+    """Schedule and regularisation that all recipes share."""
+
+    group = "training"
+
+    weight_decay: float = option(0.0, "decoupled weight decay; biases and layer norms are left out", check=not_negative)
+    max_grad_norm: float = option(
+        0.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
+    )
+    warmup_steps: int = option(0, "steps of linear warm-up", check=not_negative)
+    warmup_proportion: float = option(0.0, "the same as a share of all steps", check=below_one)
+    lr_scheduler: str = option("constant", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
+    gradient_accumulation_steps: int = option(1, "batches per optimiser step", check=positive)
+    precision: str = option("fp32", "number format of the forward pass", choices=("fp32", "bf16", "fp16"))
+    average_checkpoints: int = option(
+        0,
+        "average the weights of this many last evaluations into the final model; 0 keeps the best",
+        check=not_negative,
+    )
+    early_stopping: int = option(0, "stop after this many evaluations without a gain; 0 never", check=not_negative)
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.warmup_steps and self.warmup_proportion:
+            found.append("--warmup_steps and --warmup_proportion exclude each other")
+        optimizer = getattr(self, "optimizer", "adamw")
+        if self.weight_decay and optimizer != "adamw":
+            found.append(
+                f"--weight_decay {self.weight_decay}: decoupled decay needs --optimizer adamw, not {optimizer}"
+            )
+        return found
+
+
+class ClassifierOptions(DataOptions, OptimizerOptions, RunOptions):
+    """What all classifier recipes share."""
+
+    group = "training"
+
+    batch_size: int = option(32, "rows of a batch over all processes", check=positive)
+    do_predict: bool = option(
+        False,
+        "also label the test file, into --output_dir/predictions, as GLUE and CLUE want them",
+        state=False,
+        group="output",
+    )
+    test_file: str | None = option(None, "the test file; that of --data_dir when left out", state=False, group="data")
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.test_file and not self.do_predict:
+            found.append("--test_file goes with --do_predict")
+        if self.do_predict and not self.test_file and not self.data_dir:
+            found.append("--do_predict needs --test_file, or --data_dir with a test file")
+        return found
+
+
+class BertTrainingOptions(ClassifierOptions):
+    """What trainings of BERTs share beyond that: AdamW, a linear schedule, clipping."""
+
+    model_type: str = option("bert", "the architecture", choices=("bert",), group="model")
+    optimizer: str = option("adamw", "the optimiser", choices=("adamw", "adam", "adadelta"))
+    lr_scheduler: str = option("linear", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
+    max_grad_norm: float = option(
+        1.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
+    )

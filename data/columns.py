@@ -1,0 +1,106 @@
+"""Named columns of as many rows: what models read, what teachers said, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from data.ragged import Ragged
+from data.store import Store, StoreWriter
+
+Column = Ragged | np.ndarray
+IDS = "input_ids"
+
+
+def _joined(parts: Sequence[Column]) -> Column:
+    ragged = [part for part in parts if isinstance(part, Ragged)]
+    return Ragged.concat(ragged) if len(ragged) == len(parts) else np.concatenate(parts)  # type: ignore[arg-type]
+
+
+class Columns(Mapping[str, Column]):
+    """Columns by name; plain ones are arrays [rows, …], those of different lengths :class:`Ragged`.
+
+    They are views where that is possible, of memory-mapped files too; every method returns new columns.
+
+    Args:
+        columns: all of the same number of rows.
+
+    Raises:
+        ValueError: they are not.
+    """
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        sizes = {name: len(column) for name, column in columns.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"all columns must have as many rows, got {sizes}")
+        self._columns = dict(columns)
+        self.rows = next(iter(sizes.values()), 0)
+
+    def __getitem__(self, name: str) -> Column:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def with_(self, **more: Column) -> Columns:
+        """The same with more columns, or others in the place of some."""
+        return Columns({**self._columns, **more})
+
+    def take(self, rows: np.ndarray) -> Columns:
+        """The named rows, in the order given."""
+        return Columns({name: c.take(rows) if isinstance(c, Ragged) else c[rows] for name, c in self.items()})
+
+    @staticmethod
+    def concat(parts: Sequence[Columns]) -> Columns:
+        """All rows of ``parts``, in order.
+
+        Raises:
+            ValueError: the parts have not the same columns.
+        """
+        names = list(parts[0])
+        if any(part.keys() != parts[0].keys() for part in parts):
+            raise ValueError(f"expected parts with the same columns, got {[sorted(part) for part in parts]}")
+        if len(parts) == 1:
+            return parts[0]
+        return Columns({name: _joined([part[name] for part in parts]) for name in names})
+
+    def padded(self, rows: np.ndarray, pad_id: int, widths: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+        """The named rows as arrays; ragged columns are filled up to the longest row, or to a width.
+
+        Args:
+            rows: numbers of rows.
+            pad_id: fills columns of token ids; others are filled with 0.
+            widths: by the name of a ragged column.
+        """
+        return {
+            name: column.padded(rows, pad_id if name.startswith(IDS) else 0, (widths or {}).get(name))
+            if isinstance(column, Ragged)
+            else np.asarray(column[rows])
+            for name, column in self.items()
+        }
+
+    @property
+    def costs(self) -> np.ndarray:
+        """What each row costs a model: its tokens, of a pair those of both sides; int64, [rows]."""
+        lengths = [c.lengths for name, c in self.items() if name.startswith(IDS) and isinstance(c, Ragged)]
+        return sum(lengths) if lengths else np.zeros(self.rows, np.int64)
+
+    def counts(self, name: str) -> np.ndarray:
+        """How many values each row has in a ragged column; int64, [rows]."""
+        column = self[name]
+        if not isinstance(column, Ragged):
+            raise ValueError(f"{name}: expected a column of rows of different lengths")
+        return column.lengths
+
+    def write(self, writer: StoreWriter) -> None:
+        """Appends the rows to a store."""
+        writer.append(**self._columns)
+
+    @classmethod
+    def read(cls, store: Store) -> Columns:
+        """All columns of a store, large ones memory-mapped."""
+        return cls({name: store[name] for name in store.columns})

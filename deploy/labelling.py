@@ -1,0 +1,107 @@
+"""Labels for texts of a command line, a file or standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from console import InputError, say, silence
+from data.sources import SKIP_HINT, BadRow, checked_text, decoded_lines, iterate_records
+from data.tasks import Task
+from deploy.options import PredictOptions
+from deploy.predictor import Predictor
+from files import check_new_file, new_file
+
+
+def predict(options: PredictOptions) -> int:
+    """Writes predictions; returns the number of rows.
+
+    When whoever reads standard output has gone (``| head``), it ends: there is nobody to predict for.
+
+    Raises:
+        InputError: the model or a row cannot be used; the output file is then left as it was.
+    """
+    if options.device == "gpu":
+        from core.distributed import choose_device
+
+        choose_device("gpu")
+    if options.output_file is not None:
+        check_new_file(options.output_file, "--output_file")
+    elif sys.stdout is None:
+        raise InputError("standard output is closed; name an --output_file")
+    if options.input_file and not Path(options.input_file).is_file():
+        raise InputError(f"--input_file {options.input_file}: no such file")
+    if not options.text and not options.input_file and sys.stdin is None:
+        raise InputError("standard input is closed; give --text or --input_file")
+    predictor = Predictor(options.model_dir, options.threads or None, options.device)
+    if options.text_pair and not predictor.is_pair:
+        raise InputError(f"--text_pair: the model in {options.model_dir} reads single texts")
+    if options.text and predictor.is_pair and not options.text_pair:
+        raise InputError(f"--text_pair is missing: the model in {options.model_dir} reads pairs")
+    rows = input_rows(options, predictor.task)
+    count = 0
+    try:
+        with output(options.output_file) as file:
+            for prediction in predictor.stream(rows, options.batch_size):
+                file.write(json.dumps(prediction.as_dict(predictor.text_columns), ensure_ascii=False) + "\n")
+                count += 1
+    except BrokenPipeError:
+        if options.output_file is None:
+            silence(1)
+        return count
+    if options.output_file:
+        say(f"{count:,} predictions in {options.output_file}")
+    return count
+
+
+def input_rows(options: PredictOptions, task: Task) -> Iterator[tuple[str, ...]]:
+    """The rows to label, checked one by one as they are read."""
+    columns = task.text_columns
+    if options.text:
+        yield from zip(*([options.text, options.text_pair] if options.text_pair else [options.text]), strict=True)
+        return
+    skipped = 0
+    if options.input_file and Path(options.input_file).suffix != ".txt":
+        source: Iterable = iterate_records(Path(options.input_file), task, labelled=False)
+        name = options.input_file
+    else:
+        name = options.input_file or "standard input"
+        source = _text_records(decoded_lines(options.input_file or sys.stdin.buffer), columns)
+    for line, record in source:
+        try:
+            if isinstance(record, BadRow):
+                raise record
+            yield tuple(checked_text(record[column], column) for column in columns)
+        except BadRow as fault:
+            if not options.skip_bad_rows:
+                raise InputError(f"{name}, line {line}: {fault}; {SKIP_HINT}") from None
+            skipped += 1
+    if skipped:
+        print(f"{skipped:,} bad rows skipped", file=sys.stderr)
+
+
+def _text_records(lines: Iterable, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | BadRow]]:
+    for number, line in lines:
+        if isinstance(line, BadRow):
+            yield number, line
+            continue
+        fields = line.split("\t") if len(columns) == 2 else [line]
+        if len(fields) != len(columns):
+            yield number, BadRow(f"expected {len(columns)} texts separated by a tab, found {len(fields)}")
+        else:
+            yield number, dict(zip(columns, fields, strict=True))
+
+
+@contextlib.contextmanager
+def output(path: str | None) -> Iterator[IO[str]]:
+    """Standard output, or a file that takes its name only when everything has been written."""
+    if path is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with new_file(path) as file:
+        yield file

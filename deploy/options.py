@@ -1,0 +1,61 @@
+"""Options of the commands that export, predict and measure."""
+
+from __future__ import annotations
+
+from args import Options, between, option, positive
+
+# More threads than this are a slip of the hand.
+THREADS = between(0, 1024)
+
+
+class ExportOptions(Options):
+    """Options of ``deploy.export``."""
+
+    model_dir: str = option(help="the model folder", group="model")
+    output_dir: str = option(help="folder that receives the export")
+    format: str = option(
+        "paddle", "a static graph for Paddle Inference, or a Hugging Face folder (BERTs only)", choices=("paddle", "hf")
+    )
+    data_dir: str | None = option(
+        None, "folder of the task whose dev rows the export is checked on; else the built-in corpus", group="data"
+    )
+    parity_rows: int = option(64, "rows on which graph and model must agree", check=positive)
+    overwrite: bool = option(False, "replace an earlier export in --output_dir")
+
+
+class PredictOptions(Options):
+    """Options of ``deploy.predict``."""
+
+    model_dir: str = option(help="an export folder", group="model")
+    text: tuple[str, ...] = option((), "texts to label", group="data")
+    text_pair: tuple[str, ...] = option((), "the second texts of pairs, as many as --text", group="data")
+    input_file: str | None = option(
+        None, "a .tsv, .csv or .jsonl file with the task's text columns, or .txt with a text per line", group="data"
+    )
+    output_file: str | None = option(None, "where the predictions go (.jsonl); standard output when left out")
+    skip_bad_rows: bool = option(False, "leave out rows that cannot be read instead of stopping", group="data")
+    batch_size: int = option(32, "rows of a batch", check=positive)
+    threads: int = option(0, "threads of the matrix kernels; 0 takes one per core", check=THREADS)
+    device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.text and self.input_file:
+            found.append("--text and --input_file exclude each other")
+        if self.text_pair and len(self.text_pair) != len(self.text):
+            found.append(f"--text_pair: expected as many texts as --text ({len(self.text)}), got {len(self.text_pair)}")
+        return found
+
+
+class BenchmarkOptions(Options):
+    """Options of ``deploy.benchmark``."""
+
+    model_dir: tuple[str, ...] = option(help="export folders; speed-ups are over the first", group="model")
+    data_dir: str | None = option(
+        None, "folder of the task whose dev rows are read; else the built-in corpus", group="data"
+    )
+    rows: int = option(256, "different rows to predict", check=positive)
+    rounds: int = option(5, "turns of each model", check=positive)
+    latency_rows: int = option(100, "single rows a turn", check=positive)
+    batch_size: int = option(32, "rows of a batch for the throughput", check=positive)
+    output_file: str | None = option(None, "JSON file that receives the figures")

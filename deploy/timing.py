@@ -1,0 +1,130 @@
+"""Latency and throughput of exported models: text in, label out, the models taking turns in one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from console import progress, say, table
+from core.export import parity_rows
+from deploy.options import BenchmarkOptions
+from deploy.predictor import Predictor
+from files import check_new_file, write_atomically
+
+
+def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
+    """Measures every model with one thread and with all, alternating the models, and shows the figures.
+
+    Returns:
+        One record per model and thread count: percentiles of the latency at batch 1 in milliseconds, rows a second
+        (median over the rounds), and the ratios to the first model.
+    """
+    if options.output_file:
+        check_new_file(options.output_file, "--output_file")
+    cores = len(os.sched_getaffinity(0))
+    results = [
+        record
+        for threads in sorted({1, cores})
+        for record in measure_alternating(
+            options.model_dir,
+            threads,
+            options.data_dir,
+            options.rows,
+            options.rounds,
+            options.latency_rows,
+            options.batch_size,
+        )
+    ]
+    header = (
+        "model",
+        "threads",
+        "p50 ms",
+        "p90 ms",
+        "p99 ms",
+        "rows/s",
+        "speed-up batch 1",
+        f"batch {options.batch_size}",
+    )
+    say(table(header, [_row(result) for result in results]))
+    if options.output_file:
+        write_atomically(options.output_file, json.dumps(results, indent=1))
+    return results
+
+
+def _row(result: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        result["model"],
+        str(result["threads"]),
+        *(f"{result[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")),
+        f"{result['rows_per_second']:,.0f}",
+        f"{result['latency_speedup']:.1f}x",
+        f"{result['throughput_speedup']:.1f}x",
+    )
+
+
+def measure_alternating(
+    folders: Sequence[str],
+    threads: int,
+    data_dir: str | None = None,
+    rows: int = 256,
+    rounds: int = 5,
+    latency_rows: int = 100,
+    batch_size: int = 32,
+) -> list[dict[str, Any]]:
+    """Lets models take turns with the same texts and the same number of threads.
+
+    Args:
+        folders: export folders; ratios are to the first.
+        threads: of each.
+        data_dir: folder of the task whose dev rows are read; the built-in corpus when left out.
+        rows: different ones to predict.
+        rounds: turns of each model.
+        latency_rows: single rows per turn.
+        batch_size: rows of a batch for the throughput.
+
+    Returns:
+        A record per model: percentiles of the latency at batch 1 in milliseconds, rows a second (median over the
+        rounds), and the ratios.
+    """
+    predictors = [Predictor(folder, threads) for folder in folders]
+    texts = [parity_rows(p.task, data_dir, rows) for p in predictors]
+    latencies: list[list[float]] = [[] for _ in predictors]
+    rates: list[list[float]] = [[] for _ in predictors]
+    for predictor, known in zip(predictors, texts, strict=True):
+        # Once through everything: a served model has met its shapes before.
+        predictor.logits(known, 1)
+        predictor.logits(known, batch_size)
+    for turn in progress(range(rounds), f"benchmark, {threads} thread(s)", unit="round"):
+        for number, (predictor, known) in enumerate(zip(predictors, texts, strict=True)):
+            for step in range(latency_rows):
+                row = (turn * latency_rows + step) % len(known[0])
+                began = time.perf_counter()
+                predictor.logits([column[row : row + 1] for column in known], 1)
+                latencies[number].append(1e3 * (time.perf_counter() - began))
+            began = time.perf_counter()
+            predictor.logits(known, batch_size)
+            rates[number].append(len(known[0]) / (time.perf_counter() - began))
+    return [_record(folders[n], threads, latencies, rates, n) for n in range(len(folders))]
+
+
+def _record(
+    folder: str, threads: int, latencies: list[list[float]], rates: list[list[float]], number: int
+) -> dict[str, Any]:
+    p50, p90, p99 = np.percentile(latencies[number], [50, 90, 99])
+    return {
+        "model": Path(folder).name,
+        "threads": threads,
+        "p50_ms": float(p50),
+        "p90_ms": float(p90),
+        "p99_ms": float(p99),
+        "rows_per_second": float(np.median(rates[number])),
+        # Ratios turn by turn, so that what slows the machine down for a while slows both sides.
+        "latency_speedup": float(np.median(latencies[0]) / p50),
+        "throughput_speedup": float(np.median(np.asarray(rates[number]) / np.asarray(rates[0]))),
+    }

