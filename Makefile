@@ -1,6 +1,7 @@
 # make setup   creates .venv with everything pinned        make demo    the main job, end to end
 # make demo-ofa  the same with a once-for-all BERT
 # make test    all tests (what continuous integration runs) make lint    style checks
+# make test-slow  kills runs wherever they touch the disk
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
@@ -12,9 +13,11 @@ REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt req
 TASK ?= demo
 DATA_DIR ?=
 TEACHER ?=
+REVIEWS_DIR ?=
+CHINESE_DIR ?=
 FRESH ?=
 
-.PHONY: setup demo demo-ofa test lint format test-hf clean
+.PHONY: setup demo demo-ofa test test-slow lint format test-hf clean
 
 setup: $(VENV)/.$(DEVICE)
 
@@ -53,8 +56,13 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Two tests at a time, each with one thread: they are small, and two cores are what there is.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Kills runs before every step that they take on the disk: a quarter of an hour.
+test-slow: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slow_kills.py
 
 # Loads an exported BERT in Hugging Face transformers, in an environment of its own with CPU PyTorch.
 test-hf: setup
@@ -63,9 +71,11 @@ test-hf: setup
 	$(BIN)/python tests/hugging_face/write_folder.py build/hf
 	.venv-hf/bin/python tests/hugging_face/compare.py build/hf
 
-# Measurements, on SST-2 in DATA_DIR; hours, and each goes on where it was stopped.
+# Measurements, on the data in DATA_DIR; hours, and each goes on where it was stopped.
 bench-%: setup
-	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(filter-out demo,$(TASK)),--task "$(TASK)")
+	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") \
+		$(if $(filter-out demo,$(TASK)),--task "$(TASK)") $(if $(REVIEWS_DIR),--reviews_dir "$(REVIEWS_DIR)") \
+		$(if $(CHINESE_DIR),--chinese_dir "$(CHINESE_DIR)")
 
 clean:
 	rm -rf build outputs

@@ -308,7 +308,7 @@ def _compare(exported: dict[str, Path], data_dir: str | None) -> dict[str, dict[
 def summary_rows(
     metrics: dict[str, dict[str, Any]], exported: dict[str, Path], records: dict[str, dict[str, Any]], metric: str
 ) -> list[dict[str, Any]]:
-    """One record a model: size, the task's main metric on dev, gap closed, speed."""
+    """One record per model: size, the task's main metric on dev, gap closed, speed."""
     from core.metrics import gap_closed
 
     score = {name: values["dev"][metric] for name, values in metrics.items()}

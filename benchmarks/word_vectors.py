@@ -102,7 +102,7 @@ def word_vectors(
 
 
 def write_vectors(path: str | os.PathLike[str], words: Sequence[str], vectors: np.ndarray) -> None:
-    """Writes word2vec's text format: a line with both sizes, then a word and its numbers a line."""
+    """Writes word2vec's text format: a line with both sizes, then a word and its numbers per line."""
     from files import new_file
 
     with new_file(path) as file:

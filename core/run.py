@@ -270,10 +270,10 @@ def training_record(result: TrainingResult) -> TrainingRecord:
 
 def summary(folder: Path, metrics: Mapping[str, Any]) -> str:
     """A table of what came out of a run."""
-    judged = [part for part in metrics if part.startswith("dev") and isinstance(metrics[part], dict)]
+    evaluated = [part for part in metrics if part.startswith("dev") and isinstance(metrics[part], dict)]
     rows = [
         (f"{part} {name}", "–" if value is None else f"{value:.4f}")
-        for part in judged
+        for part in evaluated
         for name, value in metrics[part].items()
     ]
     training = metrics["training"]

@@ -58,7 +58,7 @@ class StaticGraph:
 
     Args:
         folder: holds ``model.json`` and ``model.pdiparams``.
-        threads: for matrix kernels; None takes one a core.
+        threads: for matrix kernels; None takes one per core.
         device: ``cpu`` (with oneDNN) or ``gpu``.
         outputs: the names of what it gives, in its order, as :func:`save_graph` told them.
         shapes: input shapes for which oneDNN keeps what it prepared. That holds a copy of the weights, so each costs

@@ -111,7 +111,7 @@ def length_row(lengths: np.ndarray) -> tuple[str, ...]:
 
 
 def plot(lengths: Mapping[tuple[str, str, str], np.ndarray], path: str, title: str) -> None:
-    """Draws the lengths' distributions: a panel a unit, a line a split and column; the longest 1 % are left out."""
+    """Draws the lengths' distributions: a panel per unit, a line per split and column; the longest 1 % are left out."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -61,7 +61,7 @@ def more_rows(train: Rows, rows: Rows) -> str:
 
 
 def repaired_pairs(rows: Rows, copies: int, seed: int, words: Callable[[str], Sequence[str]] = str.split) -> Rows:
-    """Pairs that are not among ``rows``, without labels, for a teacher to judge.
+    """Pairs that are not among ``rows``, without labels, for a teacher to label.
 
     Every text of both columns gets ``copies`` new partners: by turns one that shares one of its four rarest words,
     and any other. Near pairs are what a model of duplicates finds hard; random ones keep its answer to easy ones.

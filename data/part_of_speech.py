@@ -25,7 +25,7 @@ class TaggedRows:
     """Rows with the part of speech of every unit, and what may stand in for a unit.
 
     Attributes:
-        tags: tag ids, one :class:`Ragged` a text column, as long as the units.
+        tags: tag ids, one :class:`Ragged` per text column, as long as the units.
         units: the unit ids that occur under each tag, tag after tag.
         weights: running sum of their numbers of occurrences, [units + 1].
         start: where each tag begins in ``units``, and the end, [tags + 1].
@@ -53,7 +53,7 @@ def tag_rows(columns: Sequence[Ragged], units: Sequence[str], tagger: Tagger) ->
     """Tags all rows and counts which unit occurs how often under which tag.
 
     Args:
-        columns: unit ids, one :class:`Ragged` a text column.
+        columns: unit ids, one :class:`Ragged` per text column.
         units: the strings behind the ids.
         tagger: see :func:`make_tagger`.
     """

@@ -73,7 +73,7 @@ class Ragged:
         return Ragged(self.values[self.offsets[0] : self.offsets[-1]], self.offsets - self.offsets[0])
 
     def cut(self, lengths: np.ndarray) -> Ragged:
-        """Every row shortened to at most ``lengths`` (one number, or one a row) values."""
+        """Every row shortened to at most ``lengths`` (one number, or one per row) values."""
         rows = self.compact()
         kept = np.minimum(rows.lengths, lengths)
         inside = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)

@@ -67,7 +67,7 @@ def segment(texts: Sequence[str], processes: int | None = None) -> Iterator[list
 
     Args:
         texts: any number.
-        processes: how many; one a core when left out, and none but this one for few texts.
+        processes: how many; one per core when left out, and none but this one for few texts.
     """
     wanted = len(os.sched_getaffinity(0)) if processes is None else processes
     if wanted < 2 or (processes is None and sum(map(len, texts)) < PARALLEL_FROM):
@@ -123,7 +123,7 @@ class _Worker:
 
 
 def serve() -> None:
-    """What a worker does: a block of texts a line in, their words a line out."""
+    """What a worker does: a block of texts per line in, their words per line out."""
     for line in sys.stdin:
         print(json.dumps([jieba_words(text) for text in json.loads(line)]), flush=True)
 

@@ -432,7 +432,7 @@ class InputEncoder:
         """Cuts token ids to length and adds special tokens.
 
         Args:
-            columns: ids without special tokens, one :class:`Ragged` a text column.
+            columns: ids without special tokens, one :class:`Ragged` per text column.
 
         Returns:
             ``bert``: ``input_ids`` and ``token_type_ids``; ``plain``: ``input_ids`` and, for pairs,

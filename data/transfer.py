@@ -39,7 +39,7 @@ class TransferSet:
     Attributes:
         units: the strings behind the unit ids.
         unit: ``piece`` (WordPiece pieces) or ``word``.
-        columns: unit ids, one :class:`Ragged` a text column.
+        columns: unit ids, one :class:`Ragged` per text column.
         labels: label ids, -1 for rows without one, int64, or numbers, not-a-number without; shape [rows].
         identity: changes whenever the rows change; for cache keys.
     """
@@ -270,7 +270,7 @@ def _checked(transfer: TransferSet, task: Task, path: Path) -> TransferSet:
 
 
 def in_memory(rows: Rows, tokenizer: Tokenizer, whole_words: bool = False) -> TransferSet:
-    """Rows as they are, for a teacher to judge; nothing is written."""
+    """Rows as they are, for a teacher to label; nothing is written."""
     units, columns, unit = _units(rows, tokenizer, whole_words)
     labels = rows.labels if rows.labels is not None else without_labels(len(rows))
     identity = transfer_key(rows, tokenizer, Augmentation(n_iter=0), 0, whole_words)

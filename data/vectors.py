@@ -26,7 +26,7 @@ def read_vectors(path: str | os.PathLike[str], wanted: Collection[str]) -> tuple
     """The vectors of the wanted words.
 
     Args:
-        path: a text file with a word and its numbers a line, with or without word2vec's first line of two counts;
+        path: a text file with a word and its numbers per line, with or without word2vec's first line of two counts;
             or word2vec's binary format, by the name's ending ``.bin`` or ``.bin.gz``. Of a word given twice the first
             vector counts.
         wanted: words.

@@ -56,6 +56,6 @@ class BenchmarkOptions(Options):
     )
     rows: int = option(256, "different rows to predict", check=positive)
     rounds: int = option(5, "turns of each model", check=positive)
-    latency_rows: int = option(100, "single rows a turn", check=positive)
+    latency_rows: int = option(100, "single rows per turn", check=positive)
     batch_size: int = option(32, "rows of a batch for the throughput", check=positive)
     output_file: str | None = option(None, "JSON file that receives the figures")

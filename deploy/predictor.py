@@ -56,7 +56,7 @@ class Predictor:
 
     Args:
         folder: an export folder.
-        threads: for matrix kernels; None takes one a core.
+        threads: for matrix kernels; None takes one per core.
         device: ``cpu`` or ``gpu``.
 
     Raises:

@@ -217,7 +217,7 @@ class DistillOptions(AugmentOptions, StudentOptions):
             found.append("--temperature goes with --distill_loss soft_ce")
         if self.teacher_weights:
             if len(self.teacher_weights) != len(self.teacher_dir):
-                found.append(f"--teacher_weights: expected one a teacher ({len(self.teacher_dir)})")
+                found.append(f"--teacher_weights: expected one per teacher ({len(self.teacher_dir)})")
             if min(self.teacher_weights) < 0 or sum(self.teacher_weights) == 0:
                 found.append("--teacher_weights: must not be below 0, and not all 0")
         return found

@@ -316,22 +316,21 @@ class BertModel(Bert):
 INNER = ("attention_scores", "queries", "keys", "values")
 
 
-class BertForSequenceClassification(Bert):
-    """BERT with a linear classifier on the pooled state.
+class HeadedBert(Bert):
+    """An encoder with something on top, which :meth:`head` computes from what the encoder gives.
 
-    Args:
-        config: its shape.
-        linear: the class of the encoder's linear layers.
+    Attributes:
+        reads_pooled: whether the head reads the pooled state; it is not computed otherwise.
+        layers_used: the layers to go through where nobody names some; None goes through all.
     """
 
-    architecture = "BertForSequenceClassification"
+    bert: BertModel
+    reads_pooled = False
+    layers_used: Sequence[int] | None = None
 
-    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
-        super().__init__()
-        self.config = config
-        self.bert = BertModel(config, linear)
-        self.dropout = Dropout(config.hidden_dropout_prob)
-        self.classifier = Linear(config.hidden_size, config.num_labels)
+    def head(self, found: Features, **more: Any) -> Features:
+        """The outputs, from the features of the encoder."""
+        raise NotImplementedError
 
     def features(
         self,
@@ -340,13 +339,38 @@ class BertForSequenceClassification(Bert):
         has_padding: bool = True,
         want: Sequence[str] = (),
         layers: Sequence[int] | None = None,
+        **more: Any,
     ) -> Features:
-        """As of all architectures; ``logits`` are [batch, num_labels]."""
-        found = self.bert.features(input_ids, token_type_ids, has_padding, want, layers)
-        return {**found, "logits": self.classifier(self.dropout(found["pooler_output"]))}
+        """As of all architectures; further arguments are those of :meth:`head`."""
+        chosen = self.layers_used if layers is None else layers
+        found = self.bert.features(input_ids, token_type_ids, has_padding, want, chosen, self.reads_pooled)
+        return {**found, **self.head(found, **more)}
 
 
-class BertForQuestionAnswering(Bert):
+class BertForSequenceClassification(HeadedBert):
+    """BERT with a linear classifier on the pooled state.
+
+    Args:
+        config: its shape.
+        linear: the class of the encoder's linear layers.
+    """
+
+    architecture = "BertForSequenceClassification"
+    reads_pooled = True
+
+    def __init__(self, config: BertConfig, linear: type[nn.Linear] = Linear) -> None:
+        super().__init__()
+        self.config = config
+        self.bert = BertModel(config, linear)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
+
+    def head(self, found: Features, **_: Any) -> Features:
+        """``logits``, [batch, num_labels]."""
+        return {"logits": self.classifier(self.dropout(found["pooler_output"]))}
+
+
+class BertForQuestionAnswering(HeadedBert):
     """BERT that tells, of every token, how well an answer starts there and how well it ends there."""
 
     architecture = "BertForQuestionAnswering"
@@ -358,18 +382,10 @@ class BertForQuestionAnswering(Bert):
         self.bert = BertModel(config, linear)
         self.classifier = Linear(config.hidden_size, 2)
 
-    def features(
-        self,
-        input_ids: paddle.Tensor,
-        token_type_ids: paddle.Tensor,
-        has_padding: bool = True,
-        want: Sequence[str] = (),
-        layers: Sequence[int] | None = None,
-    ) -> Features:
-        """As of all architectures; both logits are [batch, tokens]."""
-        found = self.bert.features(input_ids, token_type_ids, has_padding, want, layers, pool=False)
+    def head(self, found: Features, **_: Any) -> Features:
+        """``start_logits`` and ``end_logits``, [batch, tokens]."""
         logits = self.classifier(found["last_hidden_state"])
-        return {**found, "start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
+        return {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
 
 
 class MaskedLMHead(nn.Layer):
@@ -397,7 +413,7 @@ class _Heads(nn.Layer):
         self.predictions = MaskedLMHead(config)
 
 
-class BertForMaskedLM(Bert):
+class BertForMaskedLM(HeadedBert):
     """BERT that predicts masked tokens."""
 
     architecture = "BertForMaskedLM"
@@ -408,26 +424,16 @@ class BertForMaskedLM(Bert):
         self.bert = BertModel(config, linear)
         self.cls = _Heads(config)
 
-    def features(
-        self,
-        input_ids: paddle.Tensor,
-        token_type_ids: paddle.Tensor,
-        has_padding: bool = True,
-        want: Sequence[str] = (),
-        layers: Sequence[int] | None = None,
-        masked_positions: paddle.Tensor | None = None,
-    ) -> Features:
-        """As of all architectures; ``logits`` are [batch, tokens, vocabulary].
+    def head(self, found: Features, masked_positions: paddle.Tensor | None = None, **_: Any) -> Features:
+        """``logits``, [batch, tokens, vocabulary].
 
         With ``masked_positions``, int64 [masked], places in the batch's tokens one row after the other, only those are
         projected on the vocabulary: ``logits`` are then [masked, vocabulary].
         """
-        found = self.bert.features(input_ids, token_type_ids, has_padding, want, layers, pool=False)
         states = found["last_hidden_state"]
         if masked_positions is not None:
             states = paddle.gather(states.reshape([-1, self.config.hidden_size]), masked_positions)
-        logits = self.cls.predictions(states, self.bert.embeddings.word_embeddings.weight)
-        return {**found, "logits": logits}
+        return {"logits": self.cls.predictions(states, self.bert.embeddings.word_embeddings.weight)}
 
 
 ARCHITECTURES: dict[str, type[Bert]] = {

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import paddle
 from paddle import nn
 from paddle.autograd import PyLayer, PyLayerContext
 
-from models.bert import BertConfig, BertForSequenceClassification, Features
+from models.bert import BertConfig, BertForSequenceClassification
 from models.folder import LoadedModel
 from models.linear import parameter_gradients, trains_on_cpu
 from models.weights import layer_weights, set_weights
@@ -90,7 +90,6 @@ class ElasticBert(BertForSequenceClassification):
         super().__init__(trained, linear=ElasticLinear)
         # What is saved keeps the values that it came with: whoever trains a sub-model further wants those.
         self.config = config
-        self._layers_used: tuple[int, ...] | None = None
 
     @contextlib.contextmanager
     def at(self, shape: Shape) -> Iterator[ElasticBert]:
@@ -103,25 +102,13 @@ class ElasticBert(BertForSequenceClassification):
             self._use(config.num_attention_heads, config.intermediate_size, None)
 
     def _use(self, heads: int, neurons: int, layers: tuple[int, ...] | None) -> None:
-        self._layers_used = layers
+        self.layers_used = layers
         for layer in self.bert.encoder.layers:
             attention = layer.self_attn
             attention.heads = heads
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
                 projection.outputs = heads * attention.head_dim
             layer.linear1.outputs = neurons
-
-    def features(
-        self,
-        input_ids: paddle.Tensor,
-        token_type_ids: paddle.Tensor,
-        has_padding: bool = True,
-        want: Sequence[str] = (),
-        layers: Sequence[int] | None = None,
-    ) -> Features:
-        """As of a BERT; of the part that :meth:`at` has chosen, unless layers are named."""
-        chosen = self._layers_used if layers is None else layers
-        return super().features(input_ids, token_type_ids, has_padding, want, chosen)
 
 
 def elastic(loaded: LoadedModel, dropout: tuple[float, float] | None = None) -> LoadedModel:

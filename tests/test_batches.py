@@ -119,6 +119,8 @@ def test_fields_are_padded_with_their_true_lengths_beside_them():
     batch = next(Batches(data, 2, pad_id=9, shuffle=False, by_length=False).epoch(0))
     assert {name: value.tolist() for name, value in batch.items()} == {
         "weight": 1.0,
+        "count": 2,
+        "size": 2,
         "rows": [0, 1],
         "input_ids": [[5, 9, 9], [6, 7, 8]],
         "lengths": [1, 3],

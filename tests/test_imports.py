@@ -58,6 +58,7 @@ def imported(nodes: list[ast.AST]) -> set[str]:
     return found
 
 
+@cache
 def all_imports(module: str) -> set[str]:
     return imported(list(ast.walk(tree(module))))
 
@@ -66,6 +67,7 @@ def imports_at_start(module: str) -> set[str]:
     return imported(tree(module).body)
 
 
+@cache
 def scripts() -> list[str]:
     """Modules with ``if __name__ == "__main__"``."""
     return sorted(module for module in MODULES if "'__main__'" in ast.unparse(tree(module)))

@@ -361,13 +361,19 @@ def test_a_teacher_with_a_broken_config_is_one_line(inputs, tmp_path):
 # Resuming
 
 
-@pytest.mark.parametrize("stage", ["width", "depth"])
-def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, tmp_path, stage):
-    changes = {"depth_mult_list": (1.0, 0.5), "num_train_epochs": 8, "save_steps": 3, "eval_steps": 5}
-    whole = ofa_options(inputs, tmp_path / "whole", **changes)
-    ofa_train.train(whole)
+KILLED = {"depth_mult_list": (1.0, 0.5), "num_train_epochs": 4, "save_steps": 3, "eval_steps": 5}
 
-    options = ofa_options(inputs, tmp_path / "killed", **changes)
+
+@pytest.fixture(scope="module")
+def uninterrupted(inputs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "whole"
+    ofa_train.train(ofa_options(inputs, folder, **KILLED))
+    return folder
+
+
+@pytest.mark.parametrize("stage", ["width", "depth"])
+def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, uninterrupted, tmp_path, stage):
+    options = ofa_options(inputs, tmp_path / "killed", **KILLED)
     child = tiny.start(TRAIN, *tiny.arguments(options))
     log, checkpoint = (tmp_path / "killed" / stage / name for name in ("metrics.jsonl", "checkpoint"))
     give_up = time.monotonic() + 300
@@ -385,7 +391,7 @@ def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, 
     assert "going on from step" in out
     assert ("this stage had finished" in out) == (stage == "depth")
     for part in ("width", "depth", "."):
-        ours, theirs = (tmp_path / name / part / "model.safetensors" for name in ("killed", "whole"))
+        ours, theirs = (folder / part / "model.safetensors" for folder in (tmp_path / "killed", uninterrupted))
         assert ours.read_bytes() == theirs.read_bytes()
 
 
@@ -700,13 +706,14 @@ def test_a_failing_graph_leaves_no_sub_model_behind(network, tmp_path, monkeypat
 
 
 def test_a_search_that_finds_nothing_keeps_what_it_measured(network, inputs, tmp_path, capsys):
-    options = search_options(network, inputs, tmp_path / "found", max_params="1K")
+    few = {"width_mult_list": (1.0, 0.5), "depth_mult_list": (0.5,)}
+    options = search_options(network, inputs, tmp_path / "found", max_params="1K", **few)
     assert run_script(search.main, tiny.arguments(options)) == 2
     assert "no sub-network keeps all limits; the nearest is 0.5 x 0.5 with parameters" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "found").iterdir()} == {"search.json", "pareto.png"}
     record = json.loads((tmp_path / "found" / "search.json").read_text())
     assert record["chosen"] is None
-    assert len(record["candidates"]) == 6
+    assert len(record["candidates"]) == 2
     # An earlier search, whose sub-model may be in use, stays.
     options = options.replace(overwrite=True)
     find.search(options.replace(max_params=None, width_mult_list=(0.5,)))

@@ -79,8 +79,8 @@ def equal_runs(folder, reference):
 @pytest.mark.parametrize(
     ("module", "make", "epochs"),
     [
-        ("finetune.run_classifier", finetuning, {"num_train_epochs": 60}),
-        ("distill_lstm.bert_distill", distillation, {"max_epoch": 25}),
+        ("finetune.run_classifier", finetuning, {"num_train_epochs": 30}),
+        ("distill_lstm.bert_distill", distillation, {"max_epoch": 15}),
     ],
     ids=["finetune", "distill"],
 )
@@ -100,10 +100,10 @@ def test_a_run_killed_twice_ends_with_the_bits_of_one_that_was_not(inputs, tmp_p
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(inputs, tmp_path):
-    whole = finetuning(inputs, tmp_path / "whole" / "run", num_train_epochs=50)
+    whole = finetuning(inputs, tmp_path / "whole" / "run", num_train_epochs=25)
     assert run_script(run_classifier.main, tiny.arguments(whole)) == 0
 
-    options = finetuning(inputs, tmp_path / "run", num_train_epochs=50)
+    options = finetuning(inputs, tmp_path / "run", num_train_epochs=25)
     child = start_and_wait_for("finetune.run_classifier", options, 10)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=300)
@@ -115,7 +115,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(inputs, tmp_path):
     assert "Traceback" not in err
     # The checkpoint is that of the very step it stopped at.
     state = json.loads((tmp_path / "run" / "checkpoint" / "state.json").read_text())
-    assert f"stopped at step {state['step']} of 200" in message
+    assert f"stopped at step {state['step']} of 100" in message
 
     assert run_script(run_classifier.main, [*tiny.arguments(options), "--resume"]) == 0
     assert equal_runs(tmp_path / "run", tmp_path / "whole" / "run")

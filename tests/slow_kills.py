@@ -1,0 +1,140 @@
+"""Kills a run before every step that it takes on the disk, then goes on: ``make test-slow``.
+
+A child process is killed by SIGKILL right before the n-th of its calls of fsync, rename, replace, unlink, rmdir, mkdir,
+open for writing or truncate. After that the same command with ``--resume`` must end with the weights of a run that was
+never killed, and nothing of the killed one may be left. So must a plain command where nothing had begun, and
+``--overwrite`` where something had.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+
+from console import run_script
+
+CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "ftruncate")
+
+
+def in_fork(work: Callable[[], int], log: Path) -> int:
+    """Runs ``work`` in a copy of this process; its exit code, or the negative number of the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(handle, 1)
+            os.dup2(handle, 2)
+            sys.stdout = sys.stderr = open(log, "a")  # noqa: SIM115 - the process ends below
+            code = work()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def killed_before(number: int, work: Callable[[], int]) -> Callable[[], int]:
+    """``work`` in a process that is killed before its n-th step on the disk."""
+
+    def run() -> int:
+        count = [0]
+
+        def counted(call: Callable) -> Callable:
+            def step(*arguments: object, **more: object) -> object:
+                count[0] += 1
+                if count[0] == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*arguments, **more)
+
+            return step
+
+        for name in CALLS:
+            setattr(os, name, counted(getattr(os, name)))
+        return work()
+
+    return run
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Hidden files and folders: whatever a finished run has, none of it is hidden."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob(".*"))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    # Nothing may have computed before the forks: threads of matrix libraries do not survive them. What needs a
+    # network is made by a process of its own.
+    root = tmp_path_factory.mktemp("inputs")
+    code = f"""
+import sys; sys.path[:0] = [{str(tiny.ROOT / "tests")!r}]
+import tiny; from pathlib import Path
+root = Path({str(root)!r})
+tiny.write_single(root / "data"); tiny.write_pretrained(root / "bert"); tiny.write_model(root / "teacher")
+tiny.write_model(root / "wide", tiny.bert(hidden_size=24, num_attention_heads=4, num_hidden_layers=4))
+"""
+    assert tiny.run(["-c", code]).returncode == 0
+    return root
+
+
+def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]]:
+    """What is run, by name: its ``main`` and its command line."""
+    from distill_lstm import bert_distill, small
+    from finetune import run_classifier
+    from ofa_bert import run_glue_ofa
+
+    rhythm = {"eval_steps": 3, "save_steps": 2, "average_checkpoints": 2, "max_steps": 6}
+    vocabulary = inputs / "bert" / "vocab.txt"
+    ofa = {
+        **{"task_name": "sst-2", "data_dir": inputs / "data", "model_name_or_path": inputs / "wide"},
+        **{"output_dir": folder, "cache_dir": folder.parent / "cache", "num_train_epochs": 1, "max_steps": 2},
+        **{"max_seq_length": 24, "width_mult_list": "1.0 0.5", "depth_mult_list": "1.0 0.5", "device": "cpu"},
+    }
+    return {
+        "small": (small.main, tiny.arguments(tiny.small_options(folder, inputs / "data", vocabulary, **rhythm))),
+        "finetune": (
+            run_classifier.main,
+            tiny.arguments(tiny.finetune_options(folder, inputs / "data", inputs / "bert", max_steps=2)),
+        ),
+        "distill": (
+            bert_distill.main,
+            tiny.arguments(tiny.distill_options(folder, inputs / "data", inputs / "teacher", max_steps=2)),
+        ),
+        "ofa": (run_glue_ofa.main, [word for k, v in ofa.items() for word in (f"--{k}", *str(v).split())]),
+    }
+
+
+@pytest.mark.parametrize("name", ["small", "finetune", "distill", "ofa"])
+@pytest.mark.parametrize("way", ["resume", "overwrite"])
+def test_a_run_killed_before_any_step_on_the_disk_ends_all_the_same(inputs, tmp_path, name, way):
+    def run(folder: Path, *more: str) -> Callable[[], int]:
+        main, argv = commands(inputs, folder / "run")[name]
+        return lambda: run_script(main, [*argv, *more])
+
+    log = tmp_path / "log"
+    assert in_fork(run(tmp_path / "whole"), log) == 0, log.read_text()
+    expected = (tmp_path / "whole" / "run" / "model.safetensors").read_bytes()
+    number, failures = 0, []
+    while True:
+        number += 1
+        folder = tmp_path / str(number)
+        code = in_fork(killed_before(number, run(folder)), log)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, log.read_text()
+        log.write_text("")
+        begun = (folder / "run" / "training_args.json").is_file()
+        # Where nothing had begun, a plain command must do.
+        word = [f"--{way}"] if begun or way == "resume" else []
+        code = in_fork(run(folder, *word), log)
+        model = folder / "run" / "model.safetensors"
+        same = model.is_file() and model.read_bytes() == expected
+        if code or not same or left_behind(folder):
+            failures.append((number, word, code, same, left_behind(folder), log.read_text()[-300:]))
+    assert failures == [], f"{len(failures)} of {number - 1} kills"
+    assert number > 30
