@@ -53,12 +53,18 @@ def save_graph(
     return names
 
 
+def default_threads() -> int:
+    """As many threads as the process was given (processes that share the cores have a part each), else one per core."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isascii() and given.isdigit() and int(given) > 0 else len(os.sched_getaffinity(0))
+
+
 class StaticGraph:
     """A static graph, ready to run.
 
     Args:
         folder: holds ``model.json`` and ``model.pdiparams``.
-        threads: for matrix kernels; None takes one per core.
+        threads: for matrix kernels; None takes :func:`default_threads`.
         device: ``cpu`` (with oneDNN) or ``gpu``.
         outputs: the names of what it gives, in its order, as :func:`save_graph` told them.
         shapes: input shapes for which oneDNN keeps what it prepared. That holds a copy of the weights, so each costs
@@ -93,7 +99,7 @@ class StaticGraph:
             config.disable_gpu()
             config.enable_mkldnn()
             config.set_mkldnn_cache_capacity(shapes)
-            config.set_cpu_math_library_num_threads(threads or len(os.sched_getaffinity(0)))
+            config.set_cpu_math_library_num_threads(threads or default_threads())
         config.enable_memory_optim()
         config.switch_ir_optim(True)
         try:

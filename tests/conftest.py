@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +26,37 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_graphs(tmp_path_factory):
+    """Static graphs are made once a session for the same weights, shape and wishes: making one takes most of a second.
+
+    What a graph is made from decides it wholly, so that what is shared is what would have been made.
+    """
+    import core.static_graph
+    import core.teacher
+    import ofa_bert.find
+    from core.teacher import weights_checksum
+    from models.folder import model_config
+
+    make, folder = core.static_graph.save_graph, tmp_path_factory.mktemp("graphs")
+
+    def save_graph(loaded, target, want=(), layers=()):
+        asked = json.dumps([weights_checksum(loaded), model_config(loaded), list(want), list(layers)], sort_keys=True)
+        known = folder / hashlib.sha256(asked.encode()).hexdigest()
+        if not (known / "names").is_file():
+            known.mkdir(exist_ok=True)
+            names = make(loaded, known, want, layers)
+            (known / "names").write_text("\n".join(names))
+        for name in core.static_graph.FILES:
+            shutil.copyfile(known / name, Path(target) / name)
+        return tuple((known / "names").read_text().split("\n"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (core.static_graph, core.teacher, ofa_bert.find):
+            patch.setattr(module, "save_graph", save_graph)
+        yield
 
 
 @pytest.fixture(scope="session")
