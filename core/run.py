@@ -242,11 +242,20 @@ class Run:
         self.say(f"\n{summary(self.path, metrics)}")
         return metrics
 
+    def earlier_metrics(self) -> dict[str, Any]:
+        """``metrics.json`` of a finished run; what was left behind by a kill right after its end is removed."""
+        metrics = self.folder.read_metrics()
+        if self.world.is_main:
+            remove_checkpoints(self.path)
+        return metrics
+
     def found(self, also: Callable[[LoadedModel], object] | None = None) -> dict[str, Any]:
         """What a run left that had ended before; ``also`` as for :meth:`finish`."""
+        if self.lock is not None and self.world.is_main:
+            self.lock.acquire()
         if also is not None and self.world.is_main:
             also(load(self.path))
-        metrics = self.folder.read_metrics()
+        metrics = self.earlier_metrics()
         self.say(f"{self.path}: this run had finished")
         self.say(f"\n{summary(self.path, metrics)}")
         return metrics

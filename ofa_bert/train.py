@@ -55,7 +55,7 @@ def train(options: OfaOptions) -> dict[str, Any]:
             # Every stage is found again when it has ended, and goes on from its checkpoint when it was interrupted.
             stage = run.stage(name, stage=name, do_predict=False)
             if stage.finished:
-                metrics = stage.folder.read_metrics()
+                metrics = stage.earlier_metrics()
                 run.say(f"{stage.path}: this stage had finished")
             else:
                 metrics = train_stage(name, stage, loaded, columns[name], data, options)

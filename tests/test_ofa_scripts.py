@@ -558,13 +558,14 @@ def search_options(network, inputs, folder, **changes):
 
 
 def test_a_search_exports_what_keeps_the_limits(network, inputs, tmp_path, capsys):
-    limits = {"max_encoder_params": "9K", "max_latency_ms": 1e4, "min_accuracy_ratio": 0.01}
-    chosen = find.search(search_options(network, inputs, tmp_path / "found", **limits))
+    limits = {"max_encoder_params": "7K", "max_latency_ms": 1e4, "min_accuracy_ratio": 0.01}
+    few = {"width_mult_list": (1.0, 0.5), "depth_mult_list": (0.5,)}
+    chosen = find.search(search_options(network, inputs, tmp_path / "found", **limits, **few))
     record = json.loads((tmp_path / "found" / "search.json").read_text())
-    assert len(record["candidates"]) == 6
-    assert record["limits"]["max_encoder_params"] == 9000
+    assert len(record["candidates"]) == 2
+    assert record["limits"]["max_encoder_params"] == 7000
     by_size = {each["encoder_parameters"]: each["within"] for each in record["candidates"]}
-    assert by_size == {size: size <= 9000 for size in by_size}
+    assert by_size == {size: size <= 7000 for size in by_size}
     assert set(by_size.values()) == {True, False}
     assert any(each["pareto"] for each in record["candidates"])
     best = max(each["score"] for each in record["candidates"] if each["within"])
