@@ -61,9 +61,14 @@ class _WithoutStartupNotes:
             self._ending = "\n"
         elif not (self._ending and text == self._ending):
             self._ending = ""
-            with contextlib.suppress(BrokenPipeError):
+            # Whether anybody reads it decides nothing.
+            with contextlib.suppress(OSError, ValueError):
                 self._stream.write(text)
         return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -77,8 +82,10 @@ class _Signals:
         self._before: dict[int, Any] = {}
 
     def _receive(self, number: int, _frame: object) -> None:
-        self.received = number
-        raise KeyboardInterrupt
+        # Once is enough: what is half-written is being removed.
+        if self.received is None:
+            self.received = number
+            raise KeyboardInterrupt
 
     def listen(self) -> None:
         with contextlib.suppress(ValueError):  # Only the main thread may: elsewhere the caller's handlers stay.
@@ -108,6 +115,8 @@ def run_script(main: Callable[[list[str]], object], argv: Sequence[str] | None =
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lasts
     errors = sys.stderr
     sys.stderr = _WithoutStartupNotes(errors)  # type: ignore[assignment]
     signals = _Signals()

@@ -24,12 +24,16 @@ from typing import Any, TextIO
 from console import InputError, say
 
 CHUNK = 1 << 22
-PARTIAL = re.compile(r"\.(?P<name>.*)-[0-9a-f]{8}\.partial")
-ASIDE = "old"
+PARTIAL = re.compile(r"\.(?P<name>.*)-[0-9a-f]{8}\.partial", re.DOTALL)
+# What follows the name where something older waits to be replaced.
+ASIDE = "-old"
 # Of longer names the temporary one begins with a part only: names end at 255 bytes.
 LONGEST_NAME = 200
 LOCK = ".lock"
-SYSTEM_FILES = ("/dev/", "/proc/")
+# Neither through a link nor into a pipe that nobody reads.
+SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK
+# Names of open files: what they name is not to be replaced, even where it is a regular file.
+OPEN_FILES = ("/dev/std", "/dev/fd/", "/proc/")
 
 
 class Busy(InputError):
@@ -74,6 +78,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: it holds something else; the message says what.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("expected a regular file")
         with open(path, "rb") as file:
             value = json.loads(file.read().decode("utf-8"))
     except RecursionError:
@@ -131,7 +137,7 @@ def is_written_through(path: str | os.PathLike[str]) -> bool:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
         return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or os.path.abspath(path).startswith(SYSTEM_FILES)
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or os.path.abspath(path).startswith(OPEN_FILES)
 
 
 def real_place(path: str | os.PathLike[str]) -> Path:
@@ -152,6 +158,7 @@ def pending_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A folder under a temporary name beside ``folder``, removed at the end unless it was published."""
     folder = real_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    recover_folder(folder)
     clear_leftovers(folder)
     handle, temporary = _create(folder, is_folder=True)
     try:
@@ -167,7 +174,7 @@ def publish_folder(temporary: Path, folder: str | os.PathLike[str]) -> None:
     if not folder.exists():
         os.rename(temporary, folder)
         return
-    handle, aside = _create(folder.with_name(f"{folder.name}-{ASIDE}"), is_folder=True)
+    handle, aside = _create(folder, ASIDE, is_folder=True)
     try:
         os.rename(folder, aside / folder.name)
         os.rename(temporary, folder)
@@ -184,10 +191,12 @@ def recover_folder(folder: str | os.PathLike[str]) -> None:
     folder = real_place(folder)
     if folder.exists():
         return
-    for aside in sorted(folder.parent.glob(f".{_escaped(folder.name)}-{ASIDE}-*/{_escaped(folder.name)}")):
-        os.rename(aside, folder)
-        shutil.rmtree(aside.parent, ignore_errors=True)
-        return
+    name = _escaped(_short(folder.name))
+    for aside in sorted(folder.parent.glob(f".{name}{ASIDE}-*")):
+        if (aside / folder.name).exists():
+            os.rename(aside / folder.name, folder)
+            shutil.rmtree(aside, ignore_errors=True)
+            return
 
 
 def _escaped(name: str) -> str:
@@ -201,9 +210,14 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
         yield folder
 
 
-def _create(path: Path, is_folder: bool = False) -> tuple[int, Path]:
+def _short(name: str) -> str:
+    """The part of a name that temporary ones begin with."""
+    return name if len(os.fsencode(name)) <= LONGEST_NAME else name[:40]
+
+
+def _create(path: Path, mark: str = "", is_folder: bool = False) -> tuple[int, Path]:
     """A new, locked file or folder under a temporary name beside ``path``: its handle and its name."""
-    name = path.name if len(os.fsencode(path.name)) <= LONGEST_NAME else path.name[:40]
+    name = _short(path.name) + mark
     while True:
         temporary = path.with_name(f".{name}-{secrets.token_hex(4)}.partial")
         try:
@@ -243,10 +257,10 @@ def clear_leftovers(path: Path) -> None:
     with contextlib.suppress(OSError):
         for found in path.parent.iterdir():
             match = PARTIAL.fullmatch(found.name)
-            if match is None or match["name"] not in (path.name, path.name[:40], f"{path.name}-{ASIDE}"):
+            if match is None or match["name"] not in (_short(path.name), _short(path.name) + ASIDE):
                 continue
-            # The only copy of what a killed process was about to replace is no leftover.
-            if match["name"] == f"{path.name}-{ASIDE}" and not path.exists():
+            # The only copy of what a killed process was about to replace is no leftover, nor one of another long name.
+            if match["name"].endswith(ASIDE) and (not path.exists() or not (found / path.name).exists()):
                 continue
             _remove_if_left(found)
 
@@ -288,7 +302,7 @@ class FolderLock:
         if self._handle is not None:
             return
         try:
-            handle = os.open(self.path, os.O_RDONLY)
+            handle = os.open(self.path, os.O_RDONLY | SAFELY)
         except OSError:
             return
         try:
@@ -307,17 +321,24 @@ class FolderLock:
             Busy: another process has it.
         """
         while self._handle is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(self.path, os.O_RDWR | os.O_CREAT | SAFELY, 0o666)
+            except (FileNotFoundError, FileExistsError):
+                # Its last owner removed the folder meanwhile; what is no folder stays in the way.
+                if os.path.lexists(self.path.parent) and not self.path.parent.is_dir():
+                    raise
+                continue
+            except OSError as error:
+                raise InputError(f"{self._what}: {self.path} cannot be a lock ({error.strerror})") from None
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                os.close(handle)
+                raise InputError(f"{self._what}: {self.path} cannot be a lock (no regular file)")
             if _lock(handle, wait) is False:
                 error = self._busy(handle)
                 os.close(handle)
                 raise error
-            try:
-                same = os.path.samestat(os.stat(self.path), os.fstat(handle))
-            except FileNotFoundError:
-                same = False
-            if not same:  # Its last owner removed it meanwhile.
+            if not self._is_named(handle):  # Its last owner removed it meanwhile.
                 os.close(handle)
                 continue
             os.ftruncate(handle, 0)
@@ -327,9 +348,17 @@ class FolderLock:
     def release(self) -> None:
         """Gives the lock back and removes its file."""
         if self._handle is not None:
-            self.path.unlink(missing_ok=True)
+            if self._is_named(self._handle):
+                self.path.unlink(missing_ok=True)
             os.close(self._handle)
             self._handle = None
+
+    def _is_named(self, handle: int) -> bool:
+        """Whether the lock's name still means this file."""
+        try:
+            return os.path.samestat(os.stat(self.path, follow_symlinks=False), os.fstat(handle))
+        except FileNotFoundError:
+            return False
 
     def _busy(self, handle: int) -> Busy:
         owner = os.pread(handle, 200, 0).decode("utf-8", "replace") or "another process"
@@ -351,6 +380,28 @@ def alone_in(folder: Path, what: str) -> Iterator[None]:
         lock.release()
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Removes a folder that a killed process worked in alone; that of a living one stays."""
+    if not folder.is_dir():
+        return
+    lock = FolderLock(folder, str(folder))
+    with contextlib.suppress(Busy):
+        lock.acquire()
+        clear_inside(folder)
+        lock.release()
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def clear_inside(folder: Path) -> None:
+    """Removes what is in a folder, but for the lock on it."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry.name != LOCK:
+            entry.unlink(missing_ok=True)
 
 
 def check_new_folder(folder: str | os.PathLike[str], option: str) -> None:

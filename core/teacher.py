@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,13 +27,14 @@ from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
 from data.tasks import Task
 from data.transfer import TransferSet
-from files import alone_in, scratch_folder
+from files import alone_in, clear_abandoned, clear_inside, clear_leftovers, scratch_folder
 from models.folder import LoadedModel, load
 from models.weights import layer_weights
 
 TOKENS_PER_BATCH = 4096
 PART_TOKENS = 1 << 19
 LOGITS = "logits"
+GRAPH_NAME = "teacher"
 # Features whose rows are as long as the row's tokens.
 PER_TOKEN = ("hidden_states", "last_hidden_state", "start_logits", "end_logits")
 
@@ -131,9 +131,10 @@ class Teacher:
         self.close()
 
     def close(self) -> None:
-        """Removes the static graph."""
+        """Removes the static graph, and those that killed processes have left."""
         self._graph = None
         self._stack.close()
+        clear_leftovers(self._cache / "graphs" / GRAPH_NAME)
 
     def outputs(self, transfer: TransferSet) -> TeacherOutputs:
         """The teacher's outputs for every row of a transfer set, from the cache where they are there."""
@@ -143,9 +144,12 @@ class Teacher:
         parts = folder.with_name(folder.name + ".parts")
         try:
             # Without waiting for whoever computes something at the moment.
-            return self._stored(folder, began)
+            found = self._stored(folder, began)
         except StoreDamaged:
             pass
+        else:
+            clear_abandoned(parts)
+            return found
         with alone_in(parts, f"teacher outputs in {self._cache}"):
             try:
                 return self._stored(folder, began)
@@ -156,7 +160,7 @@ class Teacher:
             found, computed = self._compute(encoded.take(first), parts)
             with StoreWriter(folder, {"kind": "teacher-outputs", "unique": len(first)}) as writer:
                 found.take(inverse.reshape(-1)).write(writer)
-            shutil.rmtree(parts, ignore_errors=True)
+            clear_inside(parts)
         return self._stored(folder, began, computed)
 
     def _stored(self, folder: Path, began: float, computed: int = 0) -> TeacherOutputs:
@@ -215,7 +219,7 @@ class Teacher:
     def _ask(self, encoded: Columns, rows: np.ndarray) -> Columns:
         """The outputs for one batch."""
         if self._graph is None:
-            folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", "teacher"))
+            folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", GRAPH_NAME))
             names = save_graph(self.loaded, folder, self._want, self._layers)
             self._graph = StaticGraph(folder, device=self._device, shapes=1, outputs=names)
         said = self._graph.run(encoded.padded(rows, self.loaded.encoder.pad_id))

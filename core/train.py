@@ -284,7 +284,7 @@ class Loop:
             saves = settings.save_steps and state.step % settings.save_steps == 0
             if due or saves or state.done or self._stopped_by is not None:
                 self.save()
-            if self._stopped_by is not None and not state.done:
+            if self._stopped_by is not None:
                 raise Interrupted(
                     f"stopped at step {state.step:,} of {self.total_steps:,}; saved to {self.folder}: "
                     "give the same command with --resume to go on"

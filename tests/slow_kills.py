@@ -84,9 +84,15 @@ tiny.write_model(root / "wide", tiny.bert(hidden_size=24, num_attention_heads=4,
 
 def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]]:
     """What is run, by name: its ``main`` and its command line."""
+    # The work is imported here, so that not every child must.
+    import distill_lstm.train
+    import finetune.train
+    import ofa_bert.train
     from distill_lstm import bert_distill, small
     from finetune import run_classifier
     from ofa_bert import run_glue_ofa
+
+    assert distill_lstm.train and finetune.train and ofa_bert.train
 
     rhythm = {"eval_steps": 3, "save_steps": 2, "average_checkpoints": 2, "max_steps": 6}
     vocabulary = inputs / "bert" / "vocab.txt"
