@@ -113,10 +113,12 @@ class Options:
             wrong: what is wrong with the others, by their names.
         """
         fields = _fields(type(self))
-        missing = [
-            n for n, item in fields.items() if item.default is dataclasses.MISSING and not {n} & {*given, *wrong}
-        ]
+        # An empty list is as good as nothing.
+        given = {name: value for name, value in given.items() if value != () or fields[name].default == ()}
+        needed = [name for name, item in fields.items() if item.default is dataclasses.MISSING]
+        missing = [name for name in needed if name not in given and name not in wrong]
         faults = [wrong.get(name, f"--{name} is required") for name in fields if name in wrong or name in missing]
+        faults = [*(fault for name, fault in wrong.items() if name not in fields), *faults]
         try:
             derived = type(self).derived(given)
         except InputError as error:
@@ -185,14 +187,12 @@ def checked_values(cls: type[Options], given: Mapping[str, Any]) -> tuple[dict[s
 
     Returns:
         The values, and what is wrong with those that are none, by their names.
-
-    Raises:
-        InputError: there is no option of a name.
     """
-    if unknown := [name for name in given if name not in _fields(cls)]:
-        raise InputError("; ".join(f"--{name}: no such option" for name in unknown))
     values, wrong = {}, {}
     for name, value in given.items():
+        if name not in _fields(cls):
+            wrong[name] = f"--{name}: no such option"
+            continue
         try:
             values[name] = _checked(cls, name, _coerced(value, _types(cls)[name]))
         except ValueError as error:
@@ -212,8 +212,11 @@ def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None 
         InputError: every fault of the command line, joined by semicolons.
     """
     parser = build_parser(cls, description, prog)
-    raw = vars(parser.parse_args([_underscores(word, cls) for word in argv]))
-    values, wrong = {}, {}
+    parsed, unknown = parser.parse_known_args([_underscores(word, cls) for word in argv])
+    raw = vars(parsed)
+    values: dict[str, Any] = {}
+    # Under a name that no option can have.
+    wrong = {" ": f"unrecognized arguments: {' '.join(unknown)}; --help lists the options"} if unknown else {}
     for name in _fields(cls):
         if raw[name] is not None:
             try:
@@ -363,13 +366,15 @@ def _convert(text: str | list[str], kind: Any) -> Any:
 def _coerced(value: Any, kind: Any) -> Any:
     """The value that a Python value stands for: lists become tuples, paths strings, whole numbers numbers."""
     if inner := _optional(kind):
-        return None if value is None else _coerced(value, inner)
+        # "none" takes a value away on a command line: here too.
+        return None if value is None or str(value).lower() == "none" else _coerced(value, inner)
     if _is_sequence(kind):
         # One word is a sequence of one.
         words = (value,) if isinstance(value, (str, os.PathLike)) or not isinstance(value, Sequence) else value
         return tuple(_coerced(word, typing.get_args(kind)[0]) for word in words)
-    if kind is bool and isinstance(value, bool):
-        return value
+    # NumPy's truth values are none of Python's.
+    if kind is bool and type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
     if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return _whole(int(value))
     if kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -402,4 +407,6 @@ def _finite(value: float, shown: Any) -> float:
 def _text(value: str) -> str:
     if "\0" in value:
         raise ValueError("a NUL character is in it")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("it is not UTF-8, which files of ours are written in")
     return value

@@ -212,7 +212,9 @@ def _exists(word: str) -> bool:
 def _refuse_changes(path: Path, identity: Identity) -> None:
     try:
         before = read_json(path / ARGUMENTS)
-        old_script, old = before["script"], dict(before["state"])
+        old_script, old = before["script"], before["state"]
+        if not isinstance(old, dict):
+            raise ValueError("expected the options by name")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"--resume: {path / ARGUMENTS} is damaged ({error})") from error
     if old_script != identity.script:
@@ -265,6 +267,10 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.n
             raise InputError(
                 f"{checkpoint / STATE}: the checkpoint is damaged (its checksum differs); start again with --overwrite"
             )
+        if set(state["sha256"]) != {WEIGHTS, "optimizer.safetensors"} or set(state["kept_sha256"]) != set(
+            state["kept"]
+        ):
+            raise ValueError("its list of files")
         files = {
             **{checkpoint / k: v for k, v in state["sha256"].items()},
             **{folder / KEPT / k: v for k, v in state["kept_sha256"].items()},

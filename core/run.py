@@ -11,9 +11,9 @@ from typing import Any, TypedDict
 
 from paddle import nn
 
-from console import say, table
+from console import InputError, say, table
 from core import distributed
-from core.checkpoint import Identity, RunFolder, remove_checkpoints
+from core.checkpoint import METRICS, Identity, RunFolder, remove_checkpoints
 from core.distributed import World
 from core.metrics import Selection
 from core.options import OptimizerOptions, RunOptions
@@ -153,7 +153,9 @@ class Run:
         if self.lock is not None:
             self.lock.acquire()
             # Another process may have come and gone since the first look.
-            RunFolder.check(self.path, self.folder.identity, self.resume, self.overwrite)
+            now = RunFolder.check(self.path, self.folder.identity, self.resume, self.overwrite)
+            if now.finished and not self.finished:
+                raise InputError(f"--output_dir {self.path}: another process has finished this run meanwhile")
         self.folder.open(self.overwrite)
 
     def stage(self, name: str, **changes: Any) -> Run:
@@ -245,6 +247,12 @@ class Run:
     def earlier_metrics(self) -> dict[str, Any]:
         """``metrics.json`` of a finished run; what was left behind by a kill right after its end is removed."""
         metrics = self.folder.read_metrics()
+        try:
+            summary(self.path, metrics)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{self.path / METRICS}: damaged ({type(error).__name__}: {error}); train again with --overwrite"
+            ) from error
         if self.world.is_main:
             remove_checkpoints(self.path)
         return metrics

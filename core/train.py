@@ -30,7 +30,7 @@ from core.optim import clip_gradients, learning_rate, make_optimizer, optimizer_
 from core.options import RunOptions
 from data.batches import Batch, Batches
 from data.streams import derived_seed
-from files import write_atomically
+from files import is_plain_name, write_atomically
 from models.dropout import STREAM
 from models.weights import layer_weights, set_weights
 
@@ -331,10 +331,12 @@ class Loop:
         weights, optimizer, state = found
         set_weights(self.model, weights, str(self.folder))
         restore_optimizer(self.updater.optimizer, self.model, optimizer)
-        try:
-            self.state = LoopState(**{k: v for k, v in state.items() if k in LoopState.__dataclass_fields__})
-        except TypeError as error:
-            raise InputError(f"{self.folder}: the checkpoint's state is damaged ({error}); use --overwrite") from error
+        known = {name: value for name, value in state.items() if name in LoopState.__dataclass_fields__}
+        if bad := [name for name, value in known.items() if not _is_like(value, getattr(LoopState(), name))]:
+            raise InputError(
+                f"{self.folder}: the checkpoint is damaged ({bad[0]} in its state); start again with --overwrite"
+            )
+        self.state = LoopState(**known)
         say(f"going on from step {self.state.step:,} of {self.total_steps:,}")
 
     def _choose(self) -> TrainingResult:
@@ -375,6 +377,19 @@ class Loop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _is_like(value: Any, usual: Any) -> bool:
+    """Whether a value of a state that was read is one that a state can have; ``usual`` is that of a new one."""
+    if usual is None:
+        return value is None or (type(value) in (int, float) and math.isfinite(value))
+    if type(usual) is float:
+        return type(value) in (int, float) and 0 <= value < math.inf
+    if type(usual) is int:
+        return type(value) is int and 0 <= value < 1 << 62
+    if type(usual) is dict:
+        return type(value) is dict and all(type(part) in (int, float) for part in value.values())
+    return type(value) is type(usual) and (type(usual) is not list or all(map(is_plain_name, value)))
 
 
 def averaged(folder: Path, names: list[str]) -> dict[str, np.ndarray]:

@@ -194,7 +194,7 @@ def _check_manifest(rows: Any, columns: Mapping[str, Any]) -> None:
             dtype = np.dtype(file["dtype"]) if isinstance(file["dtype"], str) else None
             if dtype is None or dtype.kind not in NUMERIC or (role == "offsets" and dtype != np.dtype("<i8")):
                 raise ValueError(f"column {name!r}: the type {file['dtype']!r} is none of numbers")
-            if not is_plain_name(file["name"]) or type(file["bytes"]) is not int:
+            if not is_plain_name(file["name"]) or type(file["bytes"]) is not int or type(file["sha256"]) is not str:
                 raise ValueError(f"column {name!r}: the file {file['name']!r}")
             width = dtype.itemsize * math.prod(shape)
             expected = {"values": rows * width, "offsets": (rows + 1) * 8}[role]

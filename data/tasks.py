@@ -119,6 +119,8 @@ class Task:
         texts = (task.name, task.label_column, task.metric, task.language, *task.text_columns, *(task.labels or ()))
         if not all(isinstance(text, str) for text in texts) or len(task.text_columns) not in (1, 2):
             raise ValueError("a task needs a name, one or two text columns, and labels that are texts")
+        if any("\ud800" <= char <= "\udfff" for text in texts for char in text):
+            raise ValueError("half a surrogate pair in a name: this is not Unicode text")
         if task.kind not in KINDS or task.metric not in METRICS:
             raise ValueError(f"expected a task of a known kind and metric, found {task.kind!r} and {task.metric!r}")
         return task

@@ -395,7 +395,7 @@ def load_tokenizer(folder: str | os.PathLike[str], kind: str) -> Tokenizer:
     Raises:
         InputError: unknown kind, or a damaged vocabulary.
     """
-    if kind not in TOKENIZERS:
+    if not isinstance(kind, str) or kind not in TOKENIZERS:
         raise InputError(f"{folder}: unknown tokenizer kind {kind!r}; expected one of {', '.join(TOKENIZERS)}")
     return TOKENIZERS[kind].load(folder)
 

@@ -34,7 +34,7 @@ class PredictOptions(Options):
     )
     output_file: str | None = option(None, "where the predictions go (.jsonl); standard output when left out")
     skip_bad_rows: bool = option(False, "leave out rows that cannot be read instead of stopping", group="data")
-    batch_size: int = option(32, "rows of a batch", check=positive)
+    batch_size: int = option(32, "rows of a batch", check=between(1, 100_000))
     threads: int = option(0, "threads of the matrix kernels; 0 takes one per core", check=THREADS)
     device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
 
@@ -57,5 +57,5 @@ class BenchmarkOptions(Options):
     rows: int = option(256, "different rows to predict", check=positive)
     rounds: int = option(5, "turns of each model", check=positive)
     latency_rows: int = option(100, "single rows per turn", check=positive)
-    batch_size: int = option(32, "rows of a batch for the throughput", check=positive)
+    batch_size: int = option(32, "rows of a batch for the throughput", check=between(1, 100_000))
     output_file: str | None = option(None, "JSON file that receives the figures")

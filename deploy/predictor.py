@@ -71,6 +71,9 @@ class Predictor:
             self.text_columns: list[str] = list(self.config["text_columns"])
             if not all(isinstance(name, str) for name in (*self.labels, *self.text_columns)):
                 raise ValueError("labels and columns are texts")
+            length = self.config["max_seq_length"]
+            if type(length) is not int or not 3 <= length <= 1_000_000:
+                raise ValueError(f"max_seq_length {length!r}")
             if len(self.text_columns) not in (1, 2):
                 raise ValueError(f"{len(self.text_columns)} text columns")
             self.task: Task = _task(self.config)

@@ -16,6 +16,7 @@ from models.pickles import Refused, read_pickled
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+KNOWN_TYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 PICKLED = (".pdparams", ".bin", ".pt", ".pth")
 
 
@@ -77,10 +78,27 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with safe_open(str(path), framework="np") as file:
-            names = list(file.keys())
-            return {name: _widened(file.get_tensor(name)) for name in names}
+            types = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no dictionary
+            if unknown := sorted(set(types.values()) - KNOWN_TYPES):
+                raise InputError(
+                    f"{path}: weights of the type {unknown[0]} are not known here; convert them to float32"
+                )
+            # NumPy knows no bfloat16: those are read from their bits.
+            plain = {name: _widened(file.get_tensor(name)) for name, kind in types.items() if kind != "BF16"}
+        return plain if "BF16" not in types.values() else {**plain, **_brain_floats(path)}
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: not a complete safetensors file ({error})") from error
+
+
+def _brain_floats(path: Path) -> dict[str, np.ndarray]:
+    """The bfloat16 tensors of a file: each is the upper half of a float32."""
+    from safetensors import deserialize
+
+    return {
+        name: (np.frombuffer(part["data"], "<u2").astype(np.uint32) << 16).view(np.float32).reshape(part["shape"])
+        for name, part in deserialize(path.read_bytes())
+        if part["dtype"] == "BF16"
+    }
 
 
 def check_safetensors(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -511,8 +512,31 @@ def test_options_given_in_python_are_checked_and_all_faults_told():
 
 
 def test_an_option_that_is_none_is_named():
-    with pytest.raises(InputError, match="--learning_rte: no such option; --colour: no such option"):
-        FinetuneOptions(task_name="sst-2", output_dir="o", learning_rte=1, colour="red")
+    with pytest.raises(InputError, match="--learning_rte: no such option; --colour: no such option; --batch_size 0"):
+        FinetuneOptions(task_name="sst-2", output_dir="o", learning_rte=1, colour="red", batch_size=0)
+    text = fault("--nope", "1", "--count", "0")
+    for part in ("unrecognized arguments: --nope 1; --help", "--name is required", "--count 0: must be above 0"):
+        assert part in text
+
+
+def test_python_takes_a_value_away_as_the_command_line_does():
+    assert Sample(name="x", limit="none").limit is None
+    assert (
+        FinetuneOptions(train_file="a", dev_file="b", text_columns="t", output_dir="o", task_name="None").task_name
+        is None
+    )
+
+
+def test_an_empty_list_is_no_value():
+    with pytest.raises(InputError, match="--teacher_dir is required"):
+        DistillOptions(task_name="sst-2", output_dir="o", teacher_dir=())
+    assert DistillOptions(task_name="sst-2", output_dir="o", teacher_dir="t", unlabeled_file=()).given == {
+        *("task_name", "output_dir", "teacher_dir", "unlabeled_file"),
+    }
+
+
+def test_truth_values_of_numpy_are_truth_values():
+    assert Sample(name="x", fast=np.bool_(True), count=np.int32(4)) == Sample(name="x", fast=True, count=4)
 
 
 def test_python_values_take_the_form_of_their_options(tmp_path):

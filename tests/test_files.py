@@ -256,3 +256,96 @@ def test_checks_change_nothing(tmp_path):
     check_new_file(tmp_path / "a" / "b.tsv", "--output_file")
     FolderLock(Path(tmp_path / "a"), "x").check()
     assert not list(tmp_path.iterdir())
+
+
+RACE = """
+import sys, time
+from pathlib import Path
+from files import alone_in, clear_inside
+folder, inside = Path(sys.argv[1]), Path(sys.argv[2])
+entered = 0
+end = time.monotonic() + 2.0
+while time.monotonic() < end:
+    with alone_in(folder, "race"):
+        mark = inside / "mark"
+        mark.mkdir()  # Fails when somebody else is here too.
+        (folder / "part").write_text("x")
+        clear_inside(folder)
+        mark.rmdir()
+        entered += 1
+print("entered", entered)
+"""
+
+
+def test_many_processes_are_alone_one_after_the_other(tmp_path):
+    children = [in_child(RACE, tmp_path / "parts", tmp_path, wait=False) for _ in range(3)]
+    said = [child.communicate(timeout=120)[0].splitlines()[-1].split() for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0]
+    assert all(word == "entered" and int(count) > 0 for word, count in said)
+    assert not list(tmp_path.iterdir())
+
+
+DIE_BETWEEN = """
+import os, signal, sys
+from files import new_folder
+rename, count = os.rename, []
+def counted(*names):
+    count.append(1)
+    if len(count) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(*names)
+os.rename = counted
+with new_folder(sys.argv[1]) as folder:
+    (folder / "new").write_text("x")
+"""
+
+
+@pytest.mark.parametrize("name", ["out", "n" * 197, "n" * 255, "new\nline"])
+def test_the_only_copy_of_a_folder_survives_a_kill(tmp_path, name):
+    target = tmp_path / name
+    with new_folder(target) as folder:
+        (folder / "old").write_text("x")
+    assert in_child(DIE_BETWEEN, target).returncode == -signal.SIGKILL
+    assert not target.exists()
+    with pytest.raises(ZeroDivisionError), new_folder(target) as folder:
+        _ = 1 / 0
+    assert (target / "old").is_file()
+    with new_folder(target) as folder:
+        (folder / "newer").write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in target.iterdir()] == ["newer"]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_lock_is_a_file_of_ours_or_none(tmp_path, kind):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "run").mkdir()
+    if kind == "link":
+        (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious")
+    else:
+        os.mkfifo(tmp_path / "run" / ".lock")
+    lock = FolderLock(tmp_path / "run", "--output_dir x")
+    lock.check()
+    with pytest.raises(InputError, match=r"\.lock cannot be a lock"):
+        lock.acquire()
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_json_is_not_waited_for_from_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ValueError, match="expected a regular file"):
+        read_json(tmp_path / "config.json")
+
+
+def test_files_in_shared_memory_are_replaced_in_one_step():
+    path = Path("/dev/shm") / f"paddledistill-test-{os.getpid()}"
+    if not path.parent.is_dir():
+        pytest.skip("no /dev/shm here")
+    try:
+        write_atomically(path, "old")
+        with pytest.raises(ZeroDivisionError), new_file(path) as file:
+            file.write("half")
+            _ = 1 / 0
+        assert path.read_text() == "old"
+    finally:
+        path.unlink(missing_ok=True)

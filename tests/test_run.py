@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import paddle
 import pytest
 import tiny
 
-from console import InputError, run_script
+from console import InputError, Interrupted, run_script
 from core import run as run_module
 from core.checkpoint import load_checkpoint
 from core.metrics import Diverged, Selection
@@ -299,3 +303,45 @@ def test_a_number_of_processes_that_is_none_is_one_line(inputs, tmp_path, capsys
     options = tiny.small_options(tmp_path / "run", inputs / "data", inputs / "bert" / "vocab.txt", max_steps=1)
     assert run_script(small.main, tiny.arguments(options)) == 2
     assert "PADDLE_TRAINERS_NUM in the environment: expected a number of processes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"training": None}, {"training": {"seconds": "x"}}, {"parameters": []}, {"dev": {"accuracy": "x"}}, {"dev": 3}],
+)
+def test_damaged_metrics_of_a_finished_run_are_one_error(inputs, tmp_path, change):
+    options = tiny.small_options(tmp_path / "run", inputs / "data", inputs / "bert" / "vocab.txt", max_steps=1)
+    train_small(options)
+    path = tmp_path / "run" / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    if change == {"dev": 3}:  # Nothing that is shown.
+        assert train_small(options.replace(resume=True))["dev"] == 3
+        return
+    with pytest.raises(InputError, match=r"metrics.json: damaged .*; train again with --overwrite"):
+        train_small(options.replace(resume=True))
+
+
+def test_an_interruption_in_the_last_step_is_one(inputs, tmp_path, monkeypatch):
+    """A training in stages would otherwise go on with the next one."""
+    options = tiny.small_options(tmp_path / "run", inputs / "data", inputs / "bert" / "vocab.txt", max_steps=2)
+    evaluate = run_module.Loop._evaluate
+
+    def interrupted(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        evaluate(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.Loop, "_evaluate", interrupted)
+        with pytest.raises(Interrupted, match="stopped at step 2 of 2"):
+            train_small(options)
+    assert train_small(options.replace(resume=True))["training"]["steps"] == 2
+
+
+def test_a_training_goes_on_without_a_standard_error(inputs, tmp_path):
+    options = tiny.small_options(tmp_path / "run", inputs / "data", inputs / "bert" / "vocab.txt", max_steps=1)
+    words = " ".join(tiny.arguments(options))
+    for closed in ("2>&-", "2>/dev/full"):
+        command = f"{sys.executable} -m distill_lstm.small {words} --overwrite True {closed}"
+        done = subprocess.run(["bash", "-c", command], cwd=tiny.ROOT, env=tiny.environment(), capture_output=True)
+        assert done.returncode == 0, done.stdout[-500:]
+        assert load(tmp_path / "run")
