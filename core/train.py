@@ -2,7 +2,8 @@
 
 A recipe hands it a ``step(batch) -> losses`` function (or generator); the loop owns optimiser, schedule,
 accumulation, precision, processes, logging, evaluation, checkpoints and resuming. Everything random in a step follows
-from seed, step and rank, so a run that was killed and resumed ends with the same bits as one that was not.
+from seed, step and rank, so a run that was killed and resumed ends with the same bits as one that was not (but for
+fp16, the state of whose loss scaling is in no checkpoint).
 """
 
 from __future__ import annotations

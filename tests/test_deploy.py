@@ -396,7 +396,7 @@ def test_bad_rows_are_skipped_and_counted_on_demand(models, tmp_path, capsys):
         ("bilstm", ("--text", "a", "--input_file", "b"), "--text and --input_file exclude each other"),
         ("bilstm", ("--input_file", "nope.tsv"), "--input_file nope.tsv: no such file"),
         ("bilstm", ("--text", "a", "--device", "gpu"), "--device gpu: the installed build is paddlepaddle"),
-        ("bilstm", ("--text", "a", "--batch_size", "0"), "--batch_size 0: must be above 0"),
+        ("bilstm", ("--text", "a", "--batch_size", "0"), "--batch_size 0: must lie between 1 and 100000"),
     ],
 )
 def test_impossible_commands_are_one_line_and_exit_code_two(models, capsys, name, words, message):
