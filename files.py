@@ -283,6 +283,14 @@ def _remove_if_left(path: Path) -> None:
             os.close(handle)
 
 
+def _is_no_folder(path: Path) -> bool:
+    """Whether something else than a folder is there; asked once, for it may go at any moment."""
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return path.is_symlink()
+
+
 class FolderLock:
     """A folder that one process at a time works in.
 
@@ -326,7 +334,7 @@ class FolderLock:
                 handle = os.open(self.path, os.O_RDWR | os.O_CREAT | SAFELY, 0o666)
             except (FileNotFoundError, FileExistsError):
                 # Its last owner removed the folder meanwhile; what is no folder stays in the way.
-                if os.path.lexists(self.path.parent) and not self.path.parent.is_dir():
+                if _is_no_folder(self.path.parent):
                     raise
                 continue
             except OSError as error:

@@ -20,7 +20,7 @@ from core.options import OptimizerOptions, RunOptions
 from core.train import Loop, LoopSettings, Step, TrainingResult
 from data.batches import Batches
 from data.columns import Column
-from files import FolderLock
+from files import FolderLock, real_place
 from models.folder import LoadedModel, load, save
 
 
@@ -118,8 +118,8 @@ class Run:
         Raises:
             InputError: the folder is in use, or device or precision cannot be had.
         """
-        path = Path(options.output_dir)
-        lock = FolderLock(path, f"--output_dir {path}")
+        path = real_place(options.output_dir)
+        lock = FolderLock(path, f"--output_dir {options.output_dir}")
         if distributed.is_first_process():
             lock.check()
         folder = RunFolder.check(path, Identity.of(script, options), options.resume, options.overwrite)

@@ -345,3 +345,12 @@ def test_a_training_goes_on_without_a_standard_error(inputs, tmp_path):
         done = subprocess.run(["bash", "-c", command], cwd=tiny.ROOT, env=tiny.environment(), capture_output=True)
         assert done.returncode == 0, done.stdout[-500:]
         assert load(tmp_path / "run")
+
+
+def test_a_link_to_a_folder_that_is_not_there_yet_is_followed(inputs, tmp_path):
+    (tmp_path / "run").symlink_to(tmp_path / "real")
+    options = tiny.small_options(tmp_path / "run", inputs / "data", inputs / "bert" / "vocab.txt", max_steps=1)
+    train_small(options)
+    train_small(options.replace(overwrite=True))
+    assert (tmp_path / "run").is_symlink()
+    assert load(tmp_path / "real")
