@@ -37,6 +37,7 @@ def option(
     state: bool = True,
     repeat: bool = False,
     group: str | None = None,
+    also: Sequence[str] = (),
 ) -> Any:
     """Declares an option.
 
@@ -48,8 +49,10 @@ def option(
         state: whether the option changes what a run computes; the others may differ when a run is resumed.
         repeat: whether a flag that is given again adds to what it was given before, instead of replacing it.
         group: one of :data:`GROUPS`, where it differs from that of the class that declares the option first.
+        also: other names that a command line may call it by, those of published scripts.
     """
     metadata = {"help": help, "choices": choices, "check": check, "state": state, "repeat": repeat, "group": group}
+    metadata["also"] = tuple(also)
     if default is dataclasses.MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -274,7 +277,8 @@ def build_parser(cls: type[Options], description: str, prog: str | None = None) 
                 settings["action"] = "extend"
         elif kind is bool:
             settings.update(nargs="?", const="True", metavar="True|False")
-        groups[_group_of(cls, name)].add_argument(f"--{name}", **settings)
+        names = [f"--{known}" for known in (name, *item.metadata["also"])]
+        groups[_group_of(cls, name)].add_argument(*names, dest=name, **settings)
     return parser
 
 
@@ -316,7 +320,8 @@ def _underscores(word: str, cls: type[Options]) -> str:
         return word
     name, equals, value = word.partition("=")
     known = name[2:].replace("-", "_")
-    return f"--{known}{equals}{value}" if known in _fields(cls) else word
+    others = {other for item in _fields(cls).values() for other in item.metadata["also"]}
+    return f"--{known}{equals}{value}" if known in _fields(cls) or known in others else word
 
 
 def _is_sequence(kind: Any) -> bool:

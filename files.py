@@ -70,6 +70,24 @@ def is_plain_name(name: Any) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & {"/", "\\", "\0"}
 
 
+def size_in_bytes(text: str) -> int:
+    """Reads a size on the disk: ``20GB``, ``500 MB``, ``0``.
+
+    Raises:
+        ValueError: no such size.
+    """
+    units = {"": 1.0, "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+    number = text.strip().upper().rstrip("BKMGT")
+    unit = text.strip().upper().removeprefix(number)
+    try:
+        value = float(number) * units[unit.strip()]
+    except (ValueError, KeyError):
+        value = -1.0
+    if not 0 <= value < 1e18:
+        raise ValueError("expected a size such as 20GB, 500MB or 0")
+    return int(value)
+
+
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object in a JSON file.
 

@@ -39,6 +39,7 @@ def peak_gb() -> float:
 
 def measure(arguments: Any) -> dict[str, Any]:
     """The peak after every stage; nothing is taken from a cache."""
+    from core.classifier import distillation_step
     from core.metrics import Selection
     from core.teacher import Teacher
     from core.train import LoopSettings, Updater
@@ -47,7 +48,6 @@ def measure(arguments: Any) -> dict[str, Any]:
     from data.sources import find_split, read_rows
     from data.tasks import get_task
     from data.transfer import build_transfer_set
-    from distill_lstm.train import distillation_step
     from models.bilstm import BiLSTMConfig
     from models.folder import load, new_bilstm
 

@@ -117,12 +117,12 @@ def proof(arguments: Any, work: Path, teacher_dir: str) -> dict[str, Any]:
 
 def _student(teacher: Any, transfer: Any, cached: Any, dev: Any, seed: int, epochs: int = 3) -> float:
     """Trains a student for a few epochs, with stored teacher outputs or asking the teacher at every step."""
+    from core.classifier import distillation_step
     from core.evaluate import dygraph_forward, evaluate_model
     from core.metrics import Selection
     from core.train import LoopSettings, Updater
     from data.batches import Batches
     from data.tokenization import InputEncoder
-    from distill_lstm.train import distillation_step
     from models.bilstm import BiLSTMConfig
     from models.folder import new_bilstm
 

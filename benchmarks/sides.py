@@ -17,7 +17,7 @@ import paddle
 
 from benchmarks.common import Turn, matrix_rate
 from console import InputError
-from core.classifier import label_step
+from core.classifier import distillation_step, label_step
 from core.losses import distillation_losses
 from core.metrics import Selection
 from core.optim import make_optimizer
@@ -30,7 +30,6 @@ from data.sources import find_split, read_rows
 from data.tasks import get_task
 from data.tokenization import InputEncoder, WordPieceTokenizer
 from data.transfer import build_transfer_set, load_transfer_set
-from distill_lstm.train import distillation_step
 from files import cache_folder
 from models.bilstm import BiLSTM, BiLSTMConfig, occurring_rows
 from models.dropout import STREAM

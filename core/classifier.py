@@ -1,4 +1,4 @@
-"""What recipes for classifiers share: a step on labels, a training that is evaluated by the task's metrics."""
+"""What recipes for classifiers share: steps on labels and answers, a training evaluated by the task's metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import paddle
 
 from core.evaluate import evaluate_model
-from core.losses import hard_label_loss
+from core.losses import distillation_losses, hard_label_loss
 from core.metrics import MAIN_METRIC, Selection
 from core.options import ClassifierOptions
 from core.predictions import asked_test_rows, write_predictions
@@ -40,6 +40,19 @@ def label_step(model: Model) -> Callable[[Batch], Losses]:
 
     def step(batch: Batch) -> Losses:
         return {"loss": hard_label_loss(model.from_batch(batch), paddle.to_tensor(batch["labels"]))}
+
+    return step
+
+
+def distillation_step(
+    model: Model, alpha: float = 0.0, kind: str = "mse", temperature: float = 1.0, over_classes: str = "sum"
+) -> Callable[[Batch], Losses]:
+    """A training step over batches with ``teacher_logits`` and ``labels``; see :func:`distillation_losses`."""
+
+    def step(batch: Batch) -> Losses:
+        logits = model.from_batch(batch)
+        targets, labels = paddle.to_tensor(batch["teacher_logits"]), paddle.to_tensor(batch["labels"])
+        return distillation_losses(logits, targets, labels, alpha, kind, temperature, over_classes)
 
     return step
 

@@ -51,26 +51,35 @@ def logit_mse_loss(student: paddle.Tensor, teacher: paddle.Tensor) -> paddle.Ten
     return F.mse_loss(student, teacher)
 
 
-def soft_cross_entropy_loss(student: paddle.Tensor, teacher: paddle.Tensor, temperature: float = 1.0) -> paddle.Tensor:
+CLASS_REDUCTIONS = ("sum", "mean")
+
+
+def soft_cross_entropy_loss(
+    student: paddle.Tensor, teacher: paddle.Tensor, temperature: float = 1.0, over_classes: str = "sum"
+) -> paddle.Tensor:
     """Cross-entropy with the teacher's softened probabilities, times the squared temperature (Hinton et al. 2015).
 
     Args:
         student: logits, [rows, labels].
         teacher: logits, [rows, labels].
         temperature: divides both logits; the factor T^2 keeps gradients of one size.
+        over_classes: ``sum``, the definition, or ``mean`` over the labels, as TinyBERT's published code has it.
 
     Returns:
-        The sum over labels, mean over rows.
+        The sum (or mean) over labels, mean over rows.
 
     Raises:
-        ValueError: the shapes differ, or the temperature is not above 0.
+        ValueError: the shapes differ, the temperature is not above 0, or no such reduction.
     """
+    if over_classes not in CLASS_REDUCTIONS:
+        raise ValueError(f"over_classes {over_classes!r}: expected one of {', '.join(CLASS_REDUCTIONS)}")
     _check_shapes(student, teacher)
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
     targets = F.softmax(teacher / temperature, axis=-1)
     each = -(targets * F.log_softmax(student / temperature, axis=-1)).sum(axis=-1)
-    return each.mean() * temperature**2
+    share = 1 / student.shape[-1] if over_classes == "mean" else 1.0
+    return each.mean() * temperature**2 * share
 
 
 def hidden_states_loss(
@@ -109,6 +118,127 @@ def hidden_states_loss(
     return paddle.add_n(each)
 
 
+def _own_tokens(lengths: paddle.Tensor, tokens: int) -> paddle.Tensor:
+    """1 for a row's own tokens and 0 for padding; float32, [rows, tokens]."""
+    return (paddle.arange(tokens) < lengths.unsqueeze(1)).astype("float32")
+
+
+def _check_squares(student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tensor], what: str) -> None:
+    if len(student) != len(teacher):
+        raise ValueError(f"{what}: {len(student)} layers of the student, {len(teacher)} of the teacher")
+    for mine, theirs in zip(student, teacher, strict=True):
+        if list(mine.shape) != list(theirs.shape):
+            raise ValueError(
+                f"{what}: {list(mine.shape)} of the student and {list(theirs.shape)} of the teacher must have one "
+                "shape; with another number of heads use relations instead"
+            )
+
+
+def _mean_over_queries(values: paddle.Tensor, kept: paddle.Tensor) -> paddle.Tensor:
+    """The mean over rows of the mean over heads and a row's own queries of values [rows, heads, tokens]."""
+    rows, heads, _ = values.shape
+    share = kept / (kept.sum(axis=1, keepdim=True) * rows * heads)  # [rows, tokens]
+    return paddle.matmul(values, share.unsqueeze(-1)).sum()
+
+
+def attention_scores_loss(
+    student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tensor], lengths: paddle.Tensor
+) -> paddle.Tensor:
+    """Squared distance of attention scores before the softmax (TinyBERT, Jiao et al. 2019, eq. 7).
+
+    Args:
+        student: scores of the compared layers, each [rows, heads, tokens, tokens]; those of padding do not count.
+        teacher: as many, of the same shape.
+        lengths: int64, [rows], tokens that are no padding.
+
+    Returns:
+        The sum over layers of the mean over rows of the mean over heads and pairs of a row's own tokens. The published
+        code counts pairs with padding as equal instead, so that a row counts by the length of its neighbours.
+
+    Raises:
+        ValueError: numbers or shapes differ.
+    """
+    _check_squares(student, teacher, "attention scores")
+    rows, heads, tokens, _ = student[0].shape
+    kept = _own_tokens(lengths, tokens)
+    keys = (kept / lengths.unsqueeze(1).astype("float32")).unsqueeze(-1)  # [rows, tokens, 1]
+    with paddle.amp.auto_cast(enable=False):
+        each = []
+        for mine, theirs in zip(student, teacher, strict=True):
+            squares = paddle.square((mine - theirs).astype("float32")).reshape([rows, heads * tokens, tokens])
+            # Products with the shares of the keys, then of the queries: reductions of Paddle's take far longer on CPUs.
+            over_keys = paddle.matmul(squares, keys).reshape([rows, heads, tokens])
+            each.append(_mean_over_queries(over_keys, kept))
+    return paddle.add_n(each)
+
+
+def relation_loss(
+    student: tuple[paddle.Tensor, paddle.Tensor],
+    teacher: tuple[paddle.Tensor, paddle.Tensor],
+    lengths: paddle.Tensor,
+    heads: int,
+) -> paddle.Tensor:
+    """How differently tokens relate to each other (MiniLM, Wang et al. 2020, eq. 5; MiniLMv2, Wang et al. 2021, eq. 4).
+
+    Relations are softmax(A B^T / sqrt(d)) over a row's own tokens. Any number of relation heads serves, also where the
+    networks have other heads or widths: the vectors of all heads are joined and cut anew.
+
+    Args:
+        student: A and B, each [rows, tokens, width]: queries and keys for attention, values and values, ….
+        teacher: the same, of any width.
+        lengths: int64, [rows], tokens that are no padding.
+        heads: relation heads; divides both widths.
+
+    Returns:
+        KL(teacher || student): mean over rows of the mean over relation heads and a row's own tokens.
+
+    Raises:
+        ValueError: ``heads`` does not divide a width.
+    """
+    kept = _own_tokens(lengths, student[0].shape[1])
+    with paddle.amp.auto_cast(enable=False):
+        padding = ((1 - kept) * -1e4).unsqueeze([1, 2]).expand([-1, heads, kept.shape[1], -1]).contiguous()
+        mine, theirs = (_relations(first, second, heads, padding) for first, second in (student, teacher))
+        target = F.softmax(theirs)
+        distance = (target * (F.log_softmax(theirs) - F.log_softmax(mine))).sum(axis=-1)  # [rows, heads, tokens]
+        return _mean_over_queries(distance, kept)
+
+
+def _relations(first: paddle.Tensor, second: paddle.Tensor, heads: int, padding: paddle.Tensor) -> paddle.Tensor:
+    width = first.shape[-1]
+    if width % heads:
+        raise ValueError(f"{heads} relation heads: do not divide vectors of width {width}")
+    first, second = (
+        side.astype("float32").reshape([0, 0, heads, width // heads]).transpose([0, 2, 1, 3])
+        for side in (first, second)
+    )
+    return paddle.matmul(first * (width // heads) ** -0.5, second, transpose_y=True) + padding
+
+
+def patient_loss(student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tensor]) -> paddle.Tensor:
+    """Squared distance of normalised first-token states (patient knowledge distillation, Sun et al. 2019, eq. 7).
+
+    It is 2 - 2 cos of the angle between them.
+
+    Args:
+        student: states of the compared layers, each [rows, hidden].
+        teacher: as many, of the same shape.
+
+    Returns:
+        The sum over layers of the mean over rows.
+
+    Raises:
+        ValueError: numbers or shapes differ.
+    """
+    _check_squares(student, teacher, "first tokens")
+    with paddle.amp.auto_cast(enable=False):
+        each = [
+            paddle.square(F.normalize(mine.astype("float32")) - F.normalize(theirs.astype("float32"))).sum(-1).mean()
+            for mine, theirs in zip(student, teacher, strict=True)
+        ]
+        return paddle.add_n(each)
+
+
 DISTILLATION_LOSSES = ("mse", "soft_ce")
 
 
@@ -119,6 +249,7 @@ def distillation_losses(
     alpha: float = 0.0,
     kind: str = "mse",
     temperature: float = 1.0,
+    over_classes: str = "sum",
 ) -> dict[str, paddle.Tensor]:
     """alpha * CE(labels) + (1 - alpha) * distance to the teacher (Tang et al. 2019, eq. 4).
 
@@ -129,11 +260,15 @@ def distillation_losses(
         alpha: weight of the labels.
         kind: ``mse`` or ``soft_ce``.
         temperature: of ``soft_ce``.
+        over_classes: of ``soft_ce``, see :func:`soft_cross_entropy_loss`.
 
     Returns:
         ``loss`` and its parts.
     """
-    soft = logit_mse_loss(student, teacher) if kind == "mse" else soft_cross_entropy_loss(student, teacher, temperature)
+    if kind == "mse":
+        soft = logit_mse_loss(student, teacher)
+    else:
+        soft = soft_cross_entropy_loss(student, teacher, temperature, over_classes)
     if alpha == 0:
         return {"loss": soft}
     if labels is None:

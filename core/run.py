@@ -55,6 +55,7 @@ class RunRecord(TypedDict, total=False):
         stages: of a training in stages, their names.
         learning_rows: rows that a stage learnt from.
         sub_networks: of a once-for-all network, shape and metrics of every part.
+        layers: distance of a student's layers from its teacher's, on the rows that choose checkpoints.
     """
 
     task: str
@@ -74,6 +75,7 @@ class RunRecord(TypedDict, total=False):
     stages: list[str]
     learning_rows: int
     sub_networks: list[dict[str, Any]]
+    layers: dict[str, float]
 
 
 class _Together(nn.Layer):

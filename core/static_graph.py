@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,9 @@ FILES = (GRAPH, PARAMETERS)
 def save_graph(
     loaded,  # noqa: ANN001 - models.LoadedModel, whose import costs seconds
     folder: str | os.PathLike[str],
-    want: Sequence[str] = (),
-    layers: Sequence[int] = (),
+    wanted: Mapping[str, Sequence[int]] | None = None,
+    with_outputs: bool = True,
+    wrap: Callable[[Any], Any] | None = None,
 ) -> tuple[str, ...]:
     """Writes the static graph of a model.
 
@@ -28,8 +30,9 @@ def save_graph(
     Args:
         loaded: the model.
         folder: receives ``model.json`` and ``model.pdiparams``.
-        want: features of :data:`models.bert.FEATURES` that the graph gives beside the model's outputs.
-        layers: which entries of each of them; all when left out.
+        wanted: features that the graph gives beside the model's outputs, see :data:`core.features.Wanted`.
+        with_outputs: whether it gives those outputs at all.
+        wrap: makes the layer that is converted from the copy; that has ``names`` of its outputs and ``input_spec()``.
 
     Returns:
         The names of what the graph gives, in their order: those of the model, then ``hidden_states.0`` and so on.
@@ -43,11 +46,14 @@ def save_graph(
     set_weights(copy, layer_weights(loaded.model), "the model")
     copy.eval()
     spec, names = copy.input_spec(), tuple(copy.outputs)
-    if want:
+    if wanted:
         from core.features import WithFeatures
 
-        copy = WithFeatures(copy, want, layers)
-        names = (*names, *copy.names)
+        copy = WithFeatures(copy, wanted, with_outputs)
+        names = copy.names
+    if wrap is not None:
+        copy = wrap(copy)
+        spec, names = copy.input_spec(), copy.names
     graph = paddle.jit.to_static(copy, input_spec=spec, full_graph=True)
     paddle.jit.save(graph, str(Path(folder) / "model"))
     return names

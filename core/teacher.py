@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from console import InputError, ProgressBar, say
 from core.distributed import current_device
+from core.features import Wanted, all_entries
 from core.metrics import Diverged
 from core.static_graph import StaticGraph, save_graph
 from data.augment import row_hashes
@@ -36,7 +37,7 @@ PART_TOKENS = 1 << 19
 LOGITS = "logits"
 GRAPH_NAME = "teacher"
 # Features whose rows are as long as the row's tokens.
-PER_TOKEN = ("hidden_states", "last_hidden_state", "start_logits", "end_logits")
+PER_TOKEN = ("hidden_states", "queries", "keys", "values", "last_hidden_state", "start_logits", "end_logits")
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ class Teacher:
     Args:
         loaded: in evaluation mode.
         cache: the cache folder.
-        want: features beside the model's outputs, of :data:`models.bert.FEATURES`: those of tokens.
-        layers: which entries of each; all when left out.
+        wanted: features beside the model's outputs: those with a vector per token.
         device: where the graph runs; where Paddle computes when left out.
     """
 
@@ -111,14 +111,13 @@ class Teacher:
         self,
         loaded: LoadedModel,
         cache: Path,
-        want: Sequence[str] = (),
-        layers: Sequence[int] = (),
+        wanted: Wanted | None = None,
         device: str | None = None,
     ) -> None:
-        if other := [name for name in want if name not in PER_TOKEN]:
+        if other := [name for name in wanted or {} if name not in PER_TOKEN]:
             raise ValueError(f"{', '.join(other)}: stored are features with a vector per token: {', '.join(PER_TOKEN)}")
         self.loaded, self._cache = loaded, cache
-        self._want, self._layers = tuple(want), tuple(layers)
+        self._wanted = all_entries(wanted, loaded.model.config.num_hidden_layers) if wanted else {}
         self._device = device or current_device()
         self._checksum: str | None = None
         self._graph: StaticGraph | None = None
@@ -176,8 +175,8 @@ class Teacher:
         digest = hashlib.sha256(self._checksum.encode())
         # Heads, activation and epsilon change what the same weights say.
         digest.update(json.dumps(self.loaded.model.config_dict(), sort_keys=True).encode())
-        if self._want:
-            digest.update(json.dumps([self._want, self._layers]).encode())
+        if self._wanted:
+            digest.update(json.dumps(self._wanted).encode())
         for name, column in sorted(encoded.items()):
             assert isinstance(column, Ragged)
             column = column.compact()
@@ -220,7 +219,7 @@ class Teacher:
         """The outputs for one batch."""
         if self._graph is None:
             folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", GRAPH_NAME))
-            names = save_graph(self.loaded, folder, self._want, self._layers)
+            names = save_graph(self.loaded, folder, self._wanted)
             self._graph = StaticGraph(folder, device=self._device, shapes=1, outputs=names)
         said = self._graph.run(encoded.padded(rows, self.loaded.encoder.pad_id))
         if bad := [name for name, value in said.items() if not np.isfinite(value).all()]:

@@ -54,6 +54,12 @@ class Columns(Mapping[str, Column]):
         """The named rows, in the order given."""
         return Columns({name: c.take(rows) if isinstance(c, Ragged) else c[rows] for name, c in self.items()})
 
+    def slice(self, start: int, stop: int) -> Columns:
+        """The rows in [start, stop), as views."""
+        return Columns(
+            {name: c.slice(start, stop) if isinstance(c, Ragged) else c[start:stop] for name, c in self.items()}
+        )
+
     @staticmethod
     def concat(parts: Sequence[Columns]) -> Columns:
         """All rows of ``parts``, in order.

@@ -51,6 +51,10 @@ class StoreWriter:
         self._columns: dict[str, _ColumnWriter] = {}
         self.rows = 0
 
+    def set_metadata(self, **values: Any) -> None:
+        """Adds to the metadata, or replaces some of it: what is known only when the rows have been seen."""
+        self._metadata.update(values)
+
     def append(self, **columns: np.ndarray | Ragged) -> None:
         """Adds a block of rows.
 

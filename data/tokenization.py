@@ -238,6 +238,10 @@ class WordPieceTokenizer:
         """White-space words, as published for English."""
         return text.split()
 
+    def bert_words(self, text: str) -> list[str]:
+        """The words that are cut into pieces: without case, marks apart, Chinese characters one by one."""
+        return self._bert_words(shortened(text, LONGEST_TEXT)).split()
+
     def words_of(self, texts: Sequence[str]) -> Iterator[list[str]]:
         return map(self.words, texts)
 

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,12 +22,12 @@ from data.augment import Augmentation, augment_columns, row_hashes
 from data.columns import Columns
 from data.part_of_speech import make_tagger, tag_rows
 from data.ragged import Ragged
-from data.sources import NO_LABEL, Rows, decoded_lines, read_lines, read_rows, without_labels
+from data.sources import NO_LABEL, SUFFIXES, Rows, decoded_lines, read_lines, read_rows, without_labels
 from data.store import Store, StoreDamaged, StoreWriter
 from data.streams import generator
 from data.tasks import Task
 from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, tokenizer_identity
-from files import new_file
+from files import check_new_file, check_new_folder, new_file, publish_folder
 
 BLOCK = 8192
 
@@ -110,30 +110,60 @@ def build_transfer_set(
     if how.p_pos and how.n_iter:
         language = "zh" if tokenizer.kind == "jieba" else "en"
         tagged = tag_rows(columns, units, make_tagger(how.tagger, language, how.spacy_model))
+
+    def change(copy: int, start: int, block: tuple[Ragged, ...], rng: np.random.Generator) -> tuple[Ragged, ...]:
+        tags = tagged.slice(start, start + BLOCK) if tagged else ()
+        return augment_columns(block, copy, how, mask_id, rng, tagged, tags)
+
+    identity = transfer_key(rows, tokenizer, how, seed, whole_words)
+    return write_transfer_set(folder, units, unit, identity, columns, rows.labels, how.n_iter, change, seed)
+
+
+# Makes one copy of a block of rows: the copy's number, the block's first row, its columns, its random stream.
+Change = Callable[[int, int, tuple[Ragged, ...], np.random.Generator], tuple[Ragged, ...]]
+
+
+def write_transfer_set(
+    folder: str | os.PathLike[str],
+    units: Sequence[str],
+    unit: str,
+    identity: str,
+    columns: tuple[Ragged, ...],
+    labels: np.ndarray | None,
+    copies: int,
+    change: Change,
+    seed: int,
+) -> TransferSet:
+    """Writes rows and changed copies of each, in constant memory; copies that stand in the set already are dropped.
+
+    Args:
+        folder: where the store goes.
+        units: the strings behind the unit ids.
+        unit: ``piece`` or ``word``.
+        identity: see :class:`TransferSet`.
+        columns: unit ids of the rows, which are all kept.
+        labels: of the rows, or None.
+        copies: of each row.
+        change: makes a copy of a block.
+        seed: of the run; a block's random stream depends on it, the copy and the block alone.
+    """
     seen: set[int] = set()
-    metadata = {
-        "kind": "transfer-set",
-        "unit": unit,
-        "units": units,
-        "identity": transfer_key(rows, tokenizer, how, seed, whole_words),
-    }
-    total = len(rows) * (1 + how.n_iter)
-    bar = ProgressBar("transfer set", total)
+    count = len(columns[0])
+    metadata = {"kind": "transfer-set", "unit": unit, "units": list(units), "identity": identity}
+    bar = ProgressBar("transfer set", count * (1 + copies))
     with StoreWriter(folder, metadata) as writer:
-        labels = rows.labels if rows.labels is not None else without_labels(len(rows))
-        for start in range(0, len(rows), BLOCK):
-            block = tuple(column.slice(start, start + BLOCK).compact() for column in columns)
+        labels = labels if labels is not None else without_labels(count)
+        for start in range(0, count, BLOCK):
+            block = tuple(column.slice(start, min(start + BLOCK, count)).compact() for column in columns)
             seen.update(row_hashes(block).tolist())
             writer.append(label=labels[start : start + BLOCK], **_named(block))
             bar.advance(len(block[0]))
-        for copy in range(how.n_iter):
-            for start in range(0, len(rows), BLOCK):
-                block = tuple(column.slice(start, start + BLOCK) for column in columns)
-                rng = generator(seed, "augment", copy, start)
-                tags = tagged.slice(start, start + BLOCK) if tagged else ()
-                augmented = augment_columns(block, copy, how, mask_id, rng, tagged, tags)
-                new = _unseen(row_hashes(augmented), seen)
-                kept = tuple(column.take(new) for column in augmented)
+        for copy in range(copies):
+            for start in range(0, count, BLOCK):
+                block = tuple(column.slice(start, min(start + BLOCK, count)) for column in columns)
+                changed = change(copy, start, block, generator(seed, "augment", copy, start))
+                new = _unseen(row_hashes(changed), seen)
+                kept = tuple(column.take(new) for column in changed)
                 writer.append(label=without_labels(len(new), labels), **_named(kept))
                 bar.advance(len(block[0]))
     bar.close()
@@ -304,6 +334,32 @@ def with_labels_only(columns: Columns) -> Columns:
     """Those rows that have a label."""
     labels = np.asarray(columns["labels"])
     return columns.take(np.flatnonzero(np.isfinite(labels) if labels.dtype.kind == "f" else labels >= 0))
+
+
+def check_target(output_file: str, overwrite: bool) -> Path:
+    """Where a transfer set is to be written: a name that ends in ``.tsv``, or that of a folder.
+
+    Raises:
+        InputError: it cannot be written there, or something else is there.
+    """
+    target = Path(output_file)
+    as_table = target.suffix == ".tsv"
+    if target.suffix in SUFFIXES and not as_table:
+        raise InputError(f"--output_file {target}: expected a name that ends in .tsv, or the name of a folder")
+    if target.exists() and not overwrite:
+        raise InputError(f"--output_file {target} exists; pass --overwrite or choose another name")
+    if target.exists() and target.is_dir() == as_table:
+        raise InputError(f"--output_file {target}: a table and a folder cannot replace each other")
+    (check_new_file if as_table else check_new_folder)(target, "--output_file")
+    return target
+
+
+def publish_transfer_set(made: TransferSet, folder: Path, task: Task, target: Path) -> None:
+    """Puts a transfer set where a user wants it: ``folder``, its store, moves there, or a table is written."""
+    if target.suffix == ".tsv":
+        write_table(made, task, target)
+    else:
+        publish_folder(folder, target)
 
 
 def write_table(transfer: TransferSet, task: Task, path: str | os.PathLike[str]) -> None:

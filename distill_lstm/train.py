@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import paddle
 
 from console import InputError, say
-from core.classifier import found_again, label_step, read_data, train_classifier
+from core.classifier import distillation_step, found_again, label_step, read_data, train_classifier
 from core.distributed import main_first
 from core.evaluate import dygraph_forward, predict_logits
-from core.losses import distillation_losses
 from core.metrics import agreement
 from core.predictions import write_predictions
 from core.run import Run
 from core.teacher import Teacher, load_teacher
-from core.train import Losses
-from data.batches import Batch
 from data.pairs import more_rows
 from data.transfer import TransferSet, in_memory, transfer_set_from_path
 from distill_lstm.options import DistillOptions, SmallOptions
 from distill_lstm.student import build_student, token_ids
 from distill_lstm.transfer import rows_to_augment, transfer_set
-from models.bilstm import BiLSTM, occurring_rows
+from models.bilstm import occurring_rows
 from models.folder import load
 
 SMALL, DISTILL = "distill_lstm.small", "distill_lstm.bert_distill"
@@ -122,19 +118,6 @@ def distill(options: DistillOptions) -> dict[str, Any]:
             "dev_with_teacher": agreement(answers, on_dev, task.is_regression),
         }
         return run.finish(student, record, lambda trained: write_predictions(run.path, trained, test))
-
-
-def distillation_step(
-    model: BiLSTM, alpha: float = 0.0, kind: str = "mse", temperature: float = 1.0
-) -> Callable[[Batch], Losses]:
-    """A training step over batches with ``teacher_logits`` and ``labels``; see :func:`distillation_losses`."""
-
-    def step(batch: Batch) -> Losses:
-        logits = model.from_batch(batch)
-        targets, labels = paddle.to_tensor(batch["teacher_logits"]), paddle.to_tensor(batch["labels"])
-        return distillation_losses(logits, targets, labels, alpha, kind, temperature)
-
-    return step
 
 
 def mean_logits(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console import InputError, say
+from console import say
 from data.pairs import more_rows, with_unlabeled
 from data.part_of_speech import make_tagger
-from data.sources import SUFFIXES, Rows, describe
+from data.sources import Rows, describe
 from data.tasks import Task
 from data.tokenization import JiebaTokenizer, Tokenizer, WordPieceTokenizer, read_vocab
-from data.transfer import TransferSet, build_transfer_set, transfer_key, write_table
+from data.transfer import TransferSet, build_transfer_set, check_target, publish_transfer_set, transfer_key
 from distill_lstm.options import AugmentDataOptions, AugmentOptions
-from files import alone_in, check_new_file, check_new_folder, publish_folder, scratch_folder
+from files import alone_in, scratch_folder
 from models.pretrained import resolve_pretrained
 
 
@@ -22,15 +22,7 @@ def augment(options: AugmentDataOptions) -> int:
     Raises:
         InputError: rows or output cannot be used; what was there before stays.
     """
-    target = Path(options.output_file)
-    as_table = target.suffix == ".tsv"
-    if target.suffix in SUFFIXES and not as_table:
-        raise InputError(f"--output_file {target}: expected a name that ends in .tsv, or the name of a folder")
-    if target.exists() and not options.overwrite:
-        raise InputError(f"--output_file {target} exists; pass --overwrite or choose another name")
-    if target.exists() and target.is_dir() == as_table:
-        raise InputError(f"--output_file {target}: a table and a folder cannot replace each other")
-    (check_new_file if as_table else check_new_folder)(target, "--output_file")
+    target = check_target(options.output_file, options.overwrite)
     data = options.rows()
     say(describe(data))
     rows = rows_to_augment(options, data.train, data.task, options.seed, options.skip_bad_rows)
@@ -41,10 +33,7 @@ def augment(options: AugmentDataOptions) -> int:
         how, words = options.augmentation(data.task), options.whole_words(data.task)
         made = build_transfer_set(rows, tokenizer, how, options.seed, folder, words)
         count = len(made)
-        if as_table:
-            write_table(made, data.task, target)
-        else:
-            publish_folder(folder, target)
+        publish_transfer_set(made, folder, data.task, target)
     say(f"{target}: {count:,} rows")
     return count
 

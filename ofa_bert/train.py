@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from console import InputError, say, table
 from core.classifier import found_again, read_data, train_classifier
 from core.distributed import World, from_main, main_first, wait
@@ -17,9 +15,9 @@ from core.predictions import write_predictions
 from core.run import Run
 from core.teacher import Teacher, load_teacher
 from data.columns import Column, Columns
-from data.pairs import more_rows, with_unlabeled
+from data.learning import rows_with_more
 from data.sources import Rows, TaskData
-from data.transfer import in_memory, learning_columns, transfer_set_from_path, with_labels_only
+from data.transfer import learning_columns, with_labels_only
 from models.folder import LoadedModel, bert_shape, build, check_length, load, model_config
 from models.weights import layer_weights, set_weights
 from ofa_bert.importance import Importance, measure_importance, reordered
@@ -125,24 +123,19 @@ def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel,
     Width and depth stage: the training rows, and those of ``--transfer_set`` or the rows without labels that are not
     among them; with the teacher's logits where those are enough. Final stage: the rows of both that have a label.
     """
-    sets = [in_memory(data.train, loaded.tokenizer)]
-    if options.transfer_set:
-        sets.append(
-            transfer_set_from_path(options.transfer_set, data.task, loaded.tokenizer, False, options.skip_bad_rows)
-        )
-    elif options.unlabeled_file or options.repair_pairs:
-        rows = with_unlabeled(
-            data.train,
-            data.task,
-            options.unlabeled_file,
-            options.split_sentences,
-            options.repair_pairs,
-            options.seed,
-            options.skip_bad_rows,
-        )
-        if world.is_main:
-            say(more_rows(data.train, rows))
-        sets.append(in_memory(rows.take(np.arange(len(data.train), len(rows))), loaded.tokenizer))
+    _, sets, note = rows_with_more(
+        data.train,
+        data.task,
+        loaded.tokenizer,
+        options.transfer_set,
+        options.unlabeled_file,
+        options.split_sentences,
+        options.repair_pairs,
+        options.seed,
+        options.skip_bad_rows,
+    )
+    if world.is_main and note:
+        say(note)
     encoded = [loaded.encoder.arrange(rows.encode(loaded.tokenizer)) for rows in sets]
     if "width" in options.stages and not options.lambda_rep:
         with Teacher(loaded, options.cache()) as teacher:

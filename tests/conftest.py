@@ -42,12 +42,14 @@ def shared_graphs(tmp_path_factory):
 
     make, folder = core.static_graph.save_graph, tmp_path_factory.mktemp("graphs")
 
-    def save_graph(loaded, target, want=(), layers=()):
-        asked = json.dumps([weights_checksum(loaded), model_config(loaded), list(want), list(layers)], sort_keys=True)
+    def save_graph(loaded, target, wanted=None, with_outputs=True, wrap=None):
+        if wrap is not None:
+            return make(loaded, target, wrap=wrap)
+        asked = json.dumps([weights_checksum(loaded), model_config(loaded), wanted, with_outputs], sort_keys=True)
         known = folder / hashlib.sha256(asked.encode()).hexdigest()
         if not (known / "names").is_file():
             known.mkdir(exist_ok=True)
-            names = make(loaded, known, want, layers)
+            names = make(loaded, known, wanted, with_outputs)
             (known / "names").write_text("\n".join(names))
         for name in core.static_graph.FILES:
             shutil.copyfile(known / name, Path(target) / name)

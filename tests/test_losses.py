@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import paddle
 import pytest
+import tiny
 
-from core.losses import distillation_losses, hard_label_loss, logit_mse_loss, soft_cross_entropy_loss
+from core.features import token_vectors
+from core.losses import (
+    attention_scores_loss,
+    distillation_losses,
+    hard_label_loss,
+    hidden_states_loss,
+    logit_mse_loss,
+    patient_loss,
+    relation_loss,
+    soft_cross_entropy_loss,
+)
+from data.batches import Batches
 
 LN2, LN3 = math.log(2), math.log(3)
 
@@ -124,3 +137,101 @@ def test_numbers_give_the_squared_error_of_rows_that_have_one():
     assert float(loss) == pytest.approx((4 + 1) / 3)
     # 2 (prediction - number) / 3
     assert logits.grad.flatten().tolist() == pytest.approx([-4 / 3, 0, 2 / 3])
+
+
+# Layers
+
+
+def test_soft_cross_entropy_may_be_the_mean_over_classes_as_published():
+    both = tensor([[0, LN3]]), tensor([[0, 0]])
+    assert float(soft_cross_entropy_loss(*both, over_classes="mean")) == pytest.approx(0.836988 / 2, abs=1e-5)
+    with pytest.raises(ValueError, match="over_classes 'max': expected one of sum, mean"):
+        soft_cross_entropy_loss(*both, over_classes="max")
+
+
+def test_attention_scores_count_a_rows_own_pairs_of_tokens_only():
+    # One row of two tokens and one of padding, two heads. Squares of own pairs: head 1: 1 4 9 16, head 2: 0 0 0 2.
+    # Their sum 32, over 2 heads x 4 pairs: 4. What stands for padding is -10,000 and anything.
+    student = paddle.zeros([1, 2, 3, 3])
+    teacher = tensor([[[[1, 2, -1e4], [3, 4, 7], [5, 5, 5]], [[0, 0, -1e4], [0, 2**0.5, 7], [5, 5, 5]]]])
+    lengths = labels(2)
+    assert float(attention_scores_loss([student], [teacher], lengths)) == pytest.approx(4.0, rel=1e-6)
+    # Layers add up.
+    assert float(attention_scores_loss([student] * 3, [teacher] * 3, lengths)) == pytest.approx(12.0, rel=1e-6)
+
+
+def test_attention_scores_are_a_mean_over_rows_whatever_their_length():
+    # Row 1 (one token): square 4; row 2 (two tokens): squares 1 1 1 1, mean 1. Mean over rows 2.5.
+    student, teacher = paddle.zeros([2, 1, 2, 2]), tensor([[[[2, 9], [9, 9]]], [[[1, 1], [1, 1]]]])
+    assert float(attention_scores_loss([student], [teacher], labels(1, 2))) == pytest.approx(2.5, rel=1e-6)
+
+
+def test_attention_with_other_heads_is_refused():
+    with pytest.raises(ValueError, match="use relations instead"):
+        attention_scores_loss([paddle.zeros([1, 2, 3, 3])], [paddle.zeros([1, 4, 3, 3])], labels(3))
+    with pytest.raises(ValueError, match="1 layers of the student, 2 of the teacher"):
+        attention_scores_loss([paddle.zeros([1, 2, 3, 3])], [paddle.zeros([1, 2, 3, 3])] * 2, labels(3))
+
+
+def test_hidden_states_of_padding_do_not_count():
+    # Two units; own tokens: squares (1 + 1)/2 and (9 + 1)/2, mean 3.
+    student, teacher = paddle.zeros([1, 3, 2]), tensor([[[1, 1], [3, 1], [99, 99]]])
+    assert float(hidden_states_loss([student], [teacher], labels(2))) == pytest.approx(3.0, rel=1e-6)
+
+
+def test_relations_of_one_head_by_hand():
+    # Width 1, two tokens: the teacher's vectors 0 and 0 relate evenly, (1/2, 1/2) for both queries. The student's are 0
+    # and sqrt(ln 3): token 1 relates evenly; token 2 with scores 0 and ln 3, that is 1/4 and 3/4.
+    # KL of token 2: 1/2 ln(2) + 1/2 ln(2/3) = 1/2 ln(4/3) = 0.143841; mean over two tokens 0.0719205.
+    mine, theirs = tensor([[[0], [LN3**0.5]]]), tensor([[[0], [0]]])
+    loss = relation_loss((mine, mine), (theirs, theirs), labels(2), 1)
+    assert float(loss) == pytest.approx(0.0719205, abs=1e-5)
+
+
+def test_relations_leave_padding_out_and_allow_other_widths():
+    rng = np.random.default_rng(0)
+    mine, theirs = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 12))
+    lengths = np.array([3, 2])
+
+    def relations(vectors, heads, length):
+        cut = vectors[:length].reshape(length, heads, -1).transpose(1, 0, 2)
+        scores = cut @ cut.transpose(0, 2, 1) / np.sqrt(cut.shape[-1])
+        scores = np.exp(scores)
+        return scores / scores.sum(-1, keepdims=True)
+
+    expected = 0.0
+    for row, length in enumerate(lengths):
+        p, q = relations(theirs[row], 2, length), relations(mine[row], 2, length)
+        expected += (p * np.log(p / q)).sum(-1).mean() / 2
+    loss = relation_loss((tensor(mine),) * 2, (tensor(theirs),) * 2, labels(*lengths), 2)
+    assert float(loss) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match="3 relation heads: do not divide vectors of width 4"):
+        relation_loss((tensor(mine),) * 2, (tensor(theirs),) * 2, labels(*lengths), 3)
+
+
+def test_relations_of_a_networks_own_heads_are_its_attention():
+    found = {}
+    batches = {}
+    for seed in (0, 1):
+        loaded = tiny.bert(seed=seed)
+        encoded = loaded.encoder.encode([["the film was good", "bad"]])
+        (batch,) = Batches(encoded, 2, loaded.encoder.pad_id, shuffle=False).epoch(0)
+        found[seed] = loaded.model.features_of(batch, ("attention_scores", "queries", "keys"))
+        batches[seed] = batch
+    p, q = (paddle.nn.functional.softmax(found[seed]["attention_scores"][1]).numpy() for seed in (1, 0))
+    expected = 0.0
+    for row, length in enumerate(batches[0]["lengths"]):
+        mine, theirs = q[row, :, :length, :length], p[row, :, :length, :length]
+        expected += (theirs * np.log(theirs / mine)).sum(-1).mean() / 2
+    vectors = [tuple(token_vectors(name, found[seed][name][1]) for name in ("queries", "keys")) for seed in (0, 1)]
+    loss = relation_loss(*vectors, paddle.to_tensor(batches[0]["lengths"]), 2)
+    assert float(loss) == pytest.approx(expected, rel=1e-3)
+
+
+def test_patient_loss_is_two_minus_twice_the_cosine():
+    # (3, 4) and (4, 3): cosine 24/25; 2 - 48/25 = 0.08. Opposite directions: 4. Lengths say nothing.
+    assert float(patient_loss([tensor([[3, 4]])], [tensor([[40, 30]])])) == pytest.approx(0.08, abs=1e-6)
+    assert float(patient_loss([tensor([[1, 0]])], [tensor([[-2, 0]])])) == pytest.approx(4.0, abs=1e-6)
+    # Mean over rows, sum over layers.
+    two = tensor([[3, 4], [1, 0]]), tensor([[40, 30], [5, 0]])
+    assert float(patient_loss([two[0]] * 2, [two[1]] * 2)) == pytest.approx(0.08, abs=1e-6)

@@ -245,7 +245,7 @@ def test_one_graph_serves_all_questions_of_a_run(tmp_path, monkeypatch):
 def test_hidden_states_are_columns_beside_the_logits(tmp_path):
     rows = transfer(tmp_path / "transfer", [SENTENCES])
     loaded = tiny.bert()
-    with Teacher(loaded, tmp_path / "cache", want=("hidden_states",), layers=(0, 2)) as teacher:
+    with Teacher(loaded, tmp_path / "cache", wanted={"hidden_states": (0, 2)}) as teacher:
         found = teacher.outputs(rows)
         again = teacher.outputs(rows)
     assert list(found.columns) == ["logits", "hidden_states.0", "hidden_states.2"]
@@ -265,7 +265,7 @@ def test_hidden_states_are_columns_beside_the_logits(tmp_path):
 
 def test_what_has_no_vector_per_token_is_not_stored(tmp_path):
     with pytest.raises(ValueError, match="attention_scores: stored are features with a vector per token"):
-        Teacher(tiny.bert(), tmp_path, want=("attention_scores",))
+        Teacher(tiny.bert(), tmp_path, wanted={"attention_scores": ()})
 
 
 ASK = """

@@ -1,0 +1,240 @@
+"""A teacher's features for every batch of a training: from the disk where a budget allows that, else asked each time.
+
+Hidden states and attention scores take far more room than logits: of 12 heads and four layers some 5 kB a token.
+Stored they are half-precision numbers, memory-mapped, in the order in which the teacher computed them, from long rows
+to short; the rows to learn from are put into that order too, so that nothing has to be moved. What does not fit is
+computed by the same static graph when its batch comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from console import ProgressBar, say
+from core.distributed import World, current_device, main_first
+from core.features import Wanted, all_entries, feature_names
+from core.metrics import Diverged
+from core.static_graph import StaticGraph, save_graph
+from core.teacher import GRAPH_NAME, TOKENS_PER_BATCH, token_parts, weights_checksum
+from data.batches import Batch
+from data.columns import Columns
+from data.ragged import Ragged
+from data.store import Store, StoreDamaged, StoreWriter
+from files import alone_in, clear_abandoned, clear_inside, clear_leftovers, scratch_folder
+from models.folder import LoadedModel
+
+# Widths that the graph is asked for: what oneDNN prepares for a width it keeps.
+WIDTH_STEP = 8
+# Rows' own pairs of tokens, one row after the other, instead of one entry a token.
+SQUARES = "attention_scores"
+PART_BYTES = 256 << 20
+
+
+class TeacherFeatures:
+    """What a teacher says inside, by names such as ``hidden_states.3``.
+
+    Args:
+        loaded: the teacher, in evaluation mode.
+        cache: the cache folder.
+        wanted: features and their entries.
+        device: where the graph runs; where Paddle computes when left out.
+    """
+
+    def __init__(self, loaded: LoadedModel, cache: Path, wanted: Wanted, device: str | None = None) -> None:
+        self.loaded, self._cache = loaded, cache
+        self.wanted = all_entries(wanted, loaded.model.config.num_hidden_layers)
+        self.names = feature_names(self.wanted)
+        self._device = device or current_device()
+        self._graph: StaticGraph | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> TeacherFeatures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._graph = None
+        self._stack.close()
+        clear_leftovers(self._cache / "graphs" / GRAPH_NAME)
+
+    def bytes_for(self, encoded: Columns) -> int:
+        """How much room the features of encoded rows take on the disk."""
+        config, lengths = self.loaded.model.config, encoded.costs.astype(np.int64)
+        inner = config.num_attention_heads * config.head_dim
+        squares = len(self.wanted.get(SQUARES, ())) * config.num_attention_heads
+        widths = {"hidden_states": config.hidden_size}
+        vectors = sum(
+            len(entries) * widths.get(name, inner) for name, entries in self.wanted.items() if name != SQUARES
+        )
+        return 2 * int((lengths * vectors + lengths**2 * squares).sum())
+
+    def columns(self, encoded: Columns, budget: int, world: World | None = None) -> Columns:
+        """Rows to learn from, with their features where these fit.
+
+        Args:
+            encoded: rows as the teacher reads them, and whatever else a step needs.
+            budget: bytes on the disk.
+            world: the processes of the run; one of them computes.
+
+        Returns:
+            The rows in another order, with a column per feature; or ``encoded`` as it is, whose features
+            :meth:`of` computes batch by batch.
+        """
+        needed = self.bytes_for(encoded)
+        world = world or World()
+        folder = self._cache / "teacher_features"
+        fits = needed <= budget
+        if fits:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            folder /= self._key(encoded)
+            # While the store is put together its parts are there as well; never more than what is free now.
+            free = world.size > 1 or folder.is_dir() or 2 * needed < shutil.disk_usage(self._cache).free
+            fits = free
+        if world.is_main:
+            say(
+                f"teacher's features: {needed / 1e9:.1f} GB for {encoded.rows:,} rows, "
+                + ("kept on the disk" if fits else "computed anew for every batch")
+            )
+        if not fits:
+            return encoded
+        stored = main_first(world, lambda: self._stored_or_computed(encoded, folder))
+        order = np.asarray(stored["row"])
+        return encoded.take(order).with_(**{name: stored[name] for name in self.names})
+
+    def of(self, batch: Batch) -> dict[str, paddle.Tensor]:
+        """The features for a batch, float32, padded as the batch is.
+
+        Returns:
+            By name: states and vectors [rows, tokens, width], attention scores [rows, heads, tokens, tokens]; whatever
+            stands there for padding means nothing.
+        """
+        tokens = batch["input_ids"].shape[1]
+        if all(name in batch for name in self.names):
+            found = {name: batch[name] for name in self.names}
+            for name in self.names:
+                if name.startswith(SQUARES):
+                    heads = self.loaded.model.config.num_attention_heads
+                    found[name] = unpacked_squares(found[name], batch["lengths"], heads, tokens)
+        else:
+            width = min(-(-tokens // WIDTH_STEP) * WIDTH_STEP, self.loaded.model.config.max_position_embeddings)
+            fill = {"input_ids": self.loaded.encoder.pad_id, "token_type_ids": 0}
+            inputs = {
+                name: np.pad(batch[name], ((0, 0), (0, width - tokens)), constant_values=value)
+                for name, value in fill.items()
+            }
+            found = {
+                name: value[:, :, :tokens, :tokens] if name.startswith(SQUARES) else value[:, :tokens]
+                for name, value in self._ask(inputs).items()
+            }
+        return {name: paddle.to_tensor(np.ascontiguousarray(value, np.float32)) for name, value in found.items()}
+
+    def _ask(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self._graph is None:
+            folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", GRAPH_NAME))
+            names = save_graph(self.loaded, folder, self.wanted, with_outputs=False)
+            self._graph = StaticGraph(folder, device=self._device, outputs=names)
+        return self._graph.run(inputs)
+
+    def _key(self, encoded: Columns) -> str:
+        asked = {"weights": weights_checksum(self.loaded), "shape": self.loaded.model.config_dict(), **self.wanted}
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=list).encode())
+        for name in ("input_ids", "token_type_ids"):
+            column = encoded[name]
+            assert isinstance(column, Ragged)
+            column = column.compact()
+            digest.update(np.ascontiguousarray(column.values).data)
+            digest.update(np.ascontiguousarray(column.offsets).data)
+        return digest.hexdigest()[:32]
+
+    def _stored_or_computed(self, encoded: Columns, folder: Path) -> Columns:
+        parts = folder.with_name(folder.name + ".parts")
+        try:
+            found = self._read(folder, encoded.rows)
+        except StoreDamaged:
+            pass
+        else:
+            clear_abandoned(parts)
+            return found
+        with alone_in(parts, f"teacher's features in {self._cache}"):
+            try:
+                return self._read(folder, encoded.rows)
+            except StoreDamaged as damage:
+                if folder.exists():
+                    say(f"the stored features are damaged and are computed again ({damage})")
+            paths = self._compute(encoded, parts)
+            # Part after part, so that memory holds one of them.
+            with StoreWriter(folder, {"kind": "teacher-features"}) as writer:
+                for path in paths:
+                    Columns.read(Store(path, verify=False)).write(writer)
+            clear_inside(parts)
+        return self._read(folder, encoded.rows)
+
+    def _read(self, folder: Path, rows: int) -> Columns:
+        store = Store(folder)
+        found = Columns.read(store)
+        if set(found) != {"row", *self.names} or found.rows != rows:
+            raise StoreDamaged(f"{folder}: these are no features of these rows")
+        if sorted(np.asarray(found["row"]).tolist()) != list(range(rows)):
+            raise StoreDamaged(f"{folder}: its rows are not these rows")
+        return found
+
+    def _compute(self, encoded: Columns, parts: Path) -> list[Path]:
+        """Runs the teacher over all rows; parts that an interrupted pass left stay."""
+        lengths = encoded.costs
+        order = np.argsort(-lengths, kind="stable")
+        per_token = max(1, self.bytes_for(encoded) // max(1, int(lengths.sum())))
+        inputs = Columns({name: encoded[name] for name in ("input_ids", "token_type_ids")})
+        paths = []
+        bar = ProgressBar("teacher's features", len(order))
+        for number, rows in enumerate(token_parts(lengths, order, max(1, PART_BYTES // per_token))):
+            path = parts / f"part-{number:05d}"
+            try:
+                if not np.array_equal(np.asarray(Store(path)["row"]), rows):
+                    raise StoreDamaged(f"{path}: other rows")
+            except (StoreDamaged, KeyError):
+                with StoreWriter(path) as writer:
+                    for batch in token_parts(lengths, rows, TOKENS_PER_BATCH):
+                        Columns({"row": batch, **self._packed(inputs, batch, lengths[batch])}).write(writer)
+            paths.append(path)
+            bar.advance(len(rows))
+        bar.close()
+        return paths
+
+    def _packed(self, inputs: Columns, rows: np.ndarray, lengths: np.ndarray) -> dict[str, Ragged]:
+        said = self._ask(inputs.padded(rows, self.loaded.encoder.pad_id))
+        if bad := [name for name, value in said.items() if not np.isfinite(value).all()]:
+            raise Diverged(f"the teacher's {', '.join(bad)} are not finite: its weights are worthless; train it again")
+        return {name: packed(name, value, lengths) for name, value in said.items()}
+
+
+def packed(name: str, values: np.ndarray, lengths: np.ndarray) -> Ragged:
+    """The features of a padded batch without padding, in half precision; see :func:`unpacked_squares`."""
+    limit = np.finfo(np.float16).max
+    values = np.clip(values, -limit, limit).astype(np.float16)
+    if name.startswith(SQUARES):
+        flat = [square[:, :length, :length].reshape(-1) for square, length in zip(values, lengths, strict=True)]
+        return Ragged.from_lengths(np.concatenate(flat), values.shape[1] * lengths**2)
+    inside = np.arange(values.shape[1]) < lengths[:, None]  # [rows, tokens]
+    return Ragged.from_lengths(values[inside], lengths)
+
+
+def unpacked_squares(flat: np.ndarray, lengths: np.ndarray, heads: int, tokens: int) -> np.ndarray:
+    """Attention scores as [rows, heads, tokens, tokens], 0 for padding.
+
+    Args:
+        flat: [rows, longest], a row's [heads, length, length] laid out flat.
+        lengths: [rows].
+        heads: of the teacher.
+        tokens: width of the batch.
+    """
+    out = np.zeros([len(flat), heads, tokens, tokens], flat.dtype)
+    for row, length in enumerate(np.asarray(lengths).tolist()):
+        out[row, :, :length, :length] = flat[row, : heads * length * length].reshape(heads, length, length)
+    return out

@@ -1,0 +1,608 @@
+"""The TinyBERT scripts end to end, tiny: what they write, resume, refuse, and that it works elsewhere."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import signal
+import time
+
+import numpy as np
+import paddle
+import pytest
+import tiny
+from test_replacement import masked_lm
+
+import models
+from args import parse
+from console import InputError, run_script
+from core.evaluate import dygraph_forward, evaluate_model, predict_logits
+from core.metrics import Diverged
+from data.replacement import is_replaceable
+from data.sources import find_split, read_rows
+from data.tasks import METRICS
+from deploy.exporter import export
+from deploy.options import ExportOptions
+from deploy.predictor import Predictor
+from distill_lstm.train import distill as distill_lstm
+from finetune.train import finetune
+from models.weights import layer_weights, read_safetensors
+from ofa_bert.options import OfaOptions
+from ofa_bert.train import train as train_ofa
+from tinybert import data_augmentation, general_distill, task_distill
+from tinybert.augment import augment
+from tinybert.general import distill_on_text
+from tinybert.layers import LayerLoss, Projections, head_frozen
+from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
+from tinybert.train import distill
+
+TEACHER = {"hidden_size": 24, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 32}
+SMALL = {"hidden_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 24}
+NUMBERS = next(metric for metric in METRICS if "pearson" in metric)
+TASK, GENERAL, AUGMENT = "tinybert.task_distill", "tinybert.general_distill", "tinybert.data_augmentation"
+MAIN = {TASK: task_distill.main, GENERAL: general_distill.main, AUGMENT: data_augmentation.main}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Data, raw text, a pre-trained encoder, and teachers for single sentences, pairs and numbers."""
+    root = tmp_path_factory.mktemp("inputs")
+    tiny.write_single(root / "data")
+    tiny.write_pairs(root / "pairs")
+    tiny.write_chinese(root / "chinese")
+    tiny.write_pretrained(root / "bert", **TEACHER)
+    tiny.write_model(root / "teacher", tiny.bert(**TEACHER))
+    tiny.write_model(root / "pair_teacher", tiny.bert(tiny.PAIR, **TEACHER))
+    tiny.write_model(root / "lstm", tiny.bilstm())
+    (root / "text").mkdir()
+    rng = random.Random(0)
+    for name in ("a", "b"):
+        lines = [tiny.sentence(rng, number % 2) for number in range(40)]
+        (root / "text" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def values(inputs, folder, **changes):
+    return {
+        "task_name": "sst-2",
+        "data_dir": str(inputs / "data"),
+        "teacher_model": str(inputs / "teacher"),
+        "output_dir": str(folder),
+        "cache_dir": str(inputs / "cache"),
+        "max_seq_length": 24,
+        "batch_size": 16,
+        "intermediate_epochs": 3,
+        "num_train_epochs": 2,
+        "intermediate_learning_rate": 3e-3,
+        "learning_rate": 3e-3,
+        "logging_steps": 1,
+        "device": "cpu",
+        **(SMALL if "student_model" not in changes else {}),
+        **changes,
+    }
+
+
+def task_options(inputs, folder, **changes):
+    made = {**values(inputs, folder), **changes}
+    if made.get("stage") in ("intermediate", "prediction"):
+        made = {k: v for k, v in made.items() if not k.startswith("intermediate_") or k == "intermediate_size"}
+    if "student_model" in changes:
+        made = {k: v for k, v in made.items() if k not in SMALL or k in changes}
+    return TaskDistillOptions(**made)
+
+
+def general_options(inputs, folder, **changes):
+    made = {
+        "teacher_model": str(inputs / "bert"),
+        "text": (str(inputs / "text"),),
+        "output_dir": str(folder),
+        "cache_dir": str(inputs / "cache"),
+        "max_seq_length": 16,
+        "batch_size": 8,
+        "held_out": 0.2,
+        "num_train_epochs": 2,
+        "learning_rate": 3e-3,
+        "logging_steps": 1,
+        "device": "cpu",
+        **SMALL,
+        **changes,
+    }
+    return GeneralDistillOptions(**made)
+
+
+def augment_options(inputs, target, **changes):
+    made = {
+        "task_name": "sst-2",
+        "data_dir": str(inputs / "data"),
+        "teacher_model": str(inputs / "bert"),
+        "output_file": str(target),
+        "cache_dir": str(target.parent / "cache"),
+        "N": 3,
+        "M": 4,
+        **changes,
+    }
+    return TinyAugmentOptions(**made)
+
+
+@pytest.fixture(scope="module")
+def student(inputs, tmp_path_factory):
+    """A student of both stages."""
+    folder = tmp_path_factory.mktemp("student") / "tiny"
+    distill(task_options(inputs, folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def general(inputs, tmp_path_factory):
+    """A student of raw text."""
+    folder = tmp_path_factory.mktemp("general") / "encoder"
+    distill_on_text(general_options(inputs, folder))
+    return folder
+
+
+def dev_logits(loaded, inputs, data="data"):
+    rows, _ = read_rows(find_split(inputs / data, "dev"), loaded.task)
+    return predict_logits(dygraph_forward(loaded.model), loaded.encoder.encode(rows.texts), loaded.encoder.pad_id)
+
+
+# Task distillation
+
+
+def test_each_stage_leaves_a_model_folder_and_moves_what_it_trains(student, inputs, tmp_path):
+    distill(task_options(inputs, tmp_path / "none", stage="prediction", learning_rate=1e-9, num_train_epochs=1))
+    start = read_safetensors(tmp_path / "none" / "model.safetensors")
+    stages = [read_safetensors(student / name / "model.safetensors") for name in ("intermediate", "prediction")]
+    for name in ("bert.embeddings.word_embeddings.weight", "bert.encoder.layers.1.self_attn.q_proj.weight"):
+        assert np.abs(stages[0][name] - start[name]).max() > 1e-4
+        assert np.abs(stages[1][name] - stages[0][name]).max() > 1e-4
+    # No loss of the layers reaches the head: it is neither trained nor decayed before the prediction stage.
+    for name in ("bert.pooler.dense.weight", "classifier.weight", "classifier.bias"):
+        np.testing.assert_allclose(stages[0][name], start[name], atol=1e-6)
+        assert np.abs(stages[1][name] - stages[0][name]).max() > 1e-5
+    # What is served is that of the last stage, and no projection is in it.
+    assert (student / "model.safetensors").read_bytes() == (student / "prediction" / "model.safetensors").read_bytes()
+    assert not [name for stage in stages for name in stage if "beside" in name or "projection" in name.lower()]
+    assert not list(student.rglob("checkpoint"))
+
+
+def test_training_brings_layers_and_answers_nearer(student, inputs):
+    rows = tiny.log_rows(student / "intermediate")
+    losses = [row["loss"] for row in rows if row["part"] != "train"]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.9 * losses[0]
+    metrics = json.loads((student / "metrics.json").read_text())
+    assert metrics["stages"] == ["intermediate", "prediction"]
+    layers = json.loads((student / "intermediate" / "metrics.json").read_text())["layers"]
+    assert set(layers) == {"loss", "embedding", "hidden", "attention"}
+    assert layers["loss"] == pytest.approx(losses[-1], rel=1e-3)
+    assert layers["loss"] == pytest.approx(sum(v for k, v in layers.items() if k != "loss"), rel=1e-4)
+    loaded = models.load(student)
+    assert loaded.model.config.num_hidden_layers == 2
+    assert metrics["dev"] == evaluate_model(loaded, read_rows(find_split(inputs / "data", "dev"), loaded.task)[0])
+
+
+def test_stages_may_be_run_one_by_one(student, inputs, tmp_path):
+    layers = task_options(inputs, tmp_path / "layers", stage="intermediate", num_train_epochs=3, learning_rate=3e-3)
+    distill(layers)
+    assert (tmp_path / "layers" / "model.safetensors").read_bytes() == (
+        student / "intermediate" / "model.safetensors"
+    ).read_bytes()
+    answers = task_options(inputs, tmp_path / "answers", stage="prediction", student_model=str(tmp_path / "layers"))
+    distill(answers)
+    np.testing.assert_allclose(
+        dev_logits(models.load(tmp_path / "answers"), inputs), dev_logits(models.load(student), inputs), atol=1e-5
+    )
+
+
+def test_stored_and_asked_features_train_alike(inputs, tmp_path):
+    found = {}
+    for name, budget in (("asked", "0"), ("stored", "1GB")):
+        metrics = distill(
+            task_options(
+                inputs, tmp_path / name, stage="intermediate", num_train_epochs=4, learning_rate=3e-3,
+                cache_budget=budget, relations="minilmv2", patient_weight=0.5, projection="per_layer",
+            )
+        )  # fmt: skip
+        found[name] = metrics["layers"]
+    assert set(found["asked"]) == {"loss", "embedding", "hidden", "attention", "relation", "patient"}
+    for name, value in found["asked"].items():
+        # Another order of rows, and half precision.
+        assert found["stored"][name] == pytest.approx(value, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"attention_weight": 0.0, "embedding_weight": 0.0}, {"hidden"}),
+        ({"hidden_weight": 0.0, "embedding_weight": 0.0}, {"attention"}),
+        ({"num_attention_heads": 2}, {"embedding", "hidden"}),
+        (
+            {"num_attention_heads": 2, "relations": "minilm", "hidden_weight": 0.0, "embedding_weight": 0.0},
+            {"relation"},
+        ),
+        ({"relations": "minilmv2", "relation_heads": 8}, {"embedding", "hidden", "attention", "relation"}),
+        ({"layer_map": "2:1,4:2"}, {"hidden", "attention"}),
+    ],
+)
+def test_losses_are_those_that_are_asked_for(inputs, tmp_path, changes, parts):
+    run = task_options(
+        inputs, tmp_path / "run", stage="intermediate", num_train_epochs=1, learning_rate=1e-3, max_steps=2, **changes
+    )
+    assert set(distill(run)["layers"]) == {"loss", *parts}
+
+
+def test_pairs_copies_and_rows_without_labels_are_learnt_from(inputs, tmp_path, capsys):
+    more = tmp_path / "more.txt"
+    more.write_text("how to swim ?\tthe end of swim\nhow to cook ?\tthe very end of paint\n")
+    options = task_options(
+        inputs, tmp_path / "run", task_name="qqp", data_dir=str(inputs / "pairs"), max_steps=3, aug_train=True, N=2,
+        teacher_model=str(inputs / "pair_teacher"), unlabeled_file=(str(more),), repair_pairs=1,
+    )  # fmt: skip
+    metrics = distill(options)
+    out = capsys.readouterr().out
+    assert "candidates: for words of one piece the nearest rows of the teacher's embedding table" in out
+    assert metrics["learning_rows"] > 150
+    assert set(metrics["dev"]) == {"accuracy", "f1"}
+
+
+def test_numbers_and_chinese_are_learnt_too(inputs, tmp_path):
+    numbers = tmp_path / "numbers.tsv"
+    rng = random.Random(1)
+    rows = [f"{tiny.sentence(rng, n % 2)}\t{n % 2 + n / 100}" for n in range(30)]
+    numbers.write_text("\n".join(["text\tlabel", *rows, ""]))
+    own = {"train_file": str(numbers), "dev_file": str(numbers), "text_columns": ("text",), "metric": NUMBERS}
+    own |= {"task_name": None, "data_dir": None}
+    teacher = finetune(tiny.finetune_options(tmp_path / "teacher", inputs / "data", inputs / "bert", **own))
+    options = task_options(inputs, tmp_path / "run", teacher_model=str(tmp_path / "teacher"), max_steps=3, **own)
+    assert distill(options)["dev"].keys() == teacher["dev"].keys()
+    chinese = {"task_name": "chnsenticorp", "data_dir": str(inputs / "chinese")}
+    finetune(tiny.finetune_options(tmp_path / "zh", inputs / "data", inputs / "bert", max_steps=2, **chinese))
+    run = task_options(
+        inputs, tmp_path / "zh_run", teacher_model=str(tmp_path / "zh"), max_steps=2, aug_train=True, N=2, **chinese
+    )
+    assert distill(run)["learning_rows"] > 60
+
+
+def test_a_finished_run_is_found_again(student, inputs, capsys):
+    before = (student / "model.safetensors").stat().st_mtime_ns
+    distill(task_options(inputs, student, resume=True))
+    assert "this run had finished" in capsys.readouterr().out
+    assert (student / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("stage", ["intermediate", "prediction"])
+@pytest.mark.parametrize("budget", ["0", "1GB"])
+def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, tmp_path, stage, budget):
+    rhythm = {
+        "save_steps": 3,
+        "eval_steps": 5,
+        "average_checkpoints": 2,
+        "intermediate_epochs": 8,
+        "num_train_epochs": 8,
+    }
+    rhythm |= {"cache_budget": budget, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    whole = task_options(inputs, tmp_path / "whole", **rhythm)
+    assert run_script(task_distill.main, tiny.arguments(whole)) == 0
+    options = task_options(inputs, tmp_path / "run", **rhythm)
+    child = tiny.start(TASK, *tiny.arguments(options))
+    log, checkpoint = tmp_path / "run" / stage / "metrics.jsonl", tmp_path / "run" / stage / "checkpoint"
+    give_up = time.monotonic() + 300
+    while child.poll() is None and time.monotonic() < give_up:
+        if log.exists() and log.read_bytes().count(b"\n") >= 6 and checkpoint.exists():
+            break
+        time.sleep(0.002)
+    child.kill()
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    assert run_script(task_distill.main, [*tiny.arguments(options), "--resume"]) == 0
+    for part in ("", "intermediate", "prediction"):
+        ours, theirs = (tmp_path / name / part / "model.safetensors" for name in ("run", "whole"))
+        assert ours.read_bytes() == theirs.read_bytes()
+        if part:
+            assert tiny.log_rows(tmp_path / "run" / part) == tiny.log_rows(tmp_path / "whole" / part)
+    assert not list((tmp_path / "run").rglob("checkpoint"))
+
+
+# General distillation
+
+
+def test_raw_text_gives_a_bare_encoder_that_came_nearer(general, inputs):
+    found = models.load(general)
+    assert found.architecture == "BertModel"
+    assert found.task is None
+    assert found.model.config.hidden_size == 16
+    losses = [row["loss"] for row in tiny.log_rows(general) if row["part"] != "train"]
+    assert losses == sorted(losses, reverse=True)
+    metrics = json.loads((general / "metrics.json").read_text())
+    assert metrics["layers"]["loss"] == pytest.approx(losses[-1], rel=1e-3)
+    assert metrics["selected_on"] == "held-out sequences"
+
+
+def test_a_student_of_raw_text_starts_a_task(general, inputs, tmp_path, capsys):
+    distill(task_options(inputs, tmp_path / "run", student_model=str(general), max_steps=2))
+    assert f"starts from {general}" in capsys.readouterr().out
+    assert models.load(tmp_path / "run").model.config.num_hidden_layers == 2
+
+
+def test_a_student_of_raw_text_is_fine_tuned_like_any_encoder(general, inputs, tmp_path):
+    finetune(tiny.finetune_options(tmp_path / "run", inputs / "data", general, max_steps=2, max_seq_length=24))
+    mine = read_safetensors(tmp_path / "run" / "model.safetensors")
+    start = layer_weights(models.load(general).model)
+    name = "embeddings.word_embeddings.weight"
+    assert 0 < np.abs(mine[f"bert.{name}"] - start[name]).max() < 0.1
+
+
+def test_general_distillation_killed_ends_with_the_same_bits(inputs, tmp_path):
+    rhythm = {"save_steps": 3, "eval_steps": 5, "num_train_epochs": 12}
+    distill_on_text(general_options(inputs, tmp_path / "whole", **rhythm))
+    options = general_options(inputs, tmp_path / "run", **rhythm)
+    child = tiny.start(GENERAL, *tiny.arguments(options))
+    log, checkpoint = tmp_path / "run" / "metrics.jsonl", tmp_path / "run" / "checkpoint"
+    give_up = time.monotonic() + 300
+    while child.poll() is None and time.monotonic() < give_up:
+        if log.exists() and log.read_bytes().count(b"\n") >= 6 and checkpoint.exists():
+            break
+        time.sleep(0.002)
+    child.kill()
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    assert run_script(general_distill.main, [*tiny.arguments(options), "--resume"]) == 0
+    ours, theirs = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("run", "whole"))
+    for name, value in theirs.items():
+        np.testing.assert_array_equal(ours[name], value)
+    assert tiny.log_rows(tmp_path / "run") == tiny.log_rows(tmp_path / "whole")
+
+
+# Augmentation
+
+
+def test_copies_differ_from_their_rows_in_replaceable_words_only(inputs, tmp_path):
+    count = augment(augment_options(inputs, tmp_path / "made.tsv"))
+    lines = (tmp_path / "made.tsv").read_text().splitlines()
+    assert lines[0] == "sentence\tlabel"
+    assert len(lines) == count + 1
+    rows = [line.split("\t") for line in lines[1:]]
+    originals = [row for row in rows if row[1]]
+    assert len(originals) == 60
+    assert 60 < count <= 60 * 4
+    assert len({text for text, _ in rows[60:]}) == count - 60
+    by_length = {}
+    for text, _ in originals:
+        by_length.setdefault(len(text.split()), []).append(text.split())
+    for text, label in rows[60:]:
+        assert label == ""
+        words = text.split()
+        assert any(
+            all(a == b or is_replaceable(b) for a, b in zip(words, other, strict=True))
+            for other in by_length[len(words)]
+        )
+
+
+def test_of_a_pair_one_text_changes_and_the_other_is_the_original(inputs, tmp_path):
+    augment(augment_options(inputs, tmp_path / "made.tsv", task_name="qqp", data_dir=str(inputs / "pairs"), p=0.9))
+    rows = [line.split("\t") for line in (tmp_path / "made.tsv").read_text().splitlines()[1:]]
+    originals = {(row[0], row[1]) for row in rows if row[2]}
+    first, second = ({pair[side] for pair in originals} for side in (0, 1))
+    changed = [0, 0]
+    for a, b, label in rows:
+        if label:
+            continue
+        assert a in first or b in second
+        changed[0] += a not in first
+        changed[1] += b not in second
+    assert min(changed) > 10
+
+
+def test_copies_follow_the_seed_and_a_store_teaches(inputs, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        augment(augment_options(inputs, tmp_path / f"{name}.tsv", seed=seed, cache_dir=str(tmp_path / name)))
+    a, b, c = ((tmp_path / f"{name}.tsv").read_bytes() for name in "abc")
+    assert a == b != c
+    augment(augment_options(inputs, tmp_path / "store", seed=1))
+    metrics = distill(task_options(inputs, tmp_path / "run", transfer_set=str(tmp_path / "store"), max_steps=2))
+    assert metrics["learning_rows"] == len(a.splitlines()) - 1
+
+
+def test_a_masked_lm_proposes_where_one_is_named(inputs, tmp_path, capsys):
+    tiny.write_model(tmp_path / "mlm", masked_lm(**TEACHER))
+    augment(augment_options(inputs, tmp_path / "made.tsv", pretrained_bert_model=str(tmp_path / "mlm")))
+    assert f"what {tmp_path / 'mlm'} expects in their place" in capsys.readouterr().out
+    assert not list((tmp_path / "cache" / "transfer_sets").glob("*.parts/*"))
+
+
+def test_word_vectors_propose_for_words_of_several_pieces(inputs, tmp_path):
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("superbly 1 0\nlovely 0.9 0.1\nawful 0 1\n")
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "dev"):
+        (data / f"{split}.tsv").write_text("sentence\tlabel\nsuperbly\t1\nawful\t0\n")
+    augment(
+        augment_options(inputs, tmp_path / "made.tsv", data_dir=str(data), glove_embs=str(vectors), p=1.0, M=1, N=2)
+    )
+    texts = {line.split("\t")[0] for line in (tmp_path / "made.tsv").read_text().splitlines()[1:]}
+    assert "lovely" in texts
+
+
+# What the student is good for
+
+
+def test_the_student_is_exported_and_serves(student, inputs, tmp_path):
+    export(ExportOptions(model_dir=str(student), output_dir=str(tmp_path / "out"), data_dir=str(inputs / "data")))
+    found = Predictor(tmp_path / "out").predict([("a good film",), ("bad",)])
+    loaded = models.load(student)
+    expected = predict_logits(
+        dygraph_forward(loaded.model), loaded.encoder.encode([["a good film", "bad"]]), loaded.encoder.pad_id
+    )
+    np.testing.assert_allclose([p.logits for p in found], expected, atol=1e-4)
+
+
+def test_paddlenlp_loads_the_student_as_a_normal_bert(student, inputs):
+    modeling = tiny.paddlenlp_bert()
+    theirs = modeling.BertForSequenceClassification.from_pretrained(str(student))
+    theirs.eval()
+    loaded = models.load(student)
+    ids = loaded.encoder.encode([["a good film"]])["input_ids"][0].tolist()
+    tensors = paddle.to_tensor([ids]), paddle.zeros([1, len(ids)], "int64")
+    with paddle.no_grad():
+        output = theirs(*tensors)
+        output = output[0] if isinstance(output, tuple) else output
+    np.testing.assert_allclose(output.numpy().reshape(-1), loaded.model(*tensors).numpy().reshape(-1), atol=1e-4)
+
+
+def test_the_student_teaches_a_bilstm(student, inputs, tmp_path):
+    metrics = distill_lstm(tiny.distill_options(tmp_path / "lstm", inputs / "data", student, max_steps=2))
+    assert metrics["parameters"] > 0
+
+
+def test_the_student_starts_a_once_for_all_network(student, inputs, tmp_path):
+    metrics = train_ofa(
+        OfaOptions(
+            task_name="sst-2", data_dir=str(inputs / "data"), model_name_or_path=str(student), max_seq_length=24,
+            output_dir=str(tmp_path / "ofa"), cache_dir=str(tmp_path / "cache"), width_mult_list=(1.0, 0.5),
+            max_steps=2, device="cpu",
+        )
+    )  # fmt: skip
+    assert [part["heads"] for part in metrics["sub_networks"]] == [4, 2]
+
+
+# Bad input
+
+
+CASES = [
+    (TASK, {"teacher_model": "nope"}, "nope: no such model folder"),
+    (TASK, {"teacher_model": "<lstm>"}, "--teacher_model .*: expected a BERT, this is a bilstm"),
+    (TASK, {"teacher_model": "<pair_teacher>"}, "one of teacher and task reads pairs"),
+    (TASK, {"teacher_model": None}, "--teacher_model is required"),
+    (TASK, {"student_model": "nope"}, "nope"),
+    (TASK, {"hidden_size": "32"}, "--hidden_size 32: larger than the teacher's"),
+    (TASK, {"hidden_size": "18"}, "--num_attention_heads 4: must divide --hidden_size 18"),
+    (TASK, {"hidden_size": None}, "the student's shape lacks --hidden_size"),
+    (TASK, {"num_hidden_layers": "9"}, "--num_hidden_layers 9: larger than the teacher's"),
+    (TASK, {"layer_map": "0:0,9:1"}, "--layer_map 9:1: the teacher's states go from 0 to 4"),
+    (TASK, {"layer_map": "best"}, "--layer_map best: expected uniform, last, every_other, or pairs"),
+    (TASK, {"init": "random", "init_layers": "last"}, "--init_layers goes with --init teacher"),
+    (TASK, {"num_attention_heads": "2", "attention_weight": "1"}, "teacher and student have 4 and 2 heads"),
+    (TASK, {"relations": "minilm", "relation_heads": "7"}, "--relation_heads 7: must divide the teacher's attention"),
+    (TASK, {"relation_heads": "2"}, "--relation_heads goes with --relations"),
+    (TASK, {"embedding_weight": "0", "hidden_weight": "0", "attention_weight": "0"}, "the layers have no loss"),
+    (TASK, {"cache_budget": "much"}, "--cache_budget much: expected a size such as 20GB"),
+    (TASK, {"stage": "prediction", "intermediate_epochs": "2"}, "--intermediate_epochs goes with --stage both"),
+    (TASK, {"stage": "prediction", "layer_map": "last"}, "--layer_map goes with the intermediate stage"),
+    (TASK, {"stage": "intermediate", "alpha": "0.5"}, "--alpha goes with the prediction stage"),
+    (TASK, {"prediction_loss": "mse", "temperature": "2"}, "--temperature goes with --prediction_loss soft_ce"),
+    (TASK, {"M": "3"}, "--M goes with --aug_train"),
+    (TASK, {"aug_train": "", "transfer_set": "x.txt"}, "--aug_train and --transfer_set exclude each other"),
+    (TASK, {"aug_train": "", "pretrained_bert_model": "<bert>"}, "has no masked-LM head; leave it out"),
+    (TASK, {"aug_train": "", "glove_embs": "nope.txt"}, "nope.txt: no such file"),
+    (TASK, {"max_seq_length": "65"}, "--max_seq_length 65: .* has 64 positions"),
+    (TASK, {"data_dir": "nope"}, "--data_dir nope: no such folder"),
+    (GENERAL, {"text": "nope"}, "--text nope: no such file or folder"),
+    (GENERAL, {"text": None}, "--text is required"),
+    (GENERAL, {"held_out": "1"}, "--held_out 1.0: must be above 0 and below 1"),
+    (GENERAL, {"teacher_model": "./nope"}, "nope: no such model folder"),
+    (GENERAL, {"language": "zh"}, "--language goes with --split_sentences"),
+    (GENERAL, {"max_seq_length": "2"}, "--max_seq_length 2: a BERT needs at least 3"),
+    (AUGMENT, {"output_file": "<data>/made.csv"}, "expected a name that ends in .tsv, or the name of a folder"),
+    (AUGMENT, {"output_file": "<data>"}, "exists; pass --overwrite or choose another name"),
+    (AUGMENT, {"p": "1.5"}, "--p 1.5: must lie between 0 and 1"),
+    (AUGMENT, {"N": "0"}, "--N 0: must lie between 1 and 10000"),
+    (AUGMENT, {"task_name": None, "data_dir": None}, "give --task_name, or your own data"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "changes", "message"), CASES, ids=[f"{s[9:]}-{m[:40]}" for s, _, m in CASES])
+def test_bad_input_is_one_line_and_leaves_nothing(inputs, tmp_path, capsys, script, changes, message):
+    made = {
+        TASK: lambda: values(inputs, tmp_path / "run"),
+        GENERAL: lambda: tiny_values(general_options(inputs, tmp_path / "run")),
+        AUGMENT: lambda: tiny_values(augment_options(inputs, tmp_path / "run")),
+    }[script]()
+    if changes.get("stage"):
+        made = {k: v for k, v in made.items() if k not in ("intermediate_epochs", "intermediate_learning_rate")}
+    if "student_model" in changes:
+        made = {k: v for k, v in made.items() if k not in SMALL}
+    for name, value in changes.items():
+        if isinstance(value, str) and value.startswith("<"):
+            place, _, rest = value[1:].partition(">")
+            value = str(inputs / place) + rest
+        made[name] = value
+    words = []
+    for name, value in made.items():
+        if value is not None:
+            words += [f"--{name}", *(map(str, value) if isinstance(value, tuple) else str(value).split())]
+    before = {path.name for path in inputs.iterdir()}
+    assert run_script(MAIN[script], words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    assert re.search(message, lines[0]), lines[0]
+    assert not (tmp_path / "run").exists()
+    assert {path.name for path in inputs.iterdir()} - before <= {"cache"}
+
+
+def tiny_values(options):
+    return {name: getattr(options, name) for name in options.given}
+
+
+def test_published_command_lines_are_read():
+    huawei = (
+        "--teacher_model t --student_model s --data_dir d --task_name SST-2 --output_dir o --max_seq_length 64 "
+        "--train_batch_size 32 --num_train_epochs 10 --aug_train --learning_rate 5e-5 --stage intermediate"
+    )
+    found = parse(TaskDistillOptions, huawei.split(), "")
+    assert (found.batch_size, found.aug_train, found.N) == (32, True, 20)
+    paddle_nlp = (
+        "--model_type bert --student_model_name_or_path tinybert-6l-768d --teacher_path t --task_name SST-2 --T 2 "
+        "--data_dir d --output_dir o --logging_steps 10 --save_steps 10 --stage prediction --num_train_epochs 3"
+    )
+    found = parse(TaskDistillOptions, paddle_nlp.split(), "")
+    assert (found.teacher_model, found.student_model, found.temperature) == ("t", "tinybert-6l-768d", 2.0)
+    augmenting = "--pretrained_bert_model bert-base-cased --task_name SST-2 --glove_embs g --N 30 --M 15 --p 0.4"
+    found = parse(TinyAugmentOptions, [*augmenting.split(), "--data_dir", "d", "--output_file", "o"], "")
+    assert (found.N, found.M, found.p) == (30, 15, 0.4)
+    found = parse(
+        GeneralDistillOptions, ["--pregenerated_data", "t", "--output_dir", "o", "--train_batch_size", "256"], ""
+    )
+    assert (found.text, found.batch_size, found.student_model) == (("t",), 256, "tinybert-4l-312d")
+
+
+# Layers
+
+
+def test_what_is_compared_is_what_is_asked_of_each_side():
+    teacher, student = tiny.bert_config(num_hidden_layers=4), tiny.bert_config(num_hidden_layers=2)
+    options = TaskDistillOptions(
+        task_name="sst-2", data_dir="d", teacher_model="t", output_dir="o", relations="minilm", **SMALL
+    )
+    loss = LayerLoss.of(options.replace(num_attention_heads=2), teacher, student)
+    assert loss.wanted(0) == {
+        "hidden_states": (0, 2, 4), "attention_scores": (1, 3), "queries": (3,), "keys": (3,), "values": (3,)
+    }  # fmt: skip
+    assert loss.wanted(1) == {
+        "hidden_states": (0, 1, 2), "attention_scores": (0, 1), "queries": (1,), "keys": (1,), "values": (1,)
+    }  # fmt: skip
+
+
+def test_projections_are_one_or_one_a_state():
+    start = np.arange(6, dtype=np.float32).reshape(2, 3)
+    shared, own = Projections(start, (0, 1, 2)), Projections(start, (0, 1, 2), shared=False)
+    assert len(shared.parameters()) == 2
+    assert len(own.parameters()) == 6
+    np.testing.assert_array_equal(own(2, paddle.to_tensor([[1.0, 0.0]])).numpy(), [[0, 1, 2]])
+
+
+def test_heads_are_frozen_within_and_trained_again_after():
+    model = tiny.bert().model
+    with head_frozen(model):
+        frozen = {name for name, p in model.named_parameters() if p.stop_gradient}
+    assert frozen == {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
+    assert not [name for name, p in model.named_parameters() if p.stop_gradient]
+
+
+def test_a_training_that_diverges_is_one_line(inputs, tmp_path):
+    options = task_options(
+        inputs, tmp_path / "run", stage="intermediate", num_train_epochs=30, learning_rate=1e30, max_grad_norm=0.0
+    )
+    with pytest.raises((Diverged, InputError)):
+        distill(options)

@@ -1,0 +1,262 @@
+"""What a student's layers learn: the distance of its states, attention and relations from its teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from console import InputError
+from core.features import token_vectors
+from core.layer_map import LayerMap, layer_map, layers_of
+from core.losses import attention_scores_loss, hidden_states_loss, patient_loss, relation_loss
+from core.teacher_features import TeacherFeatures
+from core.train import Losses
+from data.batches import Batch, Batches
+from models.bert import Bert, BertConfig, BertModel
+from models.dropout import Dropout
+from models.linear import Linear
+from tinybert.options import LayerLossOptions
+
+# The pairs of vectors whose relations are compared.
+RELATIONS = {
+    "none": (),
+    "minilm": (("queries", "keys"), ("values", "values")),
+    "minilmv2": (("queries", "queries"), ("keys", "keys"), ("values", "values")),
+}
+
+
+class Projections(nn.Layer):
+    """Brings a student's hidden states to its teacher's width; trained beside the student, and not served.
+
+    Args:
+        start: the first matrix, [student's hidden, teacher's hidden].
+        states: the student's states that are compared.
+        shared: one matrix for all of them (Jiao et al. 2019), or one for each (PaddleNLP's checkpoints).
+    """
+
+    def __init__(self, start: np.ndarray, states: Sequence[int], shared: bool = True) -> None:
+        super().__init__()
+        self._place = {state: 0 if shared else number for number, state in enumerate(states)}
+        self.layers = nn.LayerList([Linear(*start.shape) for _ in range(1 if shared else max(1, len(states)))])
+        for layer in self.layers:
+            layer.weight.set_value(np.ascontiguousarray(start, np.float32))
+            layer.bias.set_value(np.zeros(start.shape[1], np.float32))
+
+    def forward(self, state: int, values: paddle.Tensor) -> paddle.Tensor:
+        """The ``state``-th hidden state [..., student's hidden] as [..., teacher's hidden]."""
+        return self.layers[self._place[state]](values)
+
+
+@dataclass(frozen=True)
+class LayerLoss:
+    """Which features are compared, and how much each counts.
+
+    Attributes:
+        pairs: (teacher's state, student's state).
+        embedding: weight of the embeddings' states.
+        hidden: weight of the layers' states.
+        attention: weight of their attention scores.
+        relation: weight of relations.
+        patient: weight of the first token's direction.
+        relations: pairs of vectors, see :data:`RELATIONS`.
+        relation_heads: their heads.
+    """
+
+    pairs: LayerMap
+    embedding: float = 1.0
+    hidden: float = 1.0
+    attention: float = 1.0
+    relation: float = 0.0
+    patient: float = 0.0
+    relations: tuple[tuple[str, str], ...] = ()
+    relation_heads: int = 1
+
+    @classmethod
+    def of(cls, options: LayerLossOptions, teacher: BertConfig, student: BertConfig) -> LayerLoss:
+        """The losses that options name.
+
+        Raises:
+            InputError: they cannot be had between these two.
+        """
+        pairs = layer_map(options.layer_map, teacher.num_hidden_layers, student.num_hidden_layers)
+        attention = options.attention_weight
+        if teacher.num_attention_heads != student.num_attention_heads and attention:
+            if "attention_weight" in options.given:
+                raise InputError(
+                    f"--attention_weight {attention:g}: teacher and student have {teacher.num_attention_heads} and "
+                    f"{student.num_attention_heads} heads; use --relations minilmv2 instead"
+                )
+            attention = 0.0
+        relations = RELATIONS[options.relations]
+        heads = options.relation_heads or student.num_attention_heads
+        if relations:
+            for who, shape in (("teacher", teacher), ("student", student)):
+                inner = shape.num_attention_heads * shape.head_dim
+                if inner % heads:
+                    raise InputError(f"--relation_heads {heads}: must divide the {who}'s attention width {inner}")
+        found = cls(
+            pairs,
+            options.embedding_weight,
+            options.hidden_weight,
+            attention,
+            options.relation_weight if relations else 0.0,
+            options.patient_weight,
+            relations,
+            heads,
+        )
+        if not any(found.weights.values()):
+            raise InputError("the layers have no loss left: all of its weights are 0, or have nothing to compare")
+        return found
+
+    @property
+    def layers(self) -> LayerMap:
+        """The pairs that are layers, numbered from 0."""
+        return layers_of(self.pairs)
+
+    @property
+    def states(self) -> LayerMap:
+        """The pairs of states that some loss reads."""
+        wanted = [(t, s) for t, s in self.pairs if (self.hidden if s else self.embedding)]
+        return tuple(pair for pair in self.pairs if pair in wanted or (self.patient and pair[1]))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weights of those losses that have something to compare."""
+        has = {
+            "embedding": any(student == 0 for _, student in self.pairs),
+            "hidden": any(student for _, student in self.pairs),
+            "attention": bool(self.layers),
+            "relation": bool(self.layers and self.relations),
+            "patient": any(student for _, student in self.pairs),
+        }
+        return {name: getattr(self, name) for name, there in has.items() if there and getattr(self, name)}
+
+    def wanted(self, side: int) -> dict[str, tuple[int, ...]]:
+        """The features that the losses read: of the teacher (side 0) or of the student (side 1)."""
+        found: dict[str, tuple[int, ...]] = {}
+        if self.states:
+            found["hidden_states"] = tuple(dict.fromkeys(pair[side] for pair in self.states))
+        if "attention" in self.weights:
+            found["attention_scores"] = tuple(dict.fromkeys(pair[side] for pair in self.layers))
+        if "relation" in self.weights:
+            for name in dict.fromkeys(name for pair in self.relations for name in pair):
+                found[name] = (self.layers[-1][side],)
+        return found
+
+    def losses(
+        self,
+        student: Mapping[str, Any],
+        teacher: Mapping[str, paddle.Tensor],
+        lengths: paddle.Tensor,
+        projections: Projections,
+    ) -> Losses:
+        """The distance for a batch.
+
+        Args:
+            student: its features, as :meth:`models.bert.Bert.features` gives them.
+            teacher: its features by single names, see :meth:`core.teacher_features.TeacherFeatures.of`.
+            lengths: int64, [rows].
+            projections: of the student's states.
+
+        Returns:
+            ``loss`` and its parts, which are not weighted.
+        """
+        parts: dict[str, paddle.Tensor] = {}
+        weights = self.weights
+        projected = {s: projections(s, student["hidden_states"][s]) for _, s in self.states}
+
+        def states(pairs: LayerMap) -> tuple[list[paddle.Tensor], list[paddle.Tensor]]:
+            return [projected[s] for _, s in pairs], [teacher[f"hidden_states.{t}"] for t, _ in pairs]
+
+        if "embedding" in weights:
+            parts["embedding"] = hidden_states_loss(*states(tuple(p for p in self.pairs if p[1] == 0)), lengths)
+        layers = tuple(pair for pair in self.pairs if pair[1])
+        if "hidden" in weights:
+            parts["hidden"] = hidden_states_loss(*states(layers), lengths)
+        if "patient" in weights:
+            mine, theirs = states(layers)
+            parts["patient"] = patient_loss([x[:, 0] for x in mine], [x[:, 0] for x in theirs])
+        if "attention" in weights:
+            mine = [student["attention_scores"][s] for _, s in self.layers]
+            theirs = [teacher[f"attention_scores.{t}"] for t, _ in self.layers]
+            parts["attention"] = attention_scores_loss(mine, theirs, lengths)
+        if "relation" in weights:
+            theirs_at, mine_at = self.layers[-1]
+            each = [
+                relation_loss(
+                    (token_vectors(a, student[a][mine_at]), token_vectors(b, student[b][mine_at])),
+                    (teacher[f"{a}.{theirs_at}"], teacher[f"{b}.{theirs_at}"]),
+                    lengths,
+                    self.relation_heads,
+                )
+                for a, b in self.relations
+            ]
+            parts["relation"] = paddle.add_n(each)
+        return {"loss": paddle.add_n([weights[name] * part for name, part in parts.items()]), **parts}
+
+
+def encoder_of(model: Bert) -> BertModel:
+    """The layers that are compared, without the head."""
+    return model if isinstance(model, BertModel) else model.bert  # type: ignore[union-attr]
+
+
+class LayerStep:
+    """A training step on the distance of layers.
+
+    Args:
+        student: learns; its head is not computed.
+        teacher: gives the targets.
+        loss: what is compared.
+        projections: trained beside the student.
+    """
+
+    def __init__(self, student: Bert, teacher: TeacherFeatures, loss: LayerLoss, projections: Projections) -> None:
+        self._encoder, self._teacher, self._loss, self._projections = encoder_of(student), teacher, loss, projections
+
+    def __call__(self, batch: Batch) -> Losses:
+        theirs = self._teacher.of(batch)
+        ids = batch["input_ids"]
+        padded = bool((batch["lengths"] < ids.shape[1]).any())
+        mine = self._encoder.features(
+            paddle.to_tensor(ids),
+            paddle.to_tensor(batch["token_type_ids"]),
+            padded,
+            tuple(self._loss.wanted(1)),
+            pool=False,
+        )
+        return self._loss.losses(mine, theirs, paddle.to_tensor(batch["lengths"]), self._projections)
+
+    def mean(self, batches: Batches) -> dict[str, float]:
+        """The losses over all rows, without dropout and gradients."""
+        sums: dict[str, float] = {}
+        dropped = [layer for layer in self._encoder.sublayers() if isinstance(layer, Dropout) and layer.training]
+        for layer in dropped:
+            layer.eval()
+        with paddle.no_grad():
+            for batch in batches.epoch(0):
+                for name, value in self(batch).items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(batch["rows"])
+        for layer in dropped:
+            layer.train()
+        return {name: value / batches.rows for name, value in sums.items()}
+
+
+@contextmanager
+def head_frozen(model: Bert) -> Iterator[None]:
+    """Within it the pooler and the head, which no loss of the layers reaches, are not trained: nor decayed."""
+    encoder = encoder_of(model)
+    trained = {id(p) for part in (encoder.embeddings, encoder.encoder) for p in part.parameters()}
+    frozen = [p for p in model.parameters() if id(p) not in trained and not p.stop_gradient]
+    for parameter in frozen:
+        parameter.stop_gradient = True
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.stop_gradient = False

@@ -1,0 +1,377 @@
+"""Options of the TinyBERT recipe; names as in the published scripts of Huawei and of PaddleNLP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from args import Options, below_one, between, not_negative, option, positive, probability, size
+from core.layer_map import LAYER_MAPS, parse_layer_map
+from core.options import BertTrainingOptions, OptimizerOptions, RunOptions
+from data.options import DataOptions, UnlabeledOptions
+from data.tasks import TEACHERS
+from files import cache_folder, size_in_bytes
+
+PRESETS: dict[str, dict[str, int]] = {
+    "tinybert-4l-312d": {
+        "num_hidden_layers": 4,
+        "hidden_size": 312,
+        "intermediate_size": 1200,
+        "num_attention_heads": 12,
+    },
+    "tinybert-6l-768d": {
+        "num_hidden_layers": 6,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_attention_heads": 12,
+    },
+}
+STAGES = ("intermediate", "prediction")
+# Copies of a row by task, as published.
+COPIES = {"sst-2": 20, "qnli": 20, "mnli": 10, "qqp": 10}
+OTHER_COPIES = 30
+
+
+def is_layer_map(text: str) -> str | None:
+    """A check: a rule, or explicit pairs."""
+    try:
+        parse_layer_map(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def is_size_on_disk(text: str) -> str | None:
+    """A check: a number of bytes with a unit."""
+    try:
+        size_in_bytes(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+class TinyStudentOptions(Options):
+    """The student's shape and first weights."""
+
+    group = "model"
+
+    student_model: str | None = option(
+        None,
+        f"{' or '.join(PRESETS)}, or the folder of a student that has learnt before, such as by general distillation",
+        also=("student_model_name_or_path",),
+    )
+    num_hidden_layers: int | None = option(None, "layers of the student", check=size)
+    hidden_size: int | None = option(None, "its hidden size", check=size)
+    intermediate_size: int | None = option(None, "its feed-forward neurons", check=size)
+    num_attention_heads: int | None = option(None, "its attention heads", check=size)
+    init: str = option("teacher", "its first weights: the teacher's, or random ones", choices=("teacher", "random"))
+    init_layers: str = option(
+        "uniform", "whose layers it starts from, by rule or by pairs, as --layer_map", check=is_layer_map
+    )
+    hidden_init: str = option(
+        "truncate",
+        "what a narrower student starts with: the hidden units with the largest weights, or the principal directions",
+        choices=("truncate", "principal"),
+    )
+    hidden_dropout_prob: float = option(0.0, "dropout on hidden states", check=below_one, group="training")
+    attention_probs_dropout_prob: float = option(0.0, "dropout on attention weights", check=below_one, group="training")
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        own = [name for name in PRESETS["tinybert-4l-312d"] if name in given]
+        values = dict(super().derived(given))
+        if "student_model" not in given and not own:
+            values["student_model"] = "tinybert-4l-312d"
+        return values
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        own = [name for name in PRESETS["tinybert-4l-312d"] if getattr(self, name) is not None]
+        is_folder = self.student_model is not None and self.student_model not in PRESETS
+        if not self.student_model and len(own) < len(PRESETS["tinybert-4l-312d"]):
+            missing = [name for name in PRESETS["tinybert-4l-312d"] if name not in own]
+            found.append(
+                f"the student's shape lacks {', '.join(f'--{name}' for name in missing)}; give all, or --student_model"
+            )
+        if is_folder:
+            found += [
+                f"--{name}: --student_model {self.student_model} has its shape and weights already"
+                for name in (*own, *(name for name in ("init", "init_layers", "hidden_init") if self.asks(name)))
+            ]
+        elif self.init == "random":
+            found += [
+                f"--{name} goes with --init teacher" for name in ("init_layers", "hidden_init") if self.asks(name)
+            ]
+        return found
+
+
+class LayerLossOptions(Options):
+    """What of the layers is compared, and by how much it counts."""
+
+    group = "training"
+
+    layer_map: str = option(
+        "uniform",
+        f"which states of teacher and student are compared: {', '.join(LAYER_MAPS)}, or pairs teacher:student such as "
+        "0:0,3:1,6:2 (0: embeddings)",
+        check=is_layer_map,
+    )
+    embedding_weight: float = option(1.0, "weight of the embeddings", check=not_negative)
+    hidden_weight: float = option(1.0, "weight of the hidden states", check=not_negative)
+    attention_weight: float = option(
+        1.0,
+        "weight of the attention scores; left out where teacher and student have other numbers of heads",
+        check=not_negative,
+    )
+    relations: str = option(
+        "none",
+        "relations between tokens in the last compared layer: of queries with keys and of values (minilm), or of "
+        "queries, keys and values each with themselves (minilmv2)",
+        choices=("none", "minilm", "minilmv2"),
+    )
+    relation_weight: float = option(1.0, "weight of the relations", check=not_negative)
+    relation_heads: int = option(0, "their heads; 0 takes the student's", check=not_negative)
+    patient_weight: float = option(
+        0.0, "weight of the angle between first tokens' states (patient distillation)", check=not_negative
+    )
+    projection: str = option(
+        "shared",
+        "what brings the student's states to the teacher's width: one matrix, or one per state",
+        choices=("shared", "per_layer"),
+    )
+    cache_budget: str = option(
+        "0",
+        "keep the teacher's hidden states and attention scores on the disk where they take no more than this, such as "
+        "20GB; otherwise they are computed for every batch",
+        check=is_size_on_disk,
+        state=False,
+    )
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.relations == "none":
+            found += [
+                f"--{name} goes with --relations minilm or minilmv2"
+                for name in ("relation_weight", "relation_heads")
+                if self.asks(name)
+            ]
+        weights = (self.embedding_weight, self.hidden_weight, self.attention_weight, self.patient_weight)
+        if not any(weights) and (self.relations == "none" or not self.relation_weight):
+            found.append("the layers have no loss: all of its weights are 0")
+        return found
+
+    def budget(self) -> int:
+        """``cache_budget`` in bytes."""
+        return size_in_bytes(self.cache_budget)
+
+
+class ReplacementOptions(Options):
+    """TinyBERT's augmentation: words are replaced by others that fit in their place."""
+
+    group = "data"
+
+    N: int = option(OTHER_COPIES, "copies of every row", check=between(1, 10_000), also=("n_iter",))
+    M: int = option(15, "candidates for every word", check=between(1, 1000))
+    p: float = option(0.4, "probability of replacing a word", check=probability)
+    pretrained_bert_model: str | None = option(
+        None,
+        "masked language model that proposes words: a folder, or a name that PaddleNLP downloads; without one the "
+        "nearest rows of the teacher's embedding table serve",
+        group="model",
+    )
+    glove_embs: str | None = option(
+        None, "word vectors (GloVe, word2vec, fastText) that propose words for those of several pieces", group="model"
+    )
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        task = (given.get("task_name") or "").lower()
+        return {**super().derived(given), **({"N": COPIES[task]} if task in COPIES else {})}
+
+
+class TaskDistillOptions(
+    ReplacementOptions, UnlabeledOptions, TinyStudentOptions, LayerLossOptions, BertTrainingOptions
+):
+    """Options of ``tinybert.task_distill``."""
+
+    group = "training"
+
+    teacher_model: str = option(
+        help="model folder of the fine-tuned teacher", group="model", also=("teacher_dir", "teacher_path")
+    )
+    stage: str = option(
+        "both", "what to train: the layers, the answers, or one after the other", choices=(*STAGES, "both")
+    )
+    aug_train: bool = option(False, "learn from augmented copies of all rows too", group="data")
+    transfer_set: str | None = option(
+        None,
+        "more rows to learn from, which need no labels: a transfer set, a table, or a .txt with a text per line",
+        group="data",
+    )
+    batch_size: int = option(32, "rows of a batch over all processes", check=positive, also=("train_batch_size",))
+    num_train_epochs: int = option(3, "passes of the prediction stage, or of the only one", check=positive)
+    learning_rate: float = option(3e-5, "rate at its peak in the prediction stage, or in the only one", check=positive)
+    intermediate_epochs: int = option(10, "passes of the intermediate stage of both", check=positive)
+    intermediate_learning_rate: float = option(5e-5, "rate at its peak there", check=positive)
+    warmup_proportion: float = option(0.1, "share of all steps that warm up", check=below_one)
+    weight_decay: float = option(
+        0.01, "decoupled weight decay; biases and layer norms are left out", check=not_negative
+    )
+    prediction_loss: str = option(
+        "soft_ce",
+        "distance of the answers: softened cross-entropy, or squared error of logits",
+        choices=("soft_ce", "mse"),
+    )
+    temperature: float = option(1.0, "softens both sides of soft_ce", check=between(1e-3, 1e4), also=("T",))
+    over_classes: str = option(
+        "sum", "how soft_ce takes the labels together; mean is what the published code does", choices=("sum", "mean")
+    )
+    alpha: float = option(0.0, "weight of the labels in the prediction stage", check=probability)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages of this run, in their order."""
+        return STAGES if self.stage == "both" else (self.stage,)
+
+    def schedule_of(self, stage: str) -> tuple[int, float]:
+        """Passes and learning rate of a stage."""
+        if stage == "intermediate" and self.stage == "both":
+            return self.intermediate_epochs, self.intermediate_learning_rate
+        return self.num_train_epochs, self.learning_rate
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        values = super().derived(given)
+        if "warmup_steps" in given:
+            values["warmup_proportion"] = 0.0
+        if given.get("optimizer", "adamw") != "adamw":
+            values["weight_decay"] = 0.0
+        if given.get("stage") == "intermediate":
+            values |= {"num_train_epochs": 10, "learning_rate": 5e-5}
+        return values
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.stage != "both":
+            found += [
+                f"--{name} goes with --stage both; here it is --{other}"
+                for name, other in (
+                    ("intermediate_epochs", "num_train_epochs"),
+                    ("intermediate_learning_rate", "learning_rate"),
+                )
+                if self.asks(name)
+            ]
+        if self.stage == "intermediate":
+            found += [
+                f"--{name} goes with the prediction stage"
+                for name in ("prediction_loss", "temperature", "over_classes", "alpha")
+                if self.asks(name)
+            ]
+            if self.do_predict:
+                found.append("--do_predict goes with the prediction stage: before it nothing has learnt to answer")
+        if self.stage == "prediction":
+            found += [f"--{name} goes with the intermediate stage" for name in LAYER_OPTIONS if self.asks(name)]
+        if self.prediction_loss == "mse":
+            found += [
+                f"--{name} goes with --prediction_loss soft_ce"
+                for name in ("temperature", "over_classes")
+                if self.asks(name)
+            ]
+        if not self.aug_train:
+            found += [
+                f"--{name} goes with --aug_train"
+                for name in ("M", "p", "pretrained_bert_model", "glove_embs")
+                if self.asks(name)
+            ]
+        elif self.transfer_set:
+            found.append("--aug_train and --transfer_set exclude each other: a transfer set is augmented already")
+        return found
+
+
+LAYER_OPTIONS = (
+    *("layer_map", "embedding_weight", "hidden_weight", "attention_weight", "relations", "relation_weight"),
+    *("relation_heads", "patient_weight", "projection", "cache_budget"),
+)
+
+
+class TinyAugmentOptions(ReplacementOptions, UnlabeledOptions, DataOptions):
+    """Options of ``tinybert.data_augmentation``."""
+
+    group = "output"
+
+    output_file: str = option(help="a .tsv file, or a folder that receives a store")
+    overwrite: bool = option(False, "replace what is there")
+    teacher_model: str = option(
+        TEACHERS["en"],
+        "the BERT whose embedding table serves without a masked language model: a folder, or a name",
+        group="model",
+        also=("teacher_dir",),
+    )
+    cache_dir: str | None = option(None, "folder for candidates and downloaded models")
+    seed: int = option(42, "the one seed that all random streams derive from", check=not_negative, group="data")
+
+    def cache(self) -> Any:
+        """Where candidates and downloaded models are kept."""
+        return cache_folder(self.cache_dir)
+
+
+class GeneralDistillOptions(TinyStudentOptions, LayerLossOptions, OptimizerOptions, RunOptions):
+    """Options of ``tinybert.general_distill``."""
+
+    group = "training"
+
+    teacher_model: str = option(
+        TEACHERS["en"],
+        "the pre-trained encoder: a folder, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
+        group="model",
+        also=("teacher_dir",),
+    )
+    text: tuple[str, ...] = option(
+        help="text files, or folders of .txt files; a paragraph or sentence per line, blank lines between documents",
+        group="data",
+        repeat=True,
+        also=("pregenerated_data",),
+    )
+    trust_pickle: bool = option(
+        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold", group="model"
+    )
+    max_seq_length: int = option(
+        128, "length of the sequences that the text is cut into, special tokens included", check=size, group="data"
+    )
+    split_sentences: bool = option(
+        False, "one sentence per sequence, instead of as many lines as fit into its length", group="data"
+    )
+    language: str = option("en", "of the text, for --split_sentences", choices=("en", "zh"), group="data")
+    held_out: float = option(
+        0.01,
+        "share of the sequences whose loss chooses checkpoints",
+        check=lambda value: None if 0 < value < 1 else "must be above 0 and below 1",
+        group="data",
+    )
+    batch_size: int = option(32, "sequences of a batch over all processes", check=positive, also=("train_batch_size",))
+    num_train_epochs: int = option(3, "passes over the text", check=positive)
+    learning_rate: float = option(1e-4, "the rate at its peak", check=positive)
+    optimizer: str = option("adamw", "the optimiser", choices=("adamw", "adam", "adadelta"))
+    warmup_proportion: float = option(0.1, "share of all steps that warm up", check=below_one)
+    weight_decay: float = option(
+        0.01, "decoupled weight decay; biases and layer norms are left out", check=not_negative
+    )
+    lr_scheduler: str = option("linear", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
+    max_grad_norm: float = option(
+        1.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
+    )
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        values = super().derived(given)
+        if "warmup_steps" in given:
+            values["warmup_proportion"] = 0.0
+        if given.get("optimizer", "adamw") != "adamw":
+            values["weight_decay"] = 0.0
+        return values
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.asks("language") and not self.split_sentences:
+            found.append("--language goes with --split_sentences")
+        return found

@@ -1,0 +1,258 @@
+"""Task distillation: a student's layers learn from its teacher's, then its answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from console import InputError
+from core.classifier import distillation_step, found_again, read_data, train_classifier
+from core.distributed import main_first, wait
+from core.evaluate import dygraph_forward, predict_logits
+from core.metrics import Selection, agreement
+from core.predictions import write_predictions
+from core.run import Run, training_record
+from core.teacher import Teacher, load_teacher
+from core.teacher_features import TeacherFeatures
+from data.batches import Batches
+from data.columns import Columns
+from data.learning import rows_with_more
+from data.sources import TaskData
+from data.transfer import TransferSet, in_memory, learning_columns
+from models.folder import LoadedModel, check_length, load
+from tinybert.augment import augmented_set
+from tinybert.layers import LayerLoss, LayerStep, Projections, head_frozen
+from tinybert.options import LayerLossOptions, TaskDistillOptions
+from tinybert.student import build_student
+
+SCRIPT = "tinybert.task_distill"
+
+
+def distill(options: TaskDistillOptions) -> dict[str, Any]:
+    """Distils stage after stage, each in a folder of its own below ``output_dir``, which receives the last one's model.
+
+    Returns:
+        What ``metrics.json`` holds, see :class:`core.run.RunRecord`.
+    """
+    with Run.start(SCRIPT, options) as run:
+        if run.finished:
+            return found_again(run, options)
+        data, test = read_data(run, options)
+        teacher = load_teacher(options.teacher_model, data.task, "--teacher_model")
+        check_length(options.max_seq_length, teacher.model.config, data.task, options.teacher_model)
+        # Both read the same tokens.
+        teacher = replace(teacher, max_seq_length=options.max_seq_length)
+        if options.prediction_loss != "mse" and data.task.is_regression and "prediction_loss" in options.given:
+            raise InputError(
+                f"--prediction_loss {options.prediction_loss}: {data.task.name} predicts a number; use mse"
+            )
+        student = build_student(options, teacher, options.seed, options.cache())
+        loss = None
+        if "intermediate" in options.stages:
+            loss = LayerLoss.of(options, teacher.model.config, student.loaded.model.config)
+        sets = sets_to_learn_from(options, data, teacher, run)
+        run.open()
+        wait(run.world)
+        loaded = student.loaded
+        run.say(f"student: {loaded.parameters / 1e6:.1f} M parameters; starts from {student.start}")
+        metrics: Any = {}
+        for name in options.stages:
+            # Every stage is found again when it has ended, and goes on from its checkpoint when it was interrupted.
+            stage = run.stage(name, stage=name, do_predict=False)
+            if stage.finished:
+                metrics = stage.earlier_metrics()
+                run.say(f"{stage.path}: this stage had finished")
+            elif loss is not None and name == "intermediate":
+                projections = Projections(
+                    student.projection, [s for _, s in loss.pairs], options.projection == "shared"
+                )
+                metrics = train_layers(stage, loaded, teacher, loss, projections, sets, data, options)
+            else:
+                metrics = train_answers(stage, loaded, teacher, sets, data, options)
+            wait(run.world)
+            trained = load(stage.path)
+            loaded = replace(trained, task=loaded.task)
+        whole: Any = {**metrics, "stages": list(options.stages)}
+        return run.finish(loaded, whole, lambda found: write_predictions(run.path, found, test))
+
+
+def sets_to_learn_from(
+    options: TaskDistillOptions, data: TaskData, teacher: LoadedModel, run: Run
+) -> list[TransferSet]:
+    """The training rows, those of a transfer set or without labels, and on demand augmented copies of all."""
+    rows, sets, note = rows_with_more(
+        data.train,
+        data.task,
+        teacher.tokenizer,
+        options.transfer_set,
+        options.unlabeled_file,
+        options.split_sentences,
+        options.repair_pairs,
+        options.seed,
+        options.skip_bad_rows,
+    )
+    if note:
+        run.say(note)
+    if options.aug_train:
+        copies = main_first(
+            run.world, lambda: augmented_set(options, rows, data.task, teacher, options.seed, options.cache())
+        )
+        run.say(f"with copies: {len(copies):,} rows")
+        sets.append(copies)
+    return sets
+
+
+def train_layers(
+    stage: Run,
+    student: LoadedModel,
+    teacher: LoadedModel,
+    loss: LayerLoss,
+    projections: Projections,
+    sets: list[TransferSet],
+    data: TaskData,
+    options: TaskDistillOptions,
+) -> dict[str, Any]:
+    """The intermediate stage: embeddings, hidden states and attention come near the teacher's.
+
+    Args:
+        stage: its part of the run.
+        student: trained in place.
+        teacher: in evaluation mode.
+        loss: what is compared.
+        projections: of the student's states.
+        sets: rows to learn from; no label is read.
+        data: gives the rows whose loss chooses checkpoints.
+        options: of the recipe.
+
+    Returns:
+        Its metrics.
+    """
+    encoded = [student.encoder.arrange(rows.encode(student.tokenizer)) for rows in sets]
+    columns, _ = learning_columns(sets, encoded, data.task.is_regression)
+    rows = Columns({name: columns[name] for name in ("input_ids", "token_type_ids")})
+    stage.open()
+    epochs, rate = options.schedule_of("intermediate")
+    stage.say(f"\nintermediate stage: {rows.rows:,} rows, {epochs} epoch(s); {', '.join(loss.weights)}")
+    with TeacherFeatures(teacher, options.cache(), loss.wanted(0)) as features:
+        held_out = student.encoder.encode(data.validation.texts)
+        record: Any = fit_layers(
+            stage,
+            student,
+            features,
+            loss,
+            projections,
+            rows,
+            held_out,
+            options,
+            options.batch_size,
+            epochs,
+            rate,
+            options.optimizer,
+        )
+    record |= {
+        "task": data.task.name,
+        "train_rows": len(data.train),
+        "learning_rows": rows.rows,
+        "skipped_rows": data.train.skipped + data.dev.skipped,
+        "selected_on": "dev" if data.validation is data.dev else "held-out training rows",
+    }
+    return stage.finish(student, record)
+
+
+def fit_layers(
+    run: Run,
+    student: LoadedModel,
+    features: TeacherFeatures,
+    loss: LayerLoss,
+    projections: Projections,
+    rows: Columns,
+    held_out: Columns,
+    options: LayerLossOptions,
+    batch_size: int,
+    epochs: int,
+    learning_rate: float,
+    optimizer: str,
+) -> dict[str, Any]:
+    """Trains a student's layers; what both distillations, on raw text and on a task, share.
+
+    Args:
+        run: whose folder receives checkpoints and log.
+        student: trained in place.
+        features: of the teacher.
+        loss: what is compared.
+        projections: trained beside the student.
+        rows: to learn from.
+        held_out: rows whose loss chooses checkpoints.
+        options: say what room the teacher's features may take.
+        batch_size: rows of a batch over all processes.
+        epochs: passes over the rows.
+        learning_rate: at its peak.
+        optimizer: see :data:`core.optim.OPTIMIZERS`.
+
+    Returns:
+        The record of the training.
+    """
+    pad_id = student.encoder.pad_id
+    step = LayerStep(student.model, features, loss, projections)  # type: ignore[arg-type]
+    batches = run.batches(features.columns(rows, options.budget(), run.world), batch_size, pad_id)
+    judged = Batches(held_out, batch_size, pad_id, shuffle=False)
+    with head_frozen(student.model):  # type: ignore[arg-type]
+        result = run.fit(
+            student.model,
+            batches,
+            step,
+            lambda: step.mean(judged),
+            Selection("loss", lower_is_better=True),
+            epochs,
+            learning_rate,
+            optimizer,
+            beside=projections,
+        )
+    return {
+        "training": training_record(result),
+        "layers": step.mean(judged),
+        "selection_rows": held_out.rows,
+        "processes": run.world.size,
+    }
+
+
+def train_answers(
+    stage: Run,
+    student: LoadedModel,
+    teacher: LoadedModel,
+    sets: list[TransferSet],
+    data: TaskData,
+    options: TaskDistillOptions,
+) -> dict[str, Any]:
+    """The prediction stage: the student's answers come near the teacher's; arguments as for :func:`train_layers`."""
+    task = data.task
+    stage.open()
+    epochs, rate = options.schedule_of("prediction")
+    with Teacher(teacher, options.cache()) as asked:
+        found = [main_first(stage.world, lambda rows=rows: asked.outputs(rows)) for rows in sets]
+        dev = main_first(stage.world, lambda: asked.outputs(in_memory(data.dev, student.tokenizer)).logits)
+    encoded = [
+        student.encoder.arrange(rows.encode(student.tokenizer)).with_(teacher_logits=outputs.logits)
+        for rows, outputs in zip(sets, found, strict=True)
+    ]
+    columns, _ = learning_columns(sets, encoded, task.is_regression)
+    stage.say(f"\nprediction stage: {columns.rows:,} rows, {epochs} epoch(s)")
+    kind = "mse" if task.is_regression else options.prediction_loss
+    step = distillation_step(student.model, options.alpha, kind, options.temperature, options.over_classes)
+    record: Any = train_classifier(
+        stage, student, columns, step, data, options.batch_size, epochs, rate, options.optimizer
+    )
+    answers = predict_logits(
+        dygraph_forward(student.model), student.encoder.encode(data.dev.texts), student.encoder.pad_id
+    )
+    record |= {
+        "learning_rows": columns.rows,
+        "teacher": {
+            "computed_rows": float(sum(outputs.computed for outputs in found)),
+            "seconds": float(np.sum([outputs.seconds for outputs in found])),
+        },
+        "dev_with_teacher": agreement(answers, dev, task.is_regression),
+    }
+    return stage.finish(student, record)
