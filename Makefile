@@ -1,5 +1,5 @@
 # make setup   creates .venv with everything pinned        make demo    the main job, end to end
-# make demo-ofa  the same with a once-for-all BERT
+# make demo-ofa, make demo-tinybert   the same with a once-for-all BERT, with a TinyBERT
 # make test    all tests (what continuous integration runs) make lint    style checks
 # make test-slow  kills runs wherever they touch the disk
 SHELL := /bin/bash
@@ -17,7 +17,7 @@ REVIEWS_DIR ?=
 CHINESE_DIR ?=
 FRESH ?=
 
-.PHONY: setup demo demo-ofa test test-slow lint format test-hf clean
+.PHONY: setup demo demo-ofa demo-tinybert test test-slow lint format test-hf clean
 
 setup: $(VENV)/.$(DEVICE)
 
@@ -42,11 +42,17 @@ $(VENV)/.gpu: $(REQUIREMENTS)
 	@$(BIN)/python -c 'import paddle' 2>/dev/null || echo "now install paddlepaddle-gpu 3.x into $(VENV) as the README says under GPU"
 	@touch $@
 
+DEMO = $(BIN)/python demo.py --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") \
+	$(if $(TEACHER),--teacher "$(TEACHER)") $(if $(FRESH),--overwrite,--resume)
+
 demo: setup
-	$(BIN)/python demo.py --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(TEACHER),--teacher "$(TEACHER)") $(if $(FRESH),--overwrite,--resume)
+	$(DEMO)
 
 demo-ofa: setup
-	$(BIN)/python demo.py --recipe ofa --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") $(if $(TEACHER),--teacher "$(TEACHER)") $(if $(FRESH),--overwrite,--resume)
+	$(DEMO) --recipe ofa
+
+demo-tinybert: setup
+	$(DEMO) --recipe tinybert
 
 lint: setup
 	$(BIN)/ruff check .

@@ -74,6 +74,18 @@ OFA = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
+# TinyBERT's published shape; a BERT that is narrower already keeps its width, and of few layers half.
+TINYBERT = {
+    "num_train_epochs": 3,
+    "intermediate_epochs": 2,
+    "learning_rate": 2e-4,
+    "intermediate_learning_rate": 5e-4,
+    "warmup_proportion": 0.06,
+    "batch_size": 32,
+    "holdout": 0.05,
+    "max_seq_length": 128,
+}
+TINYBERT_SHAPE = {"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12}
 # Rows of the built-in corpus that the once-for-all network learns from, and the share of the encoder it may keep.
 OFA_ROWS = 1500
 ENCODER_SHARE = 0.51
@@ -95,7 +107,11 @@ EXAMPLES = {
 class DemoOptions(Options):
     """Options of ``demo.py``."""
 
-    recipe: str = option("lstm", "distil into a Bi-LSTM, or train a once-for-all BERT", choices=("lstm", "ofa"))
+    recipe: str = option(
+        "lstm",
+        "distil into a Bi-LSTM or a TinyBERT, or train a once-for-all BERT",
+        choices=("lstm", "ofa", "tinybert"),
+    )
     task: str = option(
         BUILT_IN, "demo (built-in corpus), or a task of the registry such as sst-2 or chnsenticorp", group="data"
     )
@@ -155,8 +171,14 @@ def run(options: DemoOptions) -> dict[str, Any]:
     teacher = options.teacher or TEACHERS[task.language]
     if options.recipe == "ofa":
         return run_ofa(folder, shared, teacher, built_in, examples, began)
-    metrics = train_stages(folder, shared, teacher, small=built_in)
-    exported = export_stages(folder, data_dir)
+    if options.recipe == "tinybert":
+        place, name = folder / "tinybert", "summary-tinybert.json"
+        metrics = train_tinyberts(folder, place, shared, teacher, small=built_in)
+    else:
+        place, name = folder, "summary.json"
+        metrics = train_stages(folder, shared, teacher, small=built_in)
+    models = {"teacher": folder / "teacher", "alone": place / "alone", "distilled": place / "distilled"}
+    exported = export_stages(models, place / "exported", data_dir)
     say("\n== 5 of 5: the exported student predicts, and is compared")
     _predict(exported["distilled"], examples)
     records = _compare(exported, data_dir)
@@ -164,7 +186,7 @@ def run(options: DemoOptions) -> dict[str, Any]:
     rows = summary_rows(metrics, exported, records, metric)
     say(f"\n{summary_table(rows, metric)}\n\n{folder}: done in {duration(time.perf_counter() - began)}")
     summary = {"task": options.task, "seed": options.seed, "models": rows}
-    write_json(folder / "summary.json", summary)
+    write_json(folder / name, summary)
     return summary
 
 
@@ -193,6 +215,37 @@ def train_stages(folder: Path, shared: dict[str, Any], teacher: str, small: bool
     distilled = {**shared, **student, **DISTILLED, **changes["distilled"], "teacher_dir": (teacher_dir,)}
     metrics["distilled"] = distill(DistillOptions(**distilled, output_dir=str(folder / "distilled")))
     return metrics
+
+
+def train_tinyberts(
+    folder: Path, place: Path, shared: dict[str, Any], teacher: str, small: bool
+) -> dict[str, dict[str, Any]]:
+    """Fine-tunes the teacher, and trains a TinyBERT from its layers without and with its answers."""
+    from tinybert.options import TaskDistillOptions
+    from tinybert.train import distill
+
+    teacher_dir = str(folder / "teacher")
+    metrics = {"teacher": train_teacher(teacher_dir, shared, teacher, small, "1 of 5")}
+    student = {**shared, **TINYBERT, **tinybert_shape(teacher_dir), "teacher_model": teacher_dir}
+    say("\n== 2 of 5: a TinyBERT from the teacher's layers, on labels alone")
+    labels = {k: v for k, v in student.items() if k not in ("intermediate_epochs", "intermediate_learning_rate")}
+    alone = {**labels, "stage": "prediction", "alpha": 1.0}
+    metrics["alone"] = distill(TaskDistillOptions(**alone, output_dir=str(place / "alone")))
+    say("\n== 3 of 5: the same TinyBERT distilled: layers, then answers, over rows with copies")
+    distilled = {**student, "aug_train": True, "N": 3}
+    metrics["distilled"] = distill(TaskDistillOptions(**distilled, output_dir=str(place / "distilled")))
+    return metrics
+
+
+def tinybert_shape(teacher_dir: str) -> dict[str, int]:
+    """TinyBERT's shape for a teacher that is larger; else half of the teacher's layers."""
+    from models.folder import bert_shape
+
+    config = bert_shape(teacher_dir)
+    whole = {name: getattr(config, name) for name in TINYBERT_SHAPE}
+    if all(whole[name] >= value for name, value in TINYBERT_SHAPE.items()):
+        return TINYBERT_SHAPE
+    return {**whole, "num_hidden_layers": max(1, config.num_hidden_layers // 2)}
 
 
 def train_teacher(folder: str, shared: dict[str, Any], teacher: str, small: bool, number: str) -> dict[str, Any]:
@@ -271,20 +324,16 @@ def _hidden_size(folder: str) -> int:
     return int(read_config(folder)["hidden_size"])
 
 
-def export_stages(folder: Path, data_dir: str | None) -> dict[str, Path]:
-    """Exports all three models."""
+def export_stages(models: dict[str, Path], place: Path, data_dir: str | None) -> dict[str, Path]:
+    """Exports the models, each into a folder of its name in ``place``."""
     from deploy.exporter import export
     from deploy.options import ExportOptions
 
     say("\n== 4 of 5: export to static graphs")
     exported = {}
-    for name in ("teacher", "alone", "distilled"):
-        exported[name] = folder / "exported" / name
-        export(
-            ExportOptions(
-                model_dir=str(folder / name), output_dir=str(exported[name]), data_dir=data_dir, overwrite=True
-            )
-        )
+    for name, folder in models.items():
+        exported[name] = place / name
+        export(ExportOptions(model_dir=str(folder), output_dir=str(exported[name]), data_dir=data_dir, overwrite=True))
     return exported
 
 

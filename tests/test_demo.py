@@ -37,6 +37,8 @@ def tiny_demo(monkeypatch):
     monkeypatch.setattr(demo, "SMALL_DATA", {"teacher": {}, "alone": {}, "distilled": {}})
     monkeypatch.setattr(demo, "OFA", {**demo.OFA, "width_mult_list": (1.0, 0.5), "batch_size": 16})
     monkeypatch.setattr(demo, "OFA_ROWS", 48)
+    tinybert = {"num_train_epochs": 1, "intermediate_epochs": 1, "batch_size": 16, "holdout": 0.0}
+    monkeypatch.setattr(demo, "TINYBERT", {**demo.TINYBERT, **tinybert})
     quick = functools.partial(timing.measure_alternating, rows=8, rounds=2, latency_rows=3)
     monkeypatch.setattr(timing, "measure_alternating", quick)
 
@@ -93,6 +95,27 @@ def test_the_once_for_all_demo_trains_searches_exports_and_predicts(tiny_demo, t
     # The teacher is that of the other demo.
     demo.run(options(tmp_path, teacher, recipe="ofa", resume=True))
     assert capsys.readouterr().out.count("this run had finished") == 2
+
+
+def test_the_tinybert_demo_trains_exports_predicts_and_compares(tiny_demo, teacher, tmp_path, capsys):
+    summary = demo.run(options(tmp_path, teacher, recipe="tinybert"))
+    out = capsys.readouterr().out
+    assert check_summary(summary)
+    assert json.loads((tmp_path / "demo" / "summary-tinybert.json").read_text(encoding="utf-8")) == summary
+    assert [f"== {stage} of 5" in out for stage in range(1, 6)] == [True] * 5
+    shapes = [model_folder.load(tmp_path / "demo" / "tinybert" / name) for name in ("alone", "distilled")]
+    assert [loaded.model.config.num_hidden_layers for loaded in shapes] == [1, 1]
+    demo.run(options(tmp_path, teacher, recipe="tinybert", resume=True))
+    assert capsys.readouterr().out.count("this run had finished") == 3
+
+
+def test_the_tinybert_of_the_demo_fits_its_teacher(tmp_path):
+    large = {"num_hidden_layers": 6, "hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 12}
+    for name, shape, expected in (("large", large, demo.TINYBERT_SHAPE), ("small", {}, {"num_hidden_layers": 1})):
+        config = tiny.bert_config(**shape)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({**vars(config), "model_type": "bert"}))
+        assert demo.tinybert_shape(str(tmp_path / name)).items() >= expected.items()
 
 
 def test_the_once_for_all_demo_refuses_a_bert_that_it_cannot_divide(tiny_demo, tmp_path):

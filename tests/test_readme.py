@@ -17,6 +17,7 @@ from deploy.options import BenchmarkOptions, ExportOptions, PredictOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions
 from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
+from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +33,9 @@ OPTIONS = {
     "ofa_bert.run_glue_ofa": OfaOptions,
     "ofa_bert.search": SearchOptions,
     "ofa_bert.export_model": SubModelOptions,
+    "tinybert.general_distill": GeneralDistillOptions,
+    "tinybert.data_augmentation": TinyAugmentOptions,
+    "tinybert.task_distill": TaskDistillOptions,
 }
 
 
