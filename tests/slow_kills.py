@@ -88,11 +88,13 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
     import distill_lstm.train
     import finetune.train
     import ofa_bert.train
+    import tinybert.general
     from distill_lstm import bert_distill, small
     from finetune import run_classifier
     from ofa_bert import run_glue_ofa
+    from tinybert import general_distill, task_distill
 
-    assert distill_lstm.train and finetune.train and ofa_bert.train
+    assert distill_lstm.train and finetune.train and ofa_bert.train and tinybert.general
 
     rhythm = {"eval_steps": 3, "save_steps": 2, "average_checkpoints": 2, "max_steps": 6}
     vocabulary = inputs / "bert" / "vocab.txt"
@@ -101,7 +103,34 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
         **{"output_dir": folder, "cache_dir": folder.parent / "cache", "num_train_epochs": 1, "max_steps": 2},
         **{"max_seq_length": 24, "width_mult_list": "1.0 0.5", "depth_mult_list": "1.0 0.5", "device": "cpu"},
     }
+    student = [
+        "--num_hidden_layers",
+        "1",
+        "--hidden_size",
+        "8",
+        "--intermediate_size",
+        "16",
+        "--num_attention_heads",
+        "2",
+    ]
+    layers = {
+        **{"task_name": "sst-2", "data_dir": inputs / "data", "teacher_model": inputs / "teacher", "device": "cpu"},
+        **{"output_dir": folder, "cache_dir": folder.parent / "cache", "max_steps": 2, "max_seq_length": 24},
+        **{"cache_budget": "1GB", "aug_train": "", "N": 1, "M": 2},
+    }
+    raw = {
+        **{"text": inputs / "data" / "train.tsv", "teacher_model": inputs / "bert", "device": "cpu", "max_steps": 2},
+        **{"output_dir": folder, "cache_dir": folder.parent / "cache", "max_seq_length": 24, "held_out": 0.1},
+    }
     return {
+        "tinybert": (
+            task_distill.main,
+            [*student, *(word for k, v in layers.items() for word in (f"--{k}", *str(v).split()))],
+        ),
+        "general": (
+            general_distill.main,
+            [*student, *(word for k, v in raw.items() for word in (f"--{k}", *str(v).split()))],
+        ),
         "small": (small.main, tiny.arguments(tiny.small_options(folder, inputs / "data", vocabulary, **rhythm))),
         "finetune": (
             run_classifier.main,
@@ -115,7 +144,7 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
     }
 
 
-@pytest.mark.parametrize("name", ["small", "finetune", "distill", "ofa"])
+@pytest.mark.parametrize("name", ["small", "finetune", "distill", "ofa", "tinybert", "general"])
 @pytest.mark.parametrize("way", ["resume", "overwrite"])
 def test_a_run_killed_before_any_step_on_the_disk_ends_all_the_same(inputs, tmp_path, name, way):
     def run(folder: Path, *more: str) -> Callable[[], int]:

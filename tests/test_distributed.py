@@ -15,6 +15,8 @@ from distill_lstm.train import distill, train_small
 from models.weights import read_safetensors
 from ofa_bert.options import OfaOptions
 from ofa_bert.train import train as train_ofa
+from tinybert.options import TaskDistillOptions
+from tinybert.train import distill as distil_layers
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,39 @@ def test_two_processes_train_a_once_for_all_network_as_one_does(inputs, tmp_path
     two = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert (one["processes"], two["processes"]) == (1, 2)
     for stage in ("width", "depth", "."):
+        assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
+
+
+@pytest.mark.parametrize("budget", ["0", "1GB"])
+def test_two_processes_distil_layers_as_one_does(inputs, tmp_path, budget):
+    def options(name):
+        return TaskDistillOptions(
+            task_name="sst-2",
+            data_dir=str(inputs / "data"),
+            teacher_model=str(inputs / "teacher"),
+            output_dir=str(tmp_path / name / "run"),
+            cache_dir=str(tmp_path / "cache"),
+            num_hidden_layers=1,
+            hidden_size=8,
+            intermediate_size=16,
+            num_attention_heads=2,
+            max_seq_length=24,
+            batch_size=8,
+            optimizer="adadelta",
+            intermediate_learning_rate=0.1,
+            learning_rate=0.1,
+            intermediate_epochs=1,
+            num_train_epochs=1,
+            cache_budget=budget,
+            device="cpu",
+        )
+
+    code, said = launch("tinybert/task_distill.py", options("two"), tmp_path / "logs")
+    assert code == 0, said
+    distil_layers(options("one"))
+    two = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert two["processes"] == 2
+    for stage in ("intermediate", "prediction", "."):
         assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
 
 
