@@ -114,22 +114,24 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
         "2",
     ]
     layers = {
+        **student,
         **{"task_name": "sst-2", "data_dir": inputs / "data", "teacher_model": inputs / "teacher", "device": "cpu"},
         **{"output_dir": folder, "cache_dir": folder.parent / "cache", "max_steps": 2, "max_seq_length": 24},
         **{"cache_budget": "1GB", "aug_train": "", "N": 1, "M": 2},
     }
     raw = {
+        **student,
         **{"text": inputs / "data" / "train.tsv", "teacher_model": inputs / "bert", "device": "cpu", "max_steps": 2},
         **{"output_dir": folder, "cache_dir": folder.parent / "cache", "max_seq_length": 24, "held_out": 0.1},
     }
     return {
         "tinybert": (
             task_distill.main,
-            [*student, *(word for k, v in layers.items() for word in (f"--{k}", *str(v).split()))],
+            [word for k, v in layers.items() for word in (f"--{k}", *str(v).split())],
         ),
         "general": (
             general_distill.main,
-            [*student, *(word for k, v in raw.items() for word in (f"--{k}", *str(v).split()))],
+            [word for k, v in raw.items() for word in (f"--{k}", *str(v).split())],
         ),
         "small": (small.main, tiny.arguments(tiny.small_options(folder, inputs / "data", vocabulary, **rhythm))),
         "finetune": (
