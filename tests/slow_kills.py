@@ -103,16 +103,7 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
         **{"output_dir": folder, "cache_dir": folder.parent / "cache", "num_train_epochs": 1, "max_steps": 2},
         **{"max_seq_length": 24, "width_mult_list": "1.0 0.5", "depth_mult_list": "1.0 0.5", "device": "cpu"},
     }
-    student = [
-        "--num_hidden_layers",
-        "1",
-        "--hidden_size",
-        "8",
-        "--intermediate_size",
-        "16",
-        "--num_attention_heads",
-        "2",
-    ]
+    student = {"num_hidden_layers": 1, "hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2}
     layers = {
         **student,
         **{"task_name": "sst-2", "data_dir": inputs / "data", "teacher_model": inputs / "teacher", "device": "cpu"},
