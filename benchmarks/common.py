@@ -60,7 +60,8 @@ def write_result(
         script: that measured it, when it has another name.
     """
     hidden = {key for key, value in vars(arguments).items() if isinstance(value, str) and os.path.isabs(value)}
-    shown = " ".join(f"--{k} {v}" for k, v in vars(arguments).items() if v is not None and k not in hidden)
+    given = {k: v for k, v in vars(arguments).items() if v is not None and v is not False and k not in hidden}
+    shown = " ".join(_typed(name, value) for name, value in given.items())
     record = {
         "command": f"python -m benchmarks.{script or name} {shown}".strip(),
         "seed": arguments.seed,
@@ -72,6 +73,13 @@ def write_result(
     }
     write_json(RESULTS / f"{name}.json", record)
     say(json.dumps(record["figures"], indent=1))
+
+
+def _typed(name: str, value: Any) -> str:
+    """An option as a user types it."""
+    if value is True:
+        return f"--{name}"
+    return f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def read_result(name: str) -> dict[str, Any]:

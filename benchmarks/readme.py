@@ -289,6 +289,125 @@ def _ofa_step(figures: Mapping[str, Any]) -> str:
     return _table(["a step over four widths, teacher included, costs", "steps"], rows)
 
 
+WAYS = {
+    "alone-random": "alone, from random weights",
+    "alone-teacher": "alone, from the teacher's layers",
+    "distilled": "distilled",
+}
+
+
+def _scores(dev: Mapping[str, float], spread: Mapping[str, float | None] | None = None) -> str:
+    found = []
+    for name in ("accuracy", "f1"):
+        if name in dev:
+            more = (spread or {}).get(name)
+            found.append(f"{100 * dev[name]:.2f}" + ("" if more is None else f" ± {100 * more:.2f}"))
+    return " / ".join(found)
+
+
+def _tinybert(figures: Mapping[str, Any]) -> str:
+    teacher = figures["teacher"]
+    size = f"{teacher['parameters'] / 1e6:.1f} M"
+    rows = [["teacher", size, "", _scores(teacher["dev"]), "", f"{teacher['rows_visited']:,}", ""]]
+    for shape, ways in figures["students"].items():
+        for way, title in WAYS.items():
+            if way not in ways:
+                continue
+            part = ways[way]
+            closed = ways.get("gap_closed", {}) if way == "distilled" else {}
+            rows.append(
+                [
+                    f"{shape.replace('x', ' × ')} {title}",
+                    f"{part['parameters'] / 1e6:.1f} M",
+                    str(len(part["seeds"])),
+                    _scores(part["dev"], part["standard_deviation"]),
+                    " / ".join(f"{value:.0%}" for value in closed.values()),
+                    f"{part['rows_visited']:,}",
+                    ", ".join(f"{value:g}" for value in part["training_minutes"]),
+                ]
+            )
+    metrics = "accuracy / F1" if "f1" in teacher["dev"] else "accuracy"
+    header = ["model", "parameters", "seeds", f"dev {metrics}, %", "gap closed", "rows visited", "training, minutes"]
+    found = _table(header, rows)
+    if figures["ablation"]:
+        parts = [
+            [
+                name,
+                _scores(part["dev"]),
+                f"{100 * part['dev_with_teacher']['agreement']:.1f}",
+                f"{part['learning_rows']:,}",
+                f"{part['rows_visited']:,}",
+            ]
+            for name, part in figures["ablation"].items()
+        ]
+        found += "\n\n" + _table(
+            ["4 × 312, one seed", f"dev {metrics}, %", "answers as the teacher's, %", "rows", "rows visited"], parts
+        )
+    return found
+
+
+def _tinybert_step(figures: Mapping[str, Any]) -> str:
+    tokens = figures["tokens_per_second"]
+    compared = _comparison(
+        ["general distillation, a step", "tokens/s"],
+        ("ours", f"{tokens['ours']:,.0f}"),
+        ("stock dygraph step", f"{tokens['stock']:,.0f}", figures["ratio_to_stock"]),
+        (f"{tokens['stock_tuned']:,.0f}", figures["ratio_to_stock_with_matrix_kernels"]),
+    )
+    return f"{compared}\n\nWith the teacher's features from the disk: {tokens['ours_stored']:,.0f} tokens/s."
+
+
+def _tinybert_augment(figures: Mapping[str, Any]) -> str:
+    rates = figures["rows_per_second"]
+    return _comparison(
+        ["candidates by a masked language model", "rows/s"],
+        ("ours", f"{rates['ours']:,.0f}"),
+        ("one word at a time", f"{rates['published']:,.2f}", figures["ratio_to_published"]),
+        (f"{rates['published_tuned']:,.2f}", figures["ratio_to_published_with_matrix_kernels"]),
+    )
+
+
+SERVED = {
+    "teacher": "teacher, 6 × 384",
+    "4x312": "TinyBERT 4 × 312",
+    "3x384": "TinyBERT 3 × 384",
+    "ofa-0.6667x0.5": "once-for-all 2/3 × 1/2",
+    "ofa-0.5x0.5": "once-for-all 1/2 × 1/2",
+    "bilstm": "Bi-LSTM",
+}
+
+
+def _accuracies() -> dict[str, float]:
+    """The accuracies on SST-2's dev rows that other measurements have found, of those that there are."""
+    found: dict[str, float] = {}
+    if (RESULTS / "sst2.json").is_file():
+        known = read_result("sst2")["figures"]
+        found |= {"teacher": known["teacher"]["accuracy"], "bilstm": known["distilled"]["accuracy"]}
+    if (RESULTS / "ofa_sst2.json").is_file():
+        for part in read_result("ofa_sst2")["figures"]["sub_networks"]:
+            found[f"ofa-{part['width']:.4g}x{part['depth']:.4g}"] = part["trained"]["accuracy"]
+    if (RESULTS / "tinybert_sst2.json").is_file():
+        for shape, ways in read_result("tinybert_sst2")["figures"]["students"].items():
+            if "distilled" in ways:
+                found[shape] = ways["distilled"]["dev"]["accuracy"]
+    return found
+
+
+def _tinybert_serving(figures: Mapping[str, Any]) -> str:
+    known = _accuracies()
+    threads = [name for name in figures if name != "parameters"]
+    rows = []
+    for name, title in SERVED.items():
+        accuracy = f"{100 * known[name]:.2f}" if name in known else ""
+        row = [title, f"{figures['parameters'][name] / 1e6:.1f} M", accuracy]
+        for count in threads:
+            record = figures[count][name]
+            row += [f"{record['p50_ms']:.2f}", f"{record['rows_per_second']:,.0f}"]
+        rows.append(row)
+    speeds = [cell for n in threads for cell in (f"p50, ms, {n} thread(s)", f"rows/s, batch 32, {n} thread(s)")]
+    return _table(["model", "parameters", "SST-2 dev, %", *speeds], rows)
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "sst2": _sst2,
     "finetune_speed": _finetune,
@@ -302,6 +421,11 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "ofa_sst2": _ofa,
     "ofa_qqp": _ofa,
     "ofa_step": _ofa_step,
+    "tinybert_sst2": _tinybert,
+    "tinybert_qqp": _tinybert,
+    "tinybert_step": _tinybert_step,
+    "tinybert_augment": _tinybert_augment,
+    "tinybert_serving": _tinybert_serving,
 }
 
 if __name__ == "__main__":
