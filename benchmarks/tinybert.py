@@ -47,10 +47,11 @@ SHARED = {
     "weight_decay": 0.01,
     "average_checkpoints": 3,
 }
+# Together as many passes over the rows as a student alone takes.
 DISTILLED = {
     "stage": "both",
-    "num_train_epochs": 3,
-    "intermediate_epochs": 1,
+    "num_train_epochs": 1,
+    "intermediate_epochs": 2,
     "intermediate_learning_rate": 5e-4,
     "cache_budget": "20GB",
 }

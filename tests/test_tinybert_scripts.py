@@ -478,7 +478,7 @@ CASES = [
     (TASK, {"student_model": "nope"}, "nope"),
     (TASK, {"hidden_size": "32"}, "--hidden_size 32: larger than the teacher's"),
     (TASK, {"hidden_size": "18"}, "--num_attention_heads 4: must divide --hidden_size 18"),
-    (TASK, {"hidden_size": None}, "the student's shape lacks --hidden_size"),
+    (TASK, {"student_model": "<teacher>", "num_hidden_layers": "2"}, "has its shape and weights already"),
     (TASK, {"num_hidden_layers": "9"}, "--num_hidden_layers 9: larger than the teacher's"),
     (TASK, {"layer_map": "0:0,9:1"}, "--layer_map 9:1: the teacher's states go from 0 to 4"),
     (TASK, {"layer_map": "best"}, "--layer_map best: expected uniform, last, every_other, or pairs"),

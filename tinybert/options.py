@@ -26,6 +26,7 @@ PRESETS: dict[str, dict[str, int]] = {
         "num_attention_heads": 12,
     },
 }
+PRESET = "tinybert-4l-312d"
 STAGES = ("intermediate", "prediction")
 # Copies of a row by task, as published.
 COPIES = {"sst-2": 20, "qnli": 20, "mnli": 10, "qqp": 10}
@@ -55,15 +56,15 @@ class TinyStudentOptions(Options):
 
     group = "model"
 
-    student_model: str | None = option(
-        None,
+    student_model: str = option(
+        PRESET,
         f"{' or '.join(PRESETS)}, or the folder of a student that has learnt before, such as by general distillation",
         also=("student_model_name_or_path",),
     )
-    num_hidden_layers: int | None = option(None, "layers of the student", check=size)
-    hidden_size: int | None = option(None, "its hidden size", check=size)
-    intermediate_size: int | None = option(None, "its feed-forward neurons", check=size)
-    num_attention_heads: int | None = option(None, "its attention heads", check=size)
+    num_hidden_layers: int | None = option(None, "layers of the student, instead of the preset's", check=size)
+    hidden_size: int | None = option(None, "its hidden size, instead of the preset's", check=size)
+    intermediate_size: int | None = option(None, "its feed-forward neurons, instead of the preset's", check=size)
+    num_attention_heads: int | None = option(None, "its attention heads, instead of the preset's", check=size)
     init: str = option("teacher", "its first weights: the teacher's, or random ones", choices=("teacher", "random"))
     init_layers: str = option(
         "uniform", "whose layers it starts from, by rule or by pairs, as --layer_map", check=is_layer_map
@@ -76,24 +77,10 @@ class TinyStudentOptions(Options):
     hidden_dropout_prob: float = option(0.0, "dropout on hidden states", check=below_one, group="training")
     attention_probs_dropout_prob: float = option(0.0, "dropout on attention weights", check=below_one, group="training")
 
-    @classmethod
-    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        own = [name for name in PRESETS["tinybert-4l-312d"] if name in given]
-        values = dict(super().derived(given))
-        if "student_model" not in given and not own:
-            values["student_model"] = "tinybert-4l-312d"
-        return values
-
     def faults(self) -> list[str]:
         found = super().faults()
-        own = [name for name in PRESETS["tinybert-4l-312d"] if getattr(self, name) is not None]
-        is_folder = self.student_model is not None and self.student_model not in PRESETS
-        if not self.student_model and len(own) < len(PRESETS["tinybert-4l-312d"]):
-            missing = [name for name in PRESETS["tinybert-4l-312d"] if name not in own]
-            found.append(
-                f"the student's shape lacks {', '.join(f'--{name}' for name in missing)}; give all, or --student_model"
-            )
-        if is_folder:
+        own = [name for name in PRESETS[PRESET] if getattr(self, name) is not None]
+        if self.student_model not in PRESETS:
             found += [
                 f"--{name}: --student_model {self.student_model} has its shape and weights already"
                 for name in (*own, *(name for name in ("init", "init_layers", "hidden_init") if self.asks(name)))

@@ -44,13 +44,13 @@ class Student:
 
 
 def student_shape(options: TinyStudentOptions, teacher: BertConfig) -> BertConfig:
-    """The student's shape: a preset or numbers, with the teacher's vocabulary, positions and labels.
+    """The student's shape: a preset, or numbers in its place, with the teacher's vocabulary, positions and labels.
 
     Raises:
         InputError: heads do not divide the hidden size.
     """
-    preset = PRESETS.get(options.student_model or "", {})
-    own = {name: getattr(options, name) for name in PRESETS["tinybert-4l-312d"] if getattr(options, name) is not None}
+    preset = PRESETS[options.student_model]
+    own = {name: getattr(options, name) for name in preset if getattr(options, name) is not None}
     values = {**preset, **own}
     shape = dataclasses.replace(
         teacher,
@@ -79,7 +79,7 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
         InputError: sizes, vocabulary or layers do not go together.
     """
     source = teacher.model.config
-    if options.student_model and options.student_model not in PRESETS:
+    if options.student_model not in PRESETS:
         return _from_folder(options, teacher, seed, cache)
     shape = student_shape(options, source)
     rng = generator(seed, "initialisation")
@@ -119,7 +119,7 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
 
 def _from_folder(options: TinyStudentOptions, teacher: LoadedModel, seed: int, cache: Path) -> Student:
     """A student that has learnt before: generally distilled, or of an earlier stage."""
-    name = str(options.student_model)
+    name = options.student_model
     found = pretrained_bert(name, teacher.task, options.max_seq_length, seed, cache, architecture=teacher.architecture)
     tokenizer = found.tokenizer
     assert isinstance(tokenizer, WordPieceTokenizer)
