@@ -49,8 +49,14 @@ class Busy(InputError):
 
 
 def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
-    """The folder for what later runs can use again: ``given``, or ``paddledistill`` in the user's cache folder."""
+    """The folder for what later runs can use again: ``given``, or ``paddledistill`` in the user's cache folder.
+
+    Raises:
+        InputError: ``given`` is something else than a folder.
+    """
     if given:
+        if Path(given).exists() and not Path(given).is_dir():
+            raise InputError(f"--cache_dir {given}: expected a folder")
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "paddledistill"

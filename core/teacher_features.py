@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from console import ProgressBar, say
+from console import InputError, ProgressBar, say
 from core.distributed import World, current_device, main_first
 from core.features import Wanted, all_entries, feature_names
 from core.metrics import Diverged
@@ -84,29 +84,26 @@ class TeacherFeatures:
             world: the processes of the run; one of them computes.
 
         Returns:
-            The rows in another order, with a column per feature; or ``encoded`` as it is, whose features
-            :meth:`of` computes batch by batch.
+            The rows from long to short, with a column per feature where these are kept; otherwise :meth:`of` computes
+            them batch by batch.
+
+        Raises:
+            InputError: the budget allows what the disk does not.
         """
         needed = self.bytes_for(encoded)
         world = world or World()
-        folder = self._cache / "teacher_features"
         fits = needed <= budget
-        if fits:
-            self._cache.mkdir(parents=True, exist_ok=True)
-            folder /= self._key(encoded)
-            # While the store is put together its parts are there as well; never more than what is free now.
-            free = world.size > 1 or folder.is_dir() or 2 * needed < shutil.disk_usage(self._cache).free
-            fits = free
+        # One order in both cases: what a batch holds does not depend on where its features come from.
+        ordered = encoded.take(_long_to_short(encoded))
         if world.is_main:
             say(
                 f"teacher's features: {needed / 1e9:.1f} GB for {encoded.rows:,} rows, "
                 + ("kept on the disk" if fits else "computed anew for every batch")
             )
         if not fits:
-            return encoded
-        stored = main_first(world, lambda: self._stored_or_computed(encoded, folder))
-        order = np.asarray(stored["row"])
-        return encoded.take(order).with_(**{name: stored[name] for name in self.names})
+            return ordered
+        stored = main_first(world, lambda: self._stored_or_computed(encoded, needed))
+        return ordered.with_(**{name: stored[name] for name in self.names})
 
     def of(self, batch: Batch) -> dict[str, paddle.Tensor]:
         """The features for a batch, float32, padded as the batch is.
@@ -153,10 +150,12 @@ class TeacherFeatures:
             digest.update(np.ascontiguousarray(column.offsets).data)
         return digest.hexdigest()[:32]
 
-    def _stored_or_computed(self, encoded: Columns, folder: Path) -> Columns:
+    def _stored_or_computed(self, encoded: Columns, needed: int) -> Columns:
+        self._cache.mkdir(parents=True, exist_ok=True)
+        folder = self._cache / "teacher_features" / self._key(encoded)
         parts = folder.with_name(folder.name + ".parts")
         try:
-            found = self._read(folder, encoded.rows)
+            found = self._read(folder, encoded)
         except StoreDamaged:
             pass
         else:
@@ -164,31 +163,60 @@ class TeacherFeatures:
             return found
         with alone_in(parts, f"teacher's features in {self._cache}"):
             try:
-                return self._read(folder, encoded.rows)
+                return self._read(folder, encoded)
             except StoreDamaged as damage:
                 if folder.exists():
                     say(f"the stored features are damaged and are computed again ({damage})")
+            # While the store is put together its parts are there as well.
+            free = shutil.disk_usage(self._cache).free
+            if 2 * needed > free:
+                raise InputError(
+                    f"--cache_budget: the features take {needed / 1e9:.1f} GB, twice as much while they are written; "
+                    f"{self._cache} has {free / 1e9:.1f} GB free: give a smaller budget, or another --cache_dir"
+                )
             paths = self._compute(encoded, parts)
             # Part after part, so that memory holds one of them.
             with StoreWriter(folder, {"kind": "teacher-features"}) as writer:
                 for path in paths:
                     Columns.read(Store(path, verify=False)).write(writer)
             clear_inside(parts)
-        return self._read(folder, encoded.rows)
+        return self._read(folder, encoded)
 
-    def _read(self, folder: Path, rows: int) -> Columns:
-        store = Store(folder)
-        found = Columns.read(store)
-        if set(found) != {"row", *self.names} or found.rows != rows:
+    def _read(self, folder: Path, encoded: Columns, rows: np.ndarray | None = None) -> Columns:
+        """A store of features, or a part of one.
+
+        Args:
+            folder: the store.
+            encoded: the rows as the teacher reads them.
+            rows: which of them it must hold; all, from long to short, when left out.
+
+        Raises:
+            StoreDamaged: it holds something else.
+        """
+        found = Columns.read(Store(folder))
+        expected = _long_to_short(encoded) if rows is None else rows
+        if set(found) != {"row", *self.names} or not np.array_equal(np.asarray(found["row"]), expected):
             raise StoreDamaged(f"{folder}: these are no features of these rows")
-        if sorted(np.asarray(found["row"]).tolist()) != list(range(rows)):
-            raise StoreDamaged(f"{folder}: its rows are not these rows")
+        lengths = encoded.costs[expected].astype(np.int64)
+        config = self.loaded.model.config
+        inner = config.num_attention_heads * config.head_dim
+        for name in self.names:
+            column = found[name]
+            square = name.startswith(SQUARES)
+            shape = [] if square else [config.hidden_size if name.startswith("hidden_states") else inner]
+            wanted = config.num_attention_heads * lengths**2 if square else lengths
+            if (
+                not isinstance(column, Ragged)
+                or column.values.dtype != np.float16
+                or list(column.values.shape[1:]) != shape
+                or not np.array_equal(column.lengths, wanted)
+            ):
+                raise StoreDamaged(f"{folder}: {name} is not that of these rows")
         return found
 
     def _compute(self, encoded: Columns, parts: Path) -> list[Path]:
         """Runs the teacher over all rows; parts that an interrupted pass left stay."""
-        lengths = encoded.costs
-        order = np.argsort(-lengths, kind="stable")
+        lengths, order = encoded.costs, _long_to_short(encoded)
         per_token = max(1, self.bytes_for(encoded) // max(1, int(lengths.sum())))
         inputs = Columns({name: encoded[name] for name in ("input_ids", "token_type_ids")})
         paths = []
@@ -196,9 +224,8 @@ class TeacherFeatures:
         for number, rows in enumerate(token_parts(lengths, order, max(1, PART_BYTES // per_token))):
             path = parts / f"part-{number:05d}"
             try:
-                if not np.array_equal(np.asarray(Store(path)["row"]), rows):
-                    raise StoreDamaged(f"{path}: other rows")
-            except (StoreDamaged, KeyError):
+                self._read(path, encoded, rows)
+            except StoreDamaged:
                 with StoreWriter(path) as writer:
                     for batch in token_parts(lengths, rows, TOKENS_PER_BATCH):
                         Columns({"row": batch, **self._packed(inputs, batch, lengths[batch])}).write(writer)
@@ -212,6 +239,10 @@ class TeacherFeatures:
         if bad := [name for name, value in said.items() if not np.isfinite(value).all()]:
             raise Diverged(f"the teacher's {', '.join(bad)} are not finite: its weights are worthless; train it again")
         return {name: packed(name, value, lengths) for name, value in said.items()}
+
+
+def _long_to_short(encoded: Columns) -> np.ndarray:
+    return np.argsort(-encoded.costs, kind="stable")
 
 
 def packed(name: str, values: np.ndarray, lengths: np.ndarray) -> Ragged:

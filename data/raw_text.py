@@ -1,7 +1,8 @@
 """Running text as sequences of token ids: read line by line, cut into sequences, kept in a store.
 
-Files are read once, in constant memory; the store is memory-mapped, so that a training over any amount of text needs no
-more either. Lines of one document that fit together make one sequence; blank lines part documents.
+Files are read line by line and cut into sequences in constant memory, but for the share that is held out; the store is
+memory-mapped, so that a training over any amount of text needs no more either. Lines of one document that fit together
+make one sequence; blank lines part documents.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from data.tokenization import InputEncoder, tokenizer_identity
 from files import alone_in, file_checksum
 
 LINES = 4096
-# The loss of more rows than these says no more on which checkpoint is best.
-MOST_HELD_OUT = 2000
+# Characters of a piece that is tokenised at once: long lines, such as whole documents, are cut at blanks.
+LONGEST_PIECE = 10_000
+BLOCK_CHARACTERS = 4 << 20
 
 
 def text_files(paths: Sequence[str]) -> list[Path]:
@@ -37,6 +39,8 @@ def text_files(paths: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for name in paths:
         path = Path(name)
+        if not name:
+            raise InputError("--text: expected a file or a folder, got an empty name")
         if path.is_dir():
             inside = sorted(part for part in path.iterdir() if part.suffix == ".txt" and part.is_file())
             if not inside:
@@ -65,11 +69,21 @@ def lines_of(path: Path, language: str | None) -> Iterator[str | None]:
             text = checked_text(line, "text")
         except BadRow as fault:
             raise InputError(f"{path}, line {number}: {fault}") from None
-        if language is None:
-            yield text
-        else:
-            yield from split_sentences(text, language)
+        for piece in (text,) if language is None else split_sentences(text, language):
+            yield from pieces_of(piece)
     yield None
+
+
+def pieces_of(text: str, longest: int = LONGEST_PIECE) -> Iterator[str]:
+    """A text in pieces of at most ``longest`` characters, cut at blanks where there are some."""
+    start = 0
+    while len(text) - start > longest:
+        stop = text.rfind(" ", start + 1, start + longest + 1)
+        stop = stop if stop > start else start + longest
+        yield text[start:stop]
+        start = stop
+    if text[start:].strip():
+        yield text[start:]
 
 
 def sequences(pieces: Iterator[np.ndarray | None], longest: int, join: bool) -> Iterator[np.ndarray]:
@@ -112,7 +126,7 @@ def raw_text_store(
         files: see :func:`text_files`.
         encoder: of the model; its length is that of the sequences.
         cache: the cache folder.
-        share: of the sequences that are held out; at most about :data:`MOST_HELD_OUT` are.
+        share: of the sequences that are held out.
         seed: of the run; draws them.
         split_language: one sentence of this language per sequence; None joins lines.
 
@@ -123,9 +137,6 @@ def raw_text_store(
     Raises:
         InputError: a line that cannot be read, or too little text for both.
     """
-    # A sequence of so many tokens takes some four times as many bytes.
-    expected = sum(path.stat().st_size for path in files) / (4 * encoder.max_seq_length)
-    share = min(share, MOST_HELD_OUT / max(expected, 1.0))
     head = {
         "version": 1,
         "files": [file_checksum(path) for path in files],
@@ -178,6 +189,7 @@ def _parts(store: Store) -> tuple[Columns, Columns]:
 def _encoded(path: Path, encoder: InputEncoder, language: str | None) -> Iterator[np.ndarray | None]:
     """The token ids of every line; a block of lines is cut into pieces at once."""
     block: list[str | None] = []
+    size = 0
 
     def flushed() -> Iterator[np.ndarray | None]:
         texts = [line for line in block if line is not None]
@@ -192,9 +204,10 @@ def _encoded(path: Path, encoder: InputEncoder, language: str | None) -> Iterato
 
     for line in lines_of(path, language):
         block.append(line)
-        if len(block) >= LINES:
+        size += len(line or "")
+        if len(block) >= LINES or size >= BLOCK_CHARACTERS:
             yield from flushed()
-            block = []
+            block, size = [], 0
     yield from flushed()
 
 

@@ -134,7 +134,9 @@ def write_transfer_set(
     change: Change,
     seed: int,
 ) -> TransferSet:
-    """Writes rows and changed copies of each, in constant memory; copies that stand in the set already are dropped.
+    """Writes rows and changed copies of each, block by block; copies that stand in the set already are dropped.
+
+    Memory holds a block, and eight bytes and their place in a set for every row.
 
     Args:
         folder: where the store goes.

@@ -251,7 +251,7 @@ class Bert(nn.Layer):
         self, batch: Mapping[str, Any], want: Sequence[str] = (), layers: Sequence[int] | None = None
     ) -> Features:
         """:meth:`features` for a batch of :class:`data.batches.Batches`."""
-        return self.features(*inputs_of(batch), want, layers)
+        return self.features(*inputs_of(batch, self.config.pad_token_id), want, layers)
 
     def input_spec(self) -> list[paddle.static.InputSpec]:
         """The inputs of the static graph, in the order of ``forward``."""
@@ -474,11 +474,13 @@ def check_weights(
             raise ValueError(f"{name} has the shape {list(weights[name].shape)} in {source}, expected {shape}")
 
 
-def inputs_of(batch: Mapping[str, Any]) -> tuple[paddle.Tensor, paddle.Tensor, bool]:
-    """The arguments of a BERT's ``forward`` for a batch."""
+def inputs_of(batch: Mapping[str, Any], pad_id: int = 0) -> tuple[paddle.Tensor, paddle.Tensor, bool]:
+    """The arguments of a BERT's ``forward`` for a batch.
+
+    A ``[PAD]`` that stands in a text is masked too, in every batch alike: static graphs always look at the ids.
+    """
     ids = batch["input_ids"]
-    padded = bool((batch["lengths"] < ids.shape[1]).any())
-    return paddle.to_tensor(ids), paddle.to_tensor(batch["token_type_ids"]), padded
+    return paddle.to_tensor(ids), paddle.to_tensor(batch["token_type_ids"]), bool((ids == pad_id).any())
 
 
 def narrowed(

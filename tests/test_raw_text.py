@@ -119,3 +119,19 @@ def test_text_that_cannot_be_read_is_named_and_nothing_is_kept(tmp_path, encoder
         raw_text_store([path], encoder, tmp_path / "cache", 0.5, 0)
     kept = [p.name for p in (tmp_path / "cache" / "raw_text").iterdir() if ".made" not in p.name]
     assert kept == []
+
+
+def test_long_lines_are_read_to_their_end(tmp_path, encoder):
+    # More tokens than a text of a task may have.
+    path = write(tmp_path, "a.txt", ["good film " * 60_000, "x" * 25_000])
+    learnt, held_out = raw_text_store([path], encoder, tmp_path / "cache", 0.1, 0)
+    tokens = int(learnt.costs.sum() + held_out.costs.sum()) - 2 * (learnt.rows + held_out.rows)
+    # The word without blanks is cut into three, each unknown.
+    assert tokens == 120_000 + 3
+
+
+@given(st.text(alphabet="ab ", max_size=60), st.integers(1, 12))
+def test_pieces_hold_the_whole_text(text, longest):
+    found = list(raw_text.pieces_of(text, longest))
+    assert all(0 < len(piece) <= longest for piece in found)
+    assert "".join(found).replace(" ", "") == text.replace(" ", "")

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tiny
 
+from console import InputError
 from core import teacher_features as room
 from core.features import all_entries, feature_names, token_vectors
 from core.metrics import Diverged
 from core.teacher_features import TeacherFeatures, packed, unpacked_squares
 from data.batches import Batches
-from data.store import StoreDamaged
+from data.store import StoreDamaged, StoreWriter
 from files import size_in_bytes
 
 TEXTS = ["a good film", "bad", "the plot was very dull and the cast was weak", "a story", "good " * 12, "it is fine"]
@@ -59,7 +60,7 @@ def test_names_of_single_entries():
 def test_asked_features_are_those_of_the_forward_pass(loaded, encoded, tmp_path):
     with TeacherFeatures(loaded, tmp_path, WANTED) as features:
         columns = features.columns(encoded, 0)
-        assert columns is encoded
+        assert list(columns) == list(encoded)
         check(features, columns, loaded, 1e-4)
     assert list((tmp_path / "graphs").iterdir()) == []
     assert not (tmp_path / "teacher_features").exists()
@@ -83,16 +84,23 @@ def test_stored_features_are_the_same_in_half_precision(loaded, encoded, tmp_pat
 def test_what_does_not_fit_is_asked(loaded, encoded, tmp_path, capsys):
     with TeacherFeatures(loaded, tmp_path, WANTED) as features:
         needed = features.bytes_for(encoded)
-        assert features.columns(encoded, needed - 1) is encoded
+        asked = features.columns(encoded, needed - 1)
         assert "computed anew for every batch" in capsys.readouterr().out
-        assert features.columns(encoded, needed) is not encoded
+        stored = features.columns(encoded, needed)
         assert "kept on the disk" in capsys.readouterr().out
+    assert set(stored) - set(asked) == set(NAMES)
+    # Batches hold the same rows in both cases.
+    for name in ("input_ids", "token_type_ids"):
+        np.testing.assert_array_equal(asked[name].values, stored[name].values)
 
 
 def test_a_full_disk_is_seen_beforehand(loaded, encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: type("U", (), {"free": 1000})())
+    with monkeypatch.context() as patch:
+        patch.setattr(room.shutil, "disk_usage", lambda path: type("U", (), {"free": 1000})())
+        with TeacherFeatures(loaded, tmp_path, WANTED) as features, pytest.raises(InputError, match="give a smaller"):
+            features.columns(encoded, 1 << 40)
     with TeacherFeatures(loaded, tmp_path, WANTED) as features:
-        assert features.columns(encoded, 1 << 40) is encoded
+        features.columns(encoded, 1 << 40)
 
 
 def test_stored_features_are_found_again_and_damaged_ones_computed_again(
@@ -149,7 +157,22 @@ def test_a_store_of_other_rows_is_refused(loaded, encoded, tmp_path):
         features.columns(encoded, 1 << 30)
         (folder,) = (tmp_path / "teacher_features").iterdir()
         with pytest.raises(StoreDamaged, match="these are no features of these rows"):
-            features._read(folder, len(TEXTS) + 1)
+            features._read(folder, encoded.take(np.arange(3)))
+        longer = loaded.encoder.encode([[f"{text} good" for text in TEXTS]])
+        with pytest.raises(StoreDamaged, match="is not that of these rows|no features of these rows"):
+            features._read(folder, longer)
+
+
+def test_a_part_of_something_else_is_computed_again(loaded, encoded, tmp_path):
+    with TeacherFeatures(loaded, tmp_path / "whole", WANTED) as features:
+        whole = features.columns(encoded, 1 << 30)
+    with TeacherFeatures(loaded, tmp_path, WANTED) as features:
+        parts = tmp_path / "teacher_features" / f"{features._key(encoded)}.parts"
+        with StoreWriter(parts / "part-00000") as writer:
+            order = np.argsort(-encoded.costs, kind="stable")
+            writer.append(row=order, **{"hidden_states.0": np.zeros((len(TEXTS), 16), np.float16)})
+        found = features.columns(encoded, 1 << 30)
+    np.testing.assert_array_equal(found["hidden_states.2"].values, whole["hidden_states.2"].values)
 
 
 def test_a_worthless_teacher_is_named(encoded, tmp_path):

@@ -33,7 +33,7 @@ from ofa_bert.train import train as train_ofa
 from tinybert import data_augmentation, general_distill, task_distill
 from tinybert.augment import augment
 from tinybert.general import distill_on_text
-from tinybert.layers import LayerLoss, Projections, head_frozen
+from tinybert.layers import LayerLoss, Projections, unreached_frozen
 from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
 from tinybert.train import distill
 
@@ -493,12 +493,18 @@ CASES = [
     (TASK, {"stage": "intermediate", "alpha": "0.5"}, "--alpha goes with the prediction stage"),
     (TASK, {"prediction_loss": "mse", "temperature": "2"}, "--temperature goes with --prediction_loss soft_ce"),
     (TASK, {"M": "3"}, "--M goes with --aug_train"),
+    (TASK, {"N": "3"}, "--N goes with --aug_train"),
+    (TASK, {"layer_map": "4:2", "embedding_weight": "3"}, "--embedding_weight 3.0: --layer_map 4:2 has no such pair"),
+    (TASK, {"layer_map": "0:0", "relations": "minilm"}, "--relations minilm: --layer_map 0:0 has no such pair"),
+    (TASK, {"init_layers": "0:0"}, "--init_layers 0:0: names no layer to start from"),
+    (TASK, {"cache_dir": "<teacher>/config.json"}, "--cache_dir .*config.json: expected a folder"),
     (TASK, {"aug_train": "", "transfer_set": "x.txt"}, "--aug_train and --transfer_set exclude each other"),
     (TASK, {"aug_train": "", "pretrained_bert_model": "<bert>"}, "has no masked-LM head; leave it out"),
     (TASK, {"aug_train": "", "glove_embs": "nope.txt"}, "nope.txt: no such file"),
     (TASK, {"max_seq_length": "65"}, "--max_seq_length 65: .* has 64 positions"),
     (TASK, {"data_dir": "nope"}, "--data_dir nope: no such folder"),
     (GENERAL, {"text": "nope"}, "--text nope: no such file or folder"),
+    (GENERAL, {"text": ("",)}, "--text: expected a file or a folder, got an empty name"),
     (GENERAL, {"text": None}, "--text is required"),
     (GENERAL, {"held_out": "1"}, "--held_out 1.0: must be above 0 and below 1"),
     (GENERAL, {"teacher_model": "./nope"}, "nope: no such model folder"),
@@ -506,6 +512,8 @@ CASES = [
     (GENERAL, {"max_seq_length": "2"}, "--max_seq_length 2: a BERT needs at least 3"),
     (AUGMENT, {"output_file": "<data>/made.csv"}, "expected a name that ends in .tsv, or the name of a folder"),
     (AUGMENT, {"output_file": "<data>"}, "exists; pass --overwrite or choose another name"),
+    (AUGMENT, {"max_seq_length": "5"}, "--max_seq_length: rows are written whole"),
+    (AUGMENT, {"glove_embs": "<data>/train.tsv"}, "--glove_embs .*train.tsv, line 1: expected a word and its numbers"),
     (AUGMENT, {"p": "1.5"}, "--p 1.5: must lie between 0 and 1"),
     (AUGMENT, {"N": "0"}, "--N 0: must lie between 1 and 10000"),
     (AUGMENT, {"task_name": None, "data_dir": None}, "give --task_name, or your own data"),
@@ -592,12 +600,98 @@ def test_projections_are_one_or_one_a_state():
     np.testing.assert_array_equal(own(2, paddle.to_tensor([[1.0, 0.0]])).numpy(), [[0, 1, 2]])
 
 
-def test_heads_are_frozen_within_and_trained_again_after():
+def test_what_no_loss_reaches_is_frozen_within_and_trained_again_after():
     model = tiny.bert().model
-    with head_frozen(model):
-        frozen = {name for name, p in model.named_parameters() if p.stop_gradient}
-    assert frozen == {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
+    head = {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
+    for layers in (2, 1):
+        with unreached_frozen(model, layers):
+            frozen = {name for name, p in model.named_parameters() if p.stop_gradient}
+        assert {name for name in frozen if "encoder.layers" not in name} == head
+        assert {name.split(".")[3] for name in frozen - head} == ({"1"} if layers == 1 else set())
     assert not [name for name, p in model.named_parameters() if p.stop_gradient]
+
+
+def test_a_pad_token_in_a_text_is_masked_on_both_sides(inputs, tmp_path):
+    # All rows are of one length: no batch has padding of its own.
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "dev"):
+        rows = [f"[PAD] {word} film\t{label}" for word, label in (("good", 1), ("bad", 0), ("dull", 0), ("fine", 1))]
+        (data / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *rows, ""]))
+    run = task_options(inputs, tmp_path / "run", data_dir=str(data), stage="intermediate", max_steps=1)
+    assert distill(run)["layers"]["attention"] < 100
+
+
+def test_another_budget_is_another_run(inputs, tmp_path):
+    options = task_options(inputs, tmp_path / "run", stage="intermediate", max_steps=1)
+    distill(options)
+    with pytest.raises(InputError, match="cache_budget"):
+        distill(options.replace(cache_budget="1GB", resume=True))
+
+
+def test_rows_are_learnt_from_once(inputs, tmp_path):
+    more = tmp_path / "more.txt"
+    more.write_text("a lovely scene\nthe plot is poor\nmusic and story\n")
+    run = task_options(
+        inputs, tmp_path / "run", stage="prediction", aug_train=True, N=1, p=0.0, unlabeled_file=(str(more),)
+    )
+    metrics = distill(run)
+    texts = (inputs / "data" / "train.tsv").read_text().splitlines()[1:]
+    assert metrics["learning_rows"] == len(texts) + 3
+
+
+def test_numbers_refuse_what_is_for_labels(inputs, tmp_path):
+    numbers = tmp_path / "numbers.tsv"
+    numbers.write_text("text\tlabel\na good film\t1.5\na bad film\t0.5\n")
+    own = {"train_file": str(numbers), "dev_file": str(numbers), "text_columns": ("text",), "metric": NUMBERS}
+    own |= {"task_name": None, "data_dir": None}
+    finetune(tiny.finetune_options(tmp_path / "teacher", inputs / "data", inputs / "bert", max_steps=1, **own))
+    run = task_options(inputs, tmp_path / "run", teacher_model=str(tmp_path / "teacher"), temperature=4.0, **own)
+    with pytest.raises(InputError, match=r"--temperature 4.0: .* predicts a number"):
+        distill(run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_going_on_over_another_text_is_refused(inputs, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(["a good film"] * 40) + "\n")
+    options = general_options(inputs, tmp_path / "run", text=(str(text),), split_sentences=True)
+    distill_on_text(options)
+    (tmp_path / "run" / "metrics.json").unlink()
+    text.write_text("\n".join(["a bad film"] * 40) + "\n")
+    with pytest.raises(InputError, match="this run began with another text"):
+        distill_on_text(options.replace(resume=True))
+
+
+def test_texts_without_a_word_are_left_out_of_copies(inputs, tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "dev"):
+        (data / f"{split}.tsv").write_text("sentence\tlabel\ngood film\t1\n\u200b\t0\nbad film\t0\n")
+    augment(augment_options(inputs, tmp_path / "made.tsv", data_dir=str(data)))
+    assert "1 row(s) without a word are left out" in capsys.readouterr().out
+    assert all(line.split("\t")[0] for line in (tmp_path / "made.tsv").read_text().splitlines())
+    distill(task_options(inputs, tmp_path / "run", transfer_set=str(tmp_path / "made.tsv"), max_steps=1))
+
+
+def test_a_foreign_transfer_set_in_the_cache_is_made_again(inputs, tmp_path, capsys):
+    augment(augment_options(inputs, tmp_path / "a.tsv"))
+    (folder,) = [p for p in (tmp_path / "cache" / "transfer_sets").iterdir() if "." not in p.name]
+    augment(augment_options(inputs, tmp_path / "p.tsv", task_name="qqp", data_dir=str(inputs / "pairs")))
+    (other,) = [p for p in (tmp_path / "cache" / "transfer_sets").iterdir() if "." not in p.name and p != folder]
+    for name in [path.name for path in folder.iterdir()]:
+        (folder / name).unlink()
+    for path in other.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    augment(augment_options(inputs, tmp_path / "b.tsv"))
+    assert "is another one and is made again" in capsys.readouterr().out
+    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
+
+
+def test_more_candidates_than_there_are_pieces_are_all_of_them(inputs, tmp_path):
+    tiny.write_model(tmp_path / "mlm", masked_lm(**TEACHER))
+    made = augment_options(inputs, tmp_path / "made.tsv", pretrained_bert_model=str(tmp_path / "mlm"), M=1000, N=1)
+    assert augment(made) > 60
 
 
 def test_a_training_that_diverges_is_one_line(inputs, tmp_path):

@@ -40,6 +40,18 @@ def test_a_student_of_the_teachers_shape_says_what_the_teacher_says(tmp_path, ho
     np.testing.assert_array_equal(student.projection, np.eye(16, dtype=np.float32))
 
 
+def test_a_negative_gain_keeps_its_sign(tmp_path):
+    teacher = tiny.bert()
+    for layer in teacher.model.bert.encoder.layers:
+        layer.norm1.weight.set_value(-layer.norm1.weight)
+    np.testing.assert_allclose(logits(student_of(teacher, tmp_path).loaded), logits(teacher), atol=1e-5)
+
+
+def test_layers_that_start_fresh_are_named(tmp_path):
+    student = student_of(tiny.bert(num_hidden_layers=4), tmp_path, init_layers="4:2")
+    assert student.start == "layers 4 of the teacher, random weights in its own 1"
+
+
 def test_layers_are_those_of_the_map(tmp_path):
     teacher = tiny.bert(num_hidden_layers=6)
     theirs = layer_weights(teacher.model)
@@ -70,7 +82,7 @@ def test_truncation_takes_the_same_hidden_units_everywhere(tmp_path):
     np.testing.assert_array_equal(mine[words], theirs[words][:, kept])
     np.testing.assert_array_equal(mine["classifier.weight"], theirs["classifier.weight"][kept])
     norm = "bert.encoder.layers.1.norm2."
-    np.testing.assert_allclose(mine[f"{norm}weight"], np.abs(theirs[f"{norm}weight"][kept]), rtol=1e-6)
+    np.testing.assert_allclose(mine[f"{norm}weight"], theirs[f"{norm}weight"][kept], rtol=1e-6)
     np.testing.assert_allclose(mine[f"{norm}bias"], theirs[f"{norm}bias"][kept], rtol=1e-6)
     # Neurons: the largest stay, in their order.
     into, back = (theirs[f"bert.encoder.layers.0.linear{n}.weight"] for n in (1, 2))

@@ -15,7 +15,7 @@ from data.ragged import Ragged
 from data.replacement import Candidates, WordRows, replaced_copy, word_rows
 from data.sources import Rows, describe
 from data.tasks import Task
-from data.tokenization import WordPieceTokenizer
+from data.tokenization import CHINESE, WordPieceTokenizer, tokenizer_identity
 from data.transfer import (
     TransferSet,
     check_target,
@@ -110,13 +110,24 @@ def augmented_set(
     if not isinstance(tokenizer, WordPieceTokenizer):
         raise InputError("augmentation needs a BERT, whose words have pieces")
     masked_lm = _masked_lm(options, tokenizer, seed, cache)
+    if options.glove_embs and not Path(options.glove_embs).is_file():
+        raise InputError(f"--glove_embs {options.glove_embs}: no such file")
     words = word_rows(rows.texts, tokenizer)
+    has_words = np.all([column.lengths > 0 for column in words.columns], axis=0)
+    if not has_words.all():
+        # Of control characters alone, for one: a table could not hold them.
+        say(f"{int((~has_words).sum()):,} row(s) without a word are left out")
+        rows = rows.take(np.flatnonzero(has_words))
+        words = word_rows(rows.texts, tokenizer)
     key = _key(options, words, rows, teacher, masked_lm, seed)
     folder = cache / "transfer_sets" / key
     say(describe_source(options.pretrained_bert_model, options.glove_embs, "the teacher"))
     with alone_in(folder.with_name(f"{key}.made"), f"transfer set in {cache}"):
         try:
-            return load_transfer_set(folder)
+            found = load_transfer_set(folder)
+            if found.identity == key and len(found.columns) == len(words.columns):
+                return found
+            say("the stored transfer set is another one and is made again")
         except InputError:
             if folder.exists():
                 say("the stored transfer set is damaged and is made again")
@@ -141,21 +152,34 @@ def find_candidates(
     assert isinstance(tokenizer, WordPieceTokenizer)
     may = words.replaceable()
     several = words.pieces.lengths > 1
-    asked = [word for i, word in enumerate(words.words) if may[i] and (several[i] or masked_lm is None)]
     among = list(dict.fromkeys([*whole_words(tokenizer), *(w for i, w in enumerate(words.words) if may[i])]))
+    one_piece = [word for i, word in enumerate(words.words) if may[i] and not several[i]]
+    of_several = [word for i, word in enumerate(words.words) if may[i] and several[i]]
+    near: dict[str, list[str]] = {}
+    if masked_lm is None:
+        near |= _near(_embedding_vectors(teacher, among), one_piece, among, options.M)
     if options.glove_embs:
-        vectors, _ = read_vectors(options.glove_embs, {*asked, *among})
+        vectors, _ = read_vectors(options.glove_embs, {*of_several, *among}, "--glove_embs")
     else:
         vectors = _embedding_vectors(teacher, among)
-    near: dict[str, list[str]] = {}
-    # An English word has no Chinese neighbours, near as the vectors may be.
-    for latin in (True, False):
-        sides = [[word for word in side if word.isascii() == latin] for side in (asked, among)]
-        near |= nearest_words(vectors, *sides, options.M)
+    near |= _near(vectors, of_several, among, options.M)
     units, candidates = candidates_by_word(words, near, options.M)
     if masked_lm is not None:
         units, candidates = with_masked_lm(words, units, candidates, masked_lm, options.M, cache, parts)
     return units, candidates
+
+
+def _near(vectors: dict[str, np.ndarray], asked: list[str], among: list[str], count: int) -> dict[str, list[str]]:
+    """The nearest words of the same script: an English word has no Chinese neighbours, near as the vectors may be."""
+    found: dict[str, list[str]] = {}
+    for chinese in (True, False):
+        sides = [[word for word in side if _is_chinese(word) == chinese] for side in (asked, among)]
+        found |= nearest_words(vectors, *sides, count)
+    return found
+
+
+def _is_chinese(word: str) -> bool:
+    return any(first <= ord(char) <= last for char in word for first, last in CHINESE)
 
 
 def _embedding_vectors(teacher: LoadedModel, words: list[str]) -> dict[str, np.ndarray]:
@@ -191,8 +215,14 @@ def _key(
 ) -> str:
     """Names the transfer set: changes with rows, models, vectors, settings and seed."""
     digest = hashlib.sha256()
-    head = {"version": 1, "N": options.N, "M": options.M, "p": options.p, "seed": seed, "words": words.words}
-    digest.update(json.dumps(head).encode())
+    head = {
+        "version": 1,
+        **{"N": options.N, "M": options.M, "p": options.p, "seed": seed, "words": words.words},
+        # Candidates come from the whole vocabulary; heads and activation change what equal weights say.
+        "models": [model.model.config_dict() for model in (teacher, masked_lm) if model is not None],
+        **tokenizer_identity(teacher.tokenizer),
+    }
+    digest.update(json.dumps(head, sort_keys=True).encode())
     for column in words.columns:
         digest.update(np.ascontiguousarray(column.values).data)
         digest.update(np.ascontiguousarray(column.offsets).data)

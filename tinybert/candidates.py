@@ -230,22 +230,34 @@ class _Asked:
         for number, part in enumerate(token_parts(all_costs, order, PART_TOKENS)):
             path = parts / f"part-{number:05d}"
             try:
-                store = Store(path)
-                if not np.array_equal(np.asarray(store["place"]), part):
-                    raise StoreDamaged(f"{path}: other places")
-                found[part] = np.asarray(store["ids"])
-            except (StoreDamaged, KeyError):
+                found[part] = self._stored(path, part)
+            except StoreDamaged:
                 for batch in token_parts(all_costs, part, TOKENS_PER_BATCH):
                     inputs = read.padded(row_of[batch], self._encoder.pad_id)
                     inputs["input_ids"][np.arange(len(batch)), at[batch]] = mask_id
                     width = inputs["input_ids"].shape[1]
                     inputs["positions"] = np.arange(len(batch)) * width + at[batch]
-                    found[batch] = self._best(inputs)
+                    best = self._best(inputs)
+                    found[batch, : best.shape[1]] = best
                 with StoreWriter(path) as writer:
                     writer.append(place=part, ids=found[part])
             bar.advance(len(part))
         bar.close()
         return found
+
+    def _stored(self, path: Path, part: np.ndarray) -> np.ndarray:
+        store = Store(path)
+        if set(store.columns) != {"place", "ids"} or not np.array_equal(np.asarray(store["place"]), part):
+            raise StoreDamaged(f"{path}: other places")
+        ids = np.asarray(store["ids"])
+        vocabulary = len(self._model.tokenizer.vocab)
+        if (
+            ids.shape != (len(part), self._count)
+            or ids.dtype.kind != "i"
+            or not -1 <= ids.min() <= ids.max() < vocabulary
+        ):
+            raise StoreDamaged(f"{path}: these are no pieces of this vocabulary")
+        return ids
 
     def _best(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         if self._graph is None:

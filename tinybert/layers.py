@@ -18,7 +18,7 @@ from core.losses import attention_scores_loss, hidden_states_loss, patient_loss,
 from core.teacher_features import TeacherFeatures
 from core.train import Losses
 from data.batches import Batch, Batches
-from models.bert import Bert, BertConfig, BertModel
+from models.bert import Bert, BertConfig, BertModel, inputs_of
 from models.dropout import Dropout
 from models.linear import Linear
 from tinybert.options import LayerLossOptions
@@ -100,7 +100,7 @@ class LayerLoss:
                 inner = shape.num_attention_heads * shape.head_dim
                 if inner % heads:
                     raise InputError(f"--relation_heads {heads}: must divide the {who}'s attention width {inner}")
-        found = cls(
+        made = cls(
             pairs,
             options.embedding_weight,
             options.hidden_weight,
@@ -110,14 +110,27 @@ class LayerLoss:
             relations,
             heads,
         )
-        if not any(found.weights.values()):
+        if not any(made.weights.values()):
             raise InputError("the layers have no loss left: all of its weights are 0, or have nothing to compare")
-        return found
+        asked = {f"{name}_weight": name for name in ("embedding", "hidden", "attention", "patient")}
+        for option, name in {**asked, "relations": "relation"}.items():
+            if options.asks(option) and getattr(made, name) and name not in made.weights:
+                raise InputError(
+                    f"--{option} {getattr(options, option)}: --layer_map {options.layer_map} has no such pair"
+                )
+        if options.asks("projection") and not made.states:
+            raise InputError(f"--projection {options.projection}: no states are compared")
+        return made
 
     @property
     def layers(self) -> LayerMap:
         """The pairs that are layers, numbered from 0."""
         return layers_of(self.pairs)
+
+    @property
+    def reached(self) -> int:
+        """How many of the student's layers some loss reaches."""
+        return max([student for _, student in self.states] + [student + 1 for _, student in self.layers], default=0)
 
     @property
     def states(self) -> LayerMap:
@@ -221,15 +234,8 @@ class LayerStep:
 
     def __call__(self, batch: Batch) -> Losses:
         theirs = self._teacher.of(batch)
-        ids = batch["input_ids"]
-        padded = bool((batch["lengths"] < ids.shape[1]).any())
-        mine = self._encoder.features(
-            paddle.to_tensor(ids),
-            paddle.to_tensor(batch["token_type_ids"]),
-            padded,
-            tuple(self._loss.wanted(1)),
-            pool=False,
-        )
+        inputs = inputs_of(batch, self._encoder.config.pad_token_id)
+        mine = self._encoder.features(*inputs, tuple(self._loss.wanted(1)), pool=False)
         return self._loss.losses(mine, theirs, paddle.to_tensor(batch["lengths"]), self._projections)
 
     def mean(self, batches: Batches) -> dict[str, float]:
@@ -248,10 +254,16 @@ class LayerStep:
 
 
 @contextmanager
-def head_frozen(model: Bert) -> Iterator[None]:
-    """Within it the pooler and the head, which no loss of the layers reaches, are not trained: nor decayed."""
+def unreached_frozen(model: Bert, layers: int) -> Iterator[None]:
+    """Within it what no loss reaches is not trained, nor decayed: the head, the pooler, and layers above the compared.
+
+    Args:
+        model: the student.
+        layers: how many of its layers some loss reaches.
+    """
     encoder = encoder_of(model)
-    trained = {id(p) for part in (encoder.embeddings, encoder.encoder) for p in part.parameters()}
+    reached = (encoder.embeddings, *list(encoder.encoder.layers)[:layers])
+    trained = {id(p) for part in reached for p in part.parameters()}
     frozen = [p for p in model.parameters() if id(p) not in trained and not p.stop_gradient]
     for parameter in frozen:
         parameter.stop_gradient = True

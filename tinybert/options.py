@@ -131,7 +131,6 @@ class LayerLossOptions(Options):
         "keep the teacher's hidden states and attention scores on the disk where they take no more than this, such as "
         "20GB; otherwise they are computed for every batch",
         check=is_size_on_disk,
-        state=False,
     )
 
     def faults(self) -> list[str]:
@@ -264,6 +263,8 @@ class TaskDistillOptions(
                 for name in ("temperature", "over_classes")
                 if self.asks(name)
             ]
+        if not self.aug_train and COPIES.get((self.task_name or "").lower(), OTHER_COPIES) != self.N:
+            found.append("--N goes with --aug_train")
         if not self.aug_train:
             found += [
                 f"--{name} goes with --aug_train"
@@ -296,6 +297,12 @@ class TinyAugmentOptions(ReplacementOptions, UnlabeledOptions, DataOptions):
     )
     cache_dir: str | None = option(None, "folder for candidates and downloaded models")
     seed: int = option(42, "the one seed that all random streams derive from", check=not_negative, group="data")
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.asks("max_seq_length"):
+            found.append("--max_seq_length: rows are written whole; give it to tinybert.task_distill")
+        return found
 
     def cache(self) -> Any:
         """Where candidates and downloaded models are kept."""

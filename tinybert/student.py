@@ -98,9 +98,13 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
         pairs = layers_of(
             layer_map(options.init_layers, source.num_hidden_layers, shape.num_hidden_layers, "--init_layers")
         )
+        if not pairs:
+            raise InputError(f"--init_layers {options.init_layers}: names no layer to start from; use --init random")
         basis = hidden_basis(known, shape.hidden_size, options.hidden_init)
         weights = shrunk(known, source, shape, pairs, basis, fresh)
-        start = f"layers {', '.join(str(mine + 1) for mine, _ in pairs)} of the teacher"
+        start = f"layers {', '.join(str(theirs + 1) for theirs, _ in pairs)} of the teacher"
+        if fresh_layers := sorted(set(range(shape.num_hidden_layers)) - {mine for _, mine in pairs}):
+            start += f", random weights in its own {', '.join(str(layer + 1) for layer in fresh_layers)}"
         if shape.hidden_size < source.hidden_size:
             start += f", {shape.hidden_size} of {source.hidden_size} hidden units ({options.hidden_init})"
     else:
@@ -229,8 +233,8 @@ def shrunk(
 def _norm(name: str, value: np.ndarray, basis: np.ndarray) -> np.ndarray:
     if name.endswith("bias"):
         return value @ basis
-    # The gain of a direction is that of the units in it.
-    return np.sqrt((value**2) @ (basis**2))
+    # The gain of a direction is the mean of those of the units in it, each by its share.
+    return value @ basis**2
 
 
 def _shrunk_layer(

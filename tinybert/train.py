@@ -23,7 +23,7 @@ from data.sources import TaskData
 from data.transfer import TransferSet, in_memory, learning_columns
 from models.folder import LoadedModel, check_length, load
 from tinybert.augment import augmented_set
-from tinybert.layers import LayerLoss, LayerStep, Projections, head_frozen
+from tinybert.layers import LayerLoss, LayerStep, Projections, unreached_frozen
 from tinybert.options import LayerLossOptions, TaskDistillOptions
 from tinybert.student import build_student
 
@@ -44,10 +44,10 @@ def distill(options: TaskDistillOptions) -> dict[str, Any]:
         check_length(options.max_seq_length, teacher.model.config, data.task, options.teacher_model)
         # Both read the same tokens.
         teacher = replace(teacher, max_seq_length=options.max_seq_length)
-        if options.prediction_loss != "mse" and data.task.is_regression and "prediction_loss" in options.given:
-            raise InputError(
-                f"--prediction_loss {options.prediction_loss}: {data.task.name} predicts a number; use mse"
-            )
+        if data.task.is_regression:
+            for name in ("prediction_loss", "temperature", "over_classes"):
+                if name in options.given and (value := getattr(options, name)) != "mse":
+                    raise InputError(f"--{name} {value}: {data.task.name} predicts a number, by squared error")
         student = build_student(options, teacher, options.seed, options.cache())
         loss = None
         if "intermediate" in options.stages:
@@ -100,7 +100,8 @@ def sets_to_learn_from(
             run.world, lambda: augmented_set(options, rows, data.task, teacher, options.seed, options.cache())
         )
         run.say(f"with copies: {len(copies):,} rows")
-        sets.append(copies)
+        # The rows themselves are among the copies; those with labels come first all the same.
+        sets = [sets[0], copies]
     return sets
 
 
@@ -198,7 +199,7 @@ def fit_layers(
     step = LayerStep(student.model, features, loss, projections)  # type: ignore[arg-type]
     batches = run.batches(features.columns(rows, options.budget(), run.world), batch_size, pad_id)
     judged = Batches(held_out, batch_size, pad_id, shuffle=False)
-    with head_frozen(student.model):  # type: ignore[arg-type]
+    with unreached_frozen(student.model, loss.reached):  # type: ignore[arg-type]
         result = run.fit(
             student.model,
             batches,
