@@ -367,6 +367,27 @@ def _tinybert_augment(figures: Mapping[str, Any]) -> str:
     )
 
 
+def _tinybert_ofa(figures: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            f"{part['width']:.4g}",
+            f"{part['heads']}, {part['neurons']:,}",
+            f"{part['parameters'] / 1e6:.1f} M",
+            _scores(part["trained"]),
+            _scores(part["cut"]),
+            f"{part['p50_ms']:.2f}",
+            f"{part['rows_per_second']:,.0f}",
+            f"{part['throughput_speedup']:.2f}×",
+        ]
+        for part in figures["widths"]
+    ]
+    header = ["width", "heads, neurons", "parameters", "dev accuracy, %", "cut only", "p50, ms", "rows/s", "faster"]
+    return (
+        f"The start, 4 × 312: {_scores(figures['start'])} %. {figures['settings']['max_steps']:,} steps over the four "
+        f"widths: {figures['minutes']:g} minutes.\n\n{_table(header, rows)}"
+    )
+
+
 SERVED = {
     "teacher": "teacher, 6 × 384",
     "4x312": "TinyBERT 4 × 312",
@@ -426,6 +447,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "tinybert_step": _tinybert_step,
     "tinybert_augment": _tinybert_augment,
     "tinybert_serving": _tinybert_serving,
+    "tinybert_ofa": _tinybert_ofa,
 }
 
 if __name__ == "__main__":
