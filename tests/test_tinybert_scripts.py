@@ -19,6 +19,8 @@ from args import parse
 from console import InputError, run_script
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.metrics import Diverged
+from core.teacher_features import TeacherFeatures
+from data.batches import Batches
 from data.replacement import is_replaceable
 from data.sources import find_split, read_rows
 from data.tasks import METRICS
@@ -33,7 +35,7 @@ from ofa_bert.train import train as train_ofa
 from tinybert import data_augmentation, general_distill, task_distill
 from tinybert.augment import augment
 from tinybert.general import distill_on_text
-from tinybert.layers import LayerLoss, Projections, unreached_frozen
+from tinybert.layers import LayerLoss, LayerStep, Projections, unreached_frozen
 from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
 from tinybert.train import distill
 
@@ -598,6 +600,29 @@ def test_projections_are_one_or_one_a_state():
     assert len(shared.parameters()) == 2
     assert len(own.parameters()) == 6
     np.testing.assert_array_equal(own(2, paddle.to_tensor([[1.0, 0.0]])).numpy(), [[0, 1, 2]])
+
+
+def test_fitted_projections_have_the_smallest_error(tmp_path):
+    teacher, student = tiny.bert(num_hidden_layers=2), tiny.bert(seed=3, hidden_size=8, num_hidden_layers=2)
+    loss = LayerLoss(((0, 0), (1, 1), (2, 2)))
+    texts = [tiny.sentence(random.Random(seed), seed % 2) for seed in range(40)]
+    batches = Batches(teacher.encoder.encode([texts]), 8, 0, shuffle=False)
+    errors = {}
+    for shared in (True, False):
+        start = np.random.default_rng(0).normal(0, 0.02, (8, 16))
+        projections = Projections(start, (0, 1, 2), shared)
+        with TeacherFeatures(teacher, tmp_path, loss.wanted(0)) as features:
+            step = LayerStep(student.model, features, loss, projections)
+            before = step.mean(batches)
+            fitted = step.fit_projections(batches)
+            assert sorted(fitted) == [0, 1, 2]
+            assert shared == (fitted[0] is fitted[1])
+            projections.set(fitted)
+            errors[shared] = step.mean(batches)
+        assert errors[shared]["hidden"] < 0.9 * before["hidden"]
+        assert errors[shared]["attention"] == pytest.approx(before["attention"])
+    # One a state fits better than one for all.
+    assert errors[False]["hidden"] < errors[True]["hidden"]
 
 
 def test_what_no_loss_reaches_is_frozen_within_and_trained_again_after():

@@ -15,7 +15,7 @@ from data.columns import Columns
 from data.raw_text import raw_text_store, text_files
 from files import read_json, write_json
 from models.pretrained import pretrained_bert
-from tinybert.layers import LayerLoss, Projections
+from tinybert.layers import LayerLoss
 from tinybert.options import GeneralDistillOptions
 from tinybert.student import build_student
 from tinybert.train import fit_layers
@@ -59,14 +59,12 @@ def distill_on_text(options: GeneralDistillOptions) -> dict[str, Any]:
         tokens = int(rows.costs.sum())
         run.say(f"{len(files)} file(s): {rows.rows:,} sequences, {tokens:,} tokens; {held_out.rows:,} held out")
         run.say(f"student: {student.loaded.parameters / 1e6:.1f} M parameters; starts from {student.start}")
-        projections = Projections(student.projection, [s for _, s in loss.pairs], options.projection == "shared")
         with TeacherFeatures(teacher, options.cache(), loss.wanted(0)) as features:
             record: Any = fit_layers(
                 run,
-                student.loaded,
+                student,
                 features,
                 loss,
-                projections,
                 rows,
                 held_out,
                 options,

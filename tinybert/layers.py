@@ -18,7 +18,7 @@ from core.losses import attention_scores_loss, hidden_states_loss, patient_loss,
 from core.teacher_features import TeacherFeatures
 from core.train import Losses
 from data.batches import Batch, Batches
-from models.bert import Bert, BertConfig, BertModel, inputs_of
+from models.bert import Bert, BertConfig, BertModel, Features, inputs_of
 from models.dropout import Dropout
 from models.linear import Linear
 from tinybert.options import LayerLossOptions
@@ -35,7 +35,7 @@ class Projections(nn.Layer):
     """Brings a student's hidden states to its teacher's width; trained beside the student, and not served.
 
     Args:
-        start: the first matrix, [student's hidden, teacher's hidden].
+        start: the first matrix, [student's hidden, teacher's hidden]; see :meth:`LayerStep.fit_projections` too.
         states: the student's states that are compared.
         shared: one matrix for all of them (Jiao et al. 2019), or one for each (PaddleNLP's checkpoints).
     """
@@ -47,6 +47,19 @@ class Projections(nn.Layer):
         for layer in self.layers:
             layer.weight.set_value(np.ascontiguousarray(start, np.float32))
             layer.bias.set_value(np.zeros(start.shape[1], np.float32))
+
+    def set(self, matrices: Mapping[int, np.ndarray]) -> None:
+        """Sets what belongs to states: [student's hidden + 1, teacher's hidden], the bias in the last row."""
+        for state, matrix in matrices.items():
+            layer = self.layers[self._place[state]]
+            layer.weight.set_value(np.ascontiguousarray(matrix[:-1], np.float32))
+            layer.bias.set_value(np.ascontiguousarray(matrix[-1], np.float32))
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """The states that share a matrix."""
+        places = sorted(set(self._place.values()))
+        return [[state for state, place in self._place.items() if place == wanted] for wanted in places]
 
     def forward(self, state: int, values: paddle.Tensor) -> paddle.Tensor:
         """The ``state``-th hidden state [..., student's hidden] as [..., teacher's hidden]."""
@@ -234,23 +247,62 @@ class LayerStep:
 
     def __call__(self, batch: Batch) -> Losses:
         theirs = self._teacher.of(batch)
-        inputs = inputs_of(batch, self._encoder.config.pad_token_id)
-        mine = self._encoder.features(*inputs, tuple(self._loss.wanted(1)), pool=False)
+        mine = self._features(batch)
         return self._loss.losses(mine, theirs, paddle.to_tensor(batch["lengths"]), self._projections)
+
+    def _features(self, batch: Batch) -> Features:
+        inputs = inputs_of(batch, self._encoder.config.pad_token_id)
+        return self._encoder.features(*inputs, tuple(self._loss.wanted(1)), pool=False)
+
+    def fit_projections(self, batches: Batches) -> dict[int, np.ndarray]:
+        """The projections with the smallest squared error on some rows, by states; see :meth:`Projections.set`.
+
+        Where nobody knows which direction of the student's space is which of the teacher's (a student that has learnt
+        before, or a random one) training would first spend its steps on finding out.
+        """
+        mine: dict[int, list[np.ndarray]] = {}
+        theirs: dict[int, list[np.ndarray]] = {}
+        with paddle.no_grad(), _without_dropout(self._encoder):
+            for batch in batches.epoch(0):
+                said, found = self._teacher.of(batch), self._features(batch)
+                own = np.arange(batch["input_ids"].shape[1]) < batch["lengths"][:, None]  # [rows, tokens]
+                for teacher, student in self._loss.states:
+                    mine.setdefault(student, []).append(found["hidden_states"][student].numpy()[own])
+                    theirs.setdefault(student, []).append(said[f"hidden_states.{teacher}"].numpy()[own])
+        fitted = {}
+        for group in self._projections.groups:
+            known = [state for state in group if state in mine]
+            if not known:
+                continue
+            x = np.concatenate([part for state in known for part in mine[state]]).astype(np.float64)
+            y = np.concatenate([part for state in known for part in theirs[state]]).astype(np.float64)
+            x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+            # A little ridge: rows may be fewer than directions.
+            gram = x.T @ x
+            gram += 1e-4 * np.trace(gram) / len(gram) * np.eye(len(gram))
+            fitted |= dict.fromkeys(group, np.linalg.solve(gram, x.T @ y).astype(np.float32))
+        return fitted
 
     def mean(self, batches: Batches) -> dict[str, float]:
         """The losses over all rows, without dropout and gradients."""
         sums: dict[str, float] = {}
-        dropped = [layer for layer in self._encoder.sublayers() if isinstance(layer, Dropout) and layer.training]
-        for layer in dropped:
-            layer.eval()
-        with paddle.no_grad():
+        with paddle.no_grad(), _without_dropout(self._encoder):
             for batch in batches.epoch(0):
                 for name, value in self(batch).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(batch["rows"])
+        return {name: value / batches.rows for name, value in sums.items()}
+
+
+@contextmanager
+def _without_dropout(encoder: BertModel) -> Iterator[None]:
+    dropped = [layer for layer in encoder.sublayers() if isinstance(layer, Dropout) and layer.training]
+    for layer in dropped:
+        layer.eval()
+    try:
+        yield
+    finally:
         for layer in dropped:
             layer.train()
-        return {name: value / batches.rows for name, value in sums.items()}
 
 
 @contextmanager

@@ -35,11 +35,13 @@ class Student:
     Attributes:
         loaded: the model, with the teacher's tokenizer and task.
         projection: what brings its hidden states to the teacher's width at first, [student's, teacher's].
+        is_fitted: whether that is known from how the student was made; if not it is to be fitted to some rows.
         start: what it starts from, for the screen.
     """
 
     loaded: LoadedModel
     projection: np.ndarray
+    is_fitted: bool
     start: str
 
 
@@ -118,7 +120,7 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
     set_weights(model, weights, "the student")
     model.eval()
     loaded = LoadedModel(model, teacher.tokenizer, teacher.task, options.max_seq_length)
-    return Student(loaded, np.ascontiguousarray(basis.T), start)
+    return Student(loaded, np.ascontiguousarray(basis.T), options.init == "teacher", start)
 
 
 def _from_folder(options: TinyStudentOptions, teacher: LoadedModel, seed: int, cache: Path) -> Student:
@@ -144,7 +146,8 @@ def _from_folder(options: TinyStudentOptions, teacher: LoadedModel, seed: int, c
     else:
         rng = generator(seed, "initialisation", "projection")
         projection = rng.normal(0, shape.initializer_range, (width, theirs)).astype(np.float32)
-    return Student(LoadedModel(model, teacher.tokenizer, teacher.task, options.max_seq_length), projection, name)
+    loaded = LoadedModel(model, teacher.tokenizer, teacher.task, options.max_seq_length)
+    return Student(loaded, projection, width == theirs, name)
 
 
 def shape_in_folder(name: str) -> BertConfig | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from console import InputError
 from core.classifier import distillation_step, found_again, read_data, train_classifier
-from core.distributed import main_first, wait
+from core.distributed import from_main, main_first, wait
 from core.evaluate import dygraph_forward, predict_logits
 from core.metrics import Selection, agreement
 from core.predictions import write_predictions
@@ -25,9 +25,11 @@ from models.folder import LoadedModel, check_length, load
 from tinybert.augment import augmented_set
 from tinybert.layers import LayerLoss, LayerStep, Projections, unreached_frozen
 from tinybert.options import LayerLossOptions, TaskDistillOptions
-from tinybert.student import build_student
+from tinybert.student import Student, build_student
 
 SCRIPT = "tinybert.task_distill"
+# Rows on which the first projection is fitted, where it is not known.
+FITTED_ROWS = 256
 
 
 def distill(options: TaskDistillOptions) -> dict[str, Any]:
@@ -65,10 +67,7 @@ def distill(options: TaskDistillOptions) -> dict[str, Any]:
                 metrics = stage.earlier_metrics()
                 run.say(f"{stage.path}: this stage had finished")
             elif loss is not None and name == "intermediate":
-                projections = Projections(
-                    student.projection, [s for _, s in loss.pairs], options.projection == "shared"
-                )
-                metrics = train_layers(stage, loaded, teacher, loss, projections, sets, data, options)
+                metrics = train_layers(stage, student, teacher, loss, sets, data, options)
             else:
                 metrics = train_answers(stage, loaded, teacher, sets, data, options)
             wait(run.world)
@@ -107,10 +106,9 @@ def sets_to_learn_from(
 
 def train_layers(
     stage: Run,
-    student: LoadedModel,
+    start: Student,
     teacher: LoadedModel,
     loss: LayerLoss,
-    projections: Projections,
     sets: list[TransferSet],
     data: TaskData,
     options: TaskDistillOptions,
@@ -119,10 +117,9 @@ def train_layers(
 
     Args:
         stage: its part of the run.
-        student: trained in place.
+        start: the student, trained in place.
         teacher: in evaluation mode.
         loss: what is compared.
-        projections: of the student's states.
         sets: rows to learn from; no label is read.
         data: gives the rows whose loss chooses checkpoints.
         options: of the recipe.
@@ -130,6 +127,7 @@ def train_layers(
     Returns:
         Its metrics.
     """
+    student = start.loaded
     encoded = [student.encoder.arrange(rows.encode(student.tokenizer)) for rows in sets]
     columns, _ = learning_columns(sets, encoded, data.task.is_regression)
     rows = Columns({name: columns[name] for name in ("input_ids", "token_type_ids")})
@@ -140,10 +138,9 @@ def train_layers(
         held_out = student.encoder.encode(data.validation.texts)
         record: Any = fit_layers(
             stage,
-            student,
+            start,
             features,
             loss,
-            projections,
             rows,
             held_out,
             options,
@@ -164,10 +161,9 @@ def train_layers(
 
 def fit_layers(
     run: Run,
-    student: LoadedModel,
+    start: Student,
     features: TeacherFeatures,
     loss: LayerLoss,
-    projections: Projections,
     rows: Columns,
     held_out: Columns,
     options: LayerLossOptions,
@@ -180,13 +176,12 @@ def fit_layers(
 
     Args:
         run: whose folder receives checkpoints and log.
-        student: trained in place.
+        start: the student, trained in place.
         features: of the teacher.
         loss: what is compared.
-        projections: trained beside the student.
         rows: to learn from.
         held_out: rows whose loss chooses checkpoints.
-        options: say what room the teacher's features may take.
+        options: say what room the teacher's features may take, and how the student's states are projected.
         batch_size: rows of a batch over all processes.
         epochs: passes over the rows.
         learning_rate: at its peak.
@@ -195,10 +190,16 @@ def fit_layers(
     Returns:
         The record of the training.
     """
-    pad_id = student.encoder.pad_id
+    student, pad_id = start.loaded, start.loaded.encoder.pad_id
+    projections = Projections(start.projection, [s for _, s in loss.pairs], options.projection == "shared")
     step = LayerStep(student.model, features, loss, projections)  # type: ignore[arg-type]
     batches = run.batches(features.columns(rows, options.budget(), run.world), batch_size, pad_id)
     judged = Batches(held_out, batch_size, pad_id, shuffle=False)
+    if not start.is_fitted:
+        some = Batches(rows.slice(0, min(FITTED_ROWS, rows.rows)), batch_size, pad_id, shuffle=False)
+        fitted = step.fit_projections(some)
+        # One for all processes, to the last digit.
+        projections.set({state: from_main(run.world, matrix) for state, matrix in fitted.items()})
     with unreached_frozen(student.model, loss.reached):  # type: ignore[arg-type]
         result = run.fit(
             student.model,
