@@ -76,7 +76,7 @@ OFA = {
 }
 # TinyBERT's published shape; a BERT that is narrower already keeps its width, and of few layers half.
 TINYBERT = {
-    "num_train_epochs": 3,
+    "num_train_epochs": 2,
     "intermediate_epochs": 2,
     "learning_rate": 2e-4,
     "intermediate_learning_rate": 5e-4,
@@ -232,7 +232,7 @@ def train_tinyberts(
     alone = {**labels, "stage": "prediction", "alpha": 1.0}
     metrics["alone"] = distill(TaskDistillOptions(**alone, output_dir=str(place / "alone")))
     say("\n== 3 of 5: the same TinyBERT distilled: layers, then answers, over rows with copies")
-    distilled = {**student, "aug_train": True, "N": 3}
+    distilled = {**student, "aug_train": True, "N": 2}
     metrics["distilled"] = distill(TaskDistillOptions(**distilled, output_dir=str(place / "distilled")))
     return metrics
 
