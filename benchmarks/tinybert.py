@@ -53,7 +53,6 @@ DISTILLED = {
     "num_train_epochs": 1,
     "intermediate_epochs": 2,
     "intermediate_learning_rate": 5e-4,
-    "cache_budget": "20GB",
 }
 ALONE = {"stage": "prediction", "alpha": 1.0, "num_train_epochs": 3}
 # Steps of each stage in the ablation, and passes that are more than them.
@@ -124,7 +123,7 @@ def students(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
 def ablation(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
     """The first shape with the first seed, without one part or another, all with as many steps of each stage."""
     own = {"seed": arguments.seeds[0], **SHAPES["4x312"]}
-    prediction = {k: v for k, v in ABLATED.items() if not k.startswith(("intermediate", "cache"))}
+    prediction = {k: v for k, v in ABLATED.items() if not k.startswith("intermediate")}
     more = more_rows(arguments)
     return [
         ("ablation-all", {**own, **ABLATED, **more}),

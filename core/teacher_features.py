@@ -172,7 +172,8 @@ class TeacherFeatures:
             if 2 * needed > free:
                 raise InputError(
                     f"--cache_budget: the features take {needed / 1e9:.1f} GB, twice as much while they are written; "
-                    f"{self._cache} has {free / 1e9:.1f} GB free: give a smaller budget, or another --cache_dir"
+                    f"{self._cache} has {free / 1e9:.1f} GB free: give a smaller budget (0 keeps none), or another "
+                    "--cache_dir"
                 )
             paths = self._compute(encoded, parts)
             # Part after part, so that memory holds one of them.

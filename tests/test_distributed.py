@@ -126,7 +126,7 @@ def test_two_processes_distil_layers_as_one_does(inputs, tmp_path, budget):
             optimizer="adadelta",
             intermediate_learning_rate=0.1,
             learning_rate=0.1,
-            intermediate_epochs=1,
+            intermediate_epochs=2,
             num_train_epochs=1,
             cache_budget=budget,
             device="cpu",

@@ -127,9 +127,9 @@ class LayerLossOptions(Options):
         choices=("shared", "per_layer"),
     )
     cache_budget: str = option(
-        "0",
-        "keep the teacher's hidden states and attention scores on the disk where they take no more than this, such as "
-        "20GB; otherwise they are computed for every batch",
+        "20GB",
+        "keep the teacher's hidden states and attention scores on the disk where they take no more than this and are "
+        "read more than once; otherwise they are computed for every batch",
         check=is_size_on_disk,
     )
 
@@ -146,9 +146,9 @@ class LayerLossOptions(Options):
             found.append("the layers have no loss: all of its weights are 0")
         return found
 
-    def budget(self) -> int:
-        """``cache_budget`` in bytes."""
-        return size_in_bytes(self.cache_budget)
+    def budget(self, epochs: int) -> int:
+        """Bytes that the teacher's features may take: what is read once is not worth being written."""
+        return size_in_bytes(self.cache_budget) if epochs > 1 else 0
 
 
 class ReplacementOptions(Options):

@@ -193,7 +193,7 @@ def fit_layers(
     student, pad_id = start.loaded, start.loaded.encoder.pad_id
     projections = Projections(start.projection, [s for _, s in loss.pairs], options.projection == "shared")
     step = LayerStep(student.model, features, loss, projections)  # type: ignore[arg-type]
-    batches = run.batches(features.columns(rows, options.budget(), run.world), batch_size, pad_id)
+    batches = run.batches(features.columns(rows, options.budget(epochs), run.world), batch_size, pad_id)
     judged = Batches(held_out, batch_size, pad_id, shuffle=False)
     if not start.is_fitted:
         some = Batches(rows.slice(0, min(FITTED_ROWS, rows.rows)), batch_size, pad_id, shuffle=False)
