@@ -1,0 +1,160 @@
+"""Running text as documents, from plain, JSON-lines and gzipped files, in shares of a bounded size.
+
+A share (the work behind one shard) is named by a file and the places of its first and last document, which a quick scan
+finds; so any worker on any machine reads the same documents for it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from console import InputError
+from data.sources import BadRow, checked_text, decoded_lines
+
+SUFFIXES = (".txt", ".jsonl", ".json", ".txt.gz", ".jsonl.gz", ".json.gz")
+# A longer line is no text.
+LONGEST_LINE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Share:
+    """Documents of one file.
+
+    Attributes:
+        path: the file.
+        start: where its first document begins, in bytes of the unzipped text.
+        stop: where its last one ends.
+        line: number of the line at ``start``, from 1.
+    """
+
+    path: Path
+    start: int
+    stop: int
+    line: int
+
+
+def corpus_files(names: Sequence[str], option: str = "--input_dir") -> list[Path]:
+    """The files behind names: files as they are, and those of folders and their sub-folders, by name.
+
+    Raises:
+        InputError: nothing there, or a file of another kind.
+    """
+    found: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if not name or not path.exists():
+            raise InputError(f"{option} {name}: no such file or folder")
+        inside = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+        known = [part for part in inside if part.name.endswith(SUFFIXES)]
+        if not known:
+            raise InputError(f"{option} {name}: no file that ends in {', '.join(SUFFIXES)}")
+        found += known
+    return list(dict.fromkeys(found))
+
+
+def _opened(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
+
+
+def _is_json(path: Path) -> bool:
+    return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
+
+
+def shares(files: Sequence[Path], size: int) -> Iterator[Share]:
+    """Cuts files into shares of whole documents of about ``size`` bytes, a long document in a share of its own.
+
+    Raises:
+        InputError: a gzipped file that is damaged, or a line that is no text.
+    """
+    for path in files:
+        start = place = 0
+        first = number = 1
+        is_json = _is_json(path)
+        for line in _lines(path):
+            place += len(line)
+            number += 1
+            # A document ends behind a blank line; of JSON lines every line is one.
+            if place - start >= size and (is_json or not line.strip()):
+                yield Share(path, start, place, first)
+                start, first = place, number
+        if place > start:
+            yield Share(path, start, place, first)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with _opened(path) as file:
+            while line := file.readline(LONGEST_LINE):
+                if len(line) == LONGEST_LINE:
+                    raise InputError(f"{path}: a line of more than {LONGEST_LINE >> 20} MB: this is no text")
+                yield line
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: damaged or cut off ({error})") from error
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{path}: the file has gone") from error
+        raise
+
+
+def documents(share: Share) -> Iterator[list[str]]:
+    """The documents of a share, each its lines.
+
+    Raises:
+        InputError: a line that cannot be read; names file and line.
+    """
+    kept: list[str] = []
+    is_json = _is_json(share.path)
+    with _opened(share.path) as file:
+        # Within a gzipped file this reads all that comes before.
+        file.seek(share.start)
+        for number, line in decoded_lines(_Until(file, share.stop)):  # type: ignore[arg-type]
+            try:
+                if isinstance(line, BadRow):
+                    raise line
+                if is_json:
+                    if line.strip():
+                        yield _json_document(line)
+                elif line.strip():
+                    kept.append(checked_text(line, "text"))
+                elif kept:
+                    yield kept
+                    kept = []
+            except BadRow as fault:
+                raise InputError(f"{share.path}, line {share.line + number - 1}: {fault}") from None
+    if kept:
+        yield kept
+
+
+class _Until:
+    """A file that ends at a place."""
+
+    def __init__(self, file: BinaryIO, stop: int) -> None:
+        self._file, self._stop = file, stop
+
+    def readline(self, limit: int) -> bytes:
+        return self._file.readline(limit) if self._file.tell() < self._stop else b""
+
+
+def _json_document(text: str) -> list[str]:
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRow(f"not valid JSON ({error})") from None
+    body = record.get("text") if isinstance(record, dict) else None
+    if not isinstance(body, str):
+        raise BadRow("expected an object with a field 'text'")
+    lines = [checked_text(line, "text") for line in body.splitlines() if line.strip()]
+    if not lines:
+        raise BadRow("the field 'text' is empty")
+    return lines
+
+
+def fingerprint(files: Sequence[Path]) -> list[tuple[str, int]]:
+    """Names and sizes of files: what a corpus began with and must go on with."""
+    return [(path.name, os.stat(path).st_size) for path in files]

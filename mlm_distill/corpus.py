@@ -1,0 +1,329 @@
+"""From raw text to shards of instances, by any number of processes; what a killed run has finished stays.
+
+A shard is a store of its own and depends on the options and its share of the text alone. ``corpus.json`` beside the
+shards says what they were made from, and when all are there how many rows and tokens they hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from console import InputError, ProgressBar, duration, say, table
+from data.corpus import Share, corpus_files, documents, fingerprint, shares
+from data.instances import NO_NEXT, Instance, Masker, instances, tokenize
+from data.ragged import Ragged
+from data.store import Store, StoreDamaged, StoreWriter
+from data.streams import generator
+from data.tokenization import WordPieceTokenizer, read_vocab, tokenizer_identity
+from files import check_new_folder, clear_folder, read_json, write_json
+from mlm_distill.options import CorpusOptions
+
+RECORD, FORMAT = "corpus.json", "paddledistill-corpus-1"
+BLOCK = 1000
+# Shards whose share is measured by --dry_run.
+SAMPLED = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every worker knows.
+
+    Attributes:
+        options: of the corpus.
+        vocab: the vocabulary.
+        lowercase: of the tokenizer.
+    """
+
+    options: CorpusOptions
+    vocab: tuple[str, ...]
+    lowercase: bool
+
+    def tokenizer(self) -> WordPieceTokenizer:
+        """A tokenizer of this process."""
+        return WordPieceTokenizer(self.vocab, self.lowercase)
+
+
+def create(options: CorpusOptions) -> dict[str, Any]:
+    """Makes all shards that are not there yet; under a launcher this process's share of them.
+
+    Returns:
+        What ``corpus.json`` holds.
+
+    Raises:
+        InputError: text, vocabulary or output cannot be used.
+    """
+    files = corpus_files(options.input_dir)
+    plan = _plan(options)
+    target = Path(options.output_dir)
+    if options.dry_run:
+        return estimate(plan, files)
+    check_new_folder(target, "--output_dir")
+    record = _record(plan, files)
+    known = _known_record(target)
+    is_same = known is not None and known["made_from"] == record["made_from"]
+    if known is not None and not is_same and not options.overwrite:
+        raise InputError(
+            f"--output_dir {target}: made from other text or with other options; pass --overwrite or choose another"
+        )
+    if known is None and target.is_dir() and any(not name.startswith(".") for name in os.listdir(target)):
+        raise InputError(f"--output_dir {target} is not empty; choose another")
+    rank, world = process_place()
+    if known is not None and not is_same and rank == 0:
+        _clear(target)
+    target.mkdir(parents=True, exist_ok=True)
+    clear_folder(target)
+    if not is_same:
+        write_json(target / RECORD, record)
+    work = list(enumerate(shares(files, options.shard_megabytes << 20)))
+    mine = [(number, share) for number, share in work if number % world == rank]
+    missing = [(number, share) for number, share in mine if not _is_there(target, number)]
+    say(f"{len(files):,} file(s), {len(work):,} shard(s); {len(missing):,} to make")
+    began = time.perf_counter()
+    _make_all(plan, missing, target)
+    if missing:
+        say(f"made in {duration(time.perf_counter() - began)}")
+    return _finished(target, record, len(work))
+
+
+def process_place() -> tuple[int, int]:
+    """This process's number and how many there are, as ``paddle.distributed.launch`` says."""
+    return int(os.environ.get("PADDLE_TRAINER_ID", "0")), int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
+def _plan(options: CorpusOptions) -> Plan:
+    if options.vocab_file:
+        path = Path(options.vocab_file)
+        if not path.is_file():
+            raise InputError(f"--vocab_file {path}: no such file")
+        tokenizer = WordPieceTokenizer(read_vocab(path), options.do_lower_case)
+    else:
+        # Its import takes seconds, and a vocabulary file needs none of it.
+        from models.pretrained import resolve_pretrained
+
+        tokenizer = WordPieceTokenizer.load(resolve_pretrained(str(options.model_name), options.cache()))
+    return Plan(options, tuple(tokenizer.vocab), tokenizer.lowercase)
+
+
+def _record(plan: Plan, files: Sequence[Path]) -> dict[str, Any]:
+    state = {k: v for k, v in plan.options.state_dict().items() if k not in ("input_dir", "output_dir", "vocab_file")}
+    identity = hashlib.sha256(repr(sorted(tokenizer_identity(plan.tokenizer()).items())).encode()).hexdigest()
+    made_from = {"options": state, "files": [list(known) for known in fingerprint(files)], "tokenizer": identity}
+    return {"format": FORMAT, "made_from": made_from}
+
+
+def _known_record(target: Path) -> dict[str, Any] | None:
+    try:
+        record = read_json(target / RECORD)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{target / RECORD}: damaged ({error}); remove the folder, or choose another") from error
+    if record.get("format") != FORMAT or "made_from" not in record:
+        raise InputError(f"{target / RECORD}: not written by this script; choose another --output_dir")
+    return record
+
+
+def _clear(target: Path) -> None:
+    (target / RECORD).unlink()
+    for path in target.glob("shard-*"):
+        shutil.rmtree(path)
+
+
+def shard_folder(target: Path, number: int) -> Path:
+    """Where a shard is."""
+    return target / f"shard-{number:05d}"
+
+
+def _is_there(target: Path, number: int) -> bool:
+    try:
+        Store(shard_folder(target, number))
+    except StoreDamaged:
+        return False
+    return True
+
+
+def _make_all(plan: Plan, work: Sequence[tuple[int, Share]], target: Path) -> None:
+    bar = ProgressBar("shards", len(work))
+    if plan.options.max_workers == 1 or len(work) < 2:
+        for number, share in work:
+            make_shard(plan, number, share, target)
+            bar.advance(1)
+        bar.close()
+        return
+    # Not forked: matrix libraries do not survive that.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(plan.options.max_workers, len(work)), context, _set_plan, (plan,)) as pool:
+        waiting: set[Future] = set()
+        todo = iter(work)
+        try:
+            while True:
+                for number, share in todo:
+                    waiting.add(pool.submit(_make, number, share, target))
+                    if len(waiting) > 2 * plan.options.max_workers:
+                        break
+                if not waiting:
+                    break
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    bar.advance(1)
+        except BaseException:
+            # The first fault ends the run: what has not begun need not begin.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    bar.close()
+
+
+_PLAN: list[Plan] = []
+
+
+def _set_plan(plan: Plan) -> None:
+    _PLAN[:] = [plan]
+
+
+def _make(number: int, share: Share, target: Path) -> None:
+    make_shard(_PLAN[0], number, share, target)
+
+
+def make_shard(plan: Plan, number: int, share: Share, target: Path) -> None:
+    """Writes the instances of a share as a store.
+
+    Columns: ``input_ids`` and ``token_type_ids``; ``masked_positions`` and ``masked_ids``, or with dynamic masking
+    ``word_starts``; with random next parts ``next``, 1 where it is random.
+    """
+    options, tokenizer = plan.options, plan.tokenizer()
+    known = tokenize(list(documents(share)), tokenizer, options.language)
+    masker = Masker(options.masking(), tokenizer)
+    metadata = {"kind": "pretraining-data", "shard": number}
+    with StoreWriter(shard_folder(target, number), metadata) as writer:
+        for block in _blocks(_all_passes(plan, known, tokenizer, number)):
+            writer.append(**_columns(plan, block, masker, number, writer.rows))
+        if not writer.rows:
+            writer.append(**_columns(plan, [], masker, number, 0))
+
+
+def _all_passes(plan: Plan, known: Sequence[Any], tokenizer: WordPieceTokenizer, number: int) -> Iterator[Instance]:
+    options = plan.options
+    for turn in range(options.dupe_factor):
+        yield from instances(known, options.windows(), tokenizer, options.random_seed, number, turn)
+
+
+def _blocks(found: Iterator[Instance]) -> Iterator[list[Instance]]:
+    block: list[Instance] = []
+    for instance in found:
+        block.append(instance)
+        if len(block) == BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _columns(
+    plan: Plan, block: Sequence[Instance], masker: Masker, number: int, first: int
+) -> dict[str, Ragged | np.ndarray]:
+    options = plan.options
+    found: dict[str, Ragged | np.ndarray] = {"token_type_ids": _ragged([i.types for i in block], np.int8)}
+    if options.dynamic_masking:
+        found["input_ids"] = _ragged([i.ids for i in block], np.int32)
+        found["word_starts"] = _ragged([i.starts for i in block], np.int8)
+    else:
+        made = [
+            masker(i.ids, i.starts, generator(options.random_seed, "masks", number, first + row))
+            for row, i in enumerate(block)
+        ]
+        for name, place, dtype in (
+            ("input_ids", 0, np.int32),
+            ("masked_positions", 1, np.int32),
+            ("masked_ids", 2, np.int32),
+        ):
+            found[name] = _ragged([row[place] for row in made], dtype)
+    if options.ramdom_next:
+        found["next"] = np.asarray([i.next for i in block if i.next != NO_NEXT], np.int8)
+    return found
+
+
+def _ragged(rows: Sequence[np.ndarray], dtype: type) -> Ragged:
+    lengths = np.asarray([len(row) for row in rows], np.int64)
+    values = np.concatenate(rows).astype(dtype) if rows else np.empty(0, dtype)
+    return Ragged.from_lengths(values, lengths)
+
+
+def _finished(target: Path, record: dict[str, Any], count: int) -> dict[str, Any]:
+    """Writes the whole record when all shards are there; another process's may be missing still."""
+    stores = []
+    for number in range(count):
+        with contextlib.suppress(StoreDamaged):
+            stores.append(Store(shard_folder(target, number), verify=False))
+    if len(stores) < count:
+        say(f"{target}: {len(stores):,} of {count:,} shards are there; other processes make the rest")
+        return record
+    rows = sum(len(store) for store in stores)
+    if not rows:
+        _clear(target)
+        raise InputError(f"--input_dir: no text in {count:,} share(s)")
+    tokens = sum(int(store["input_ids"].offsets[-1]) for store in stores)  # type: ignore[union-attr]
+    whole = {**record, "shards": count, "rows": rows, "tokens": tokens}
+    write_json(target / RECORD, whole)
+    say(f"{target}: {rows:,} rows, {tokens:,} tokens in {count:,} shard(s)")
+    return whole
+
+
+def estimate(plan: Plan, files: Sequence[Path]) -> dict[str, Any]:
+    """What a run would come to, from a few shares of the text.
+
+    Returns:
+        Rows, tokens, bytes and hours, with ``--max_workers`` processes.
+    """
+    options = plan.options
+    all_shares = list(shares(files, options.shard_megabytes << 20))
+    if not all_shares:
+        raise InputError("--input_dir: no text in these files")
+    total = sum(share.stop - share.start for share in all_shares)
+    drawn = generator(options.random_seed, "sample").permutation(len(all_shares))[:SAMPLED]
+    tokenizer, masker = plan.tokenizer(), Masker(options.masking(), plan.tokenizer())
+    began = time.perf_counter()
+    rows = tokens = size = read = 0
+    for number in drawn.tolist():
+        share = all_shares[number]
+        read += share.stop - share.start
+        known = tokenize(list(documents(share)), tokenizer, options.language)
+        for block in _blocks(_all_passes(plan, known, tokenizer, number)):
+            columns = _columns(plan, block, masker, number, 0)
+            rows += len(block)
+            tokens += sum(len(instance.ids) for instance in block)
+            size += sum(
+                c.values.nbytes + c.offsets.nbytes if isinstance(c, Ragged) else c.nbytes for c in columns.values()
+            )
+    scale = total / max(1, read)
+    hours = (time.perf_counter() - began) * scale / min(options.max_workers, len(all_shares)) / 3600
+    found = {
+        "rows": math.ceil(rows * scale),
+        "tokens": math.ceil(tokens * scale),
+        "bytes": math.ceil(size * scale),
+        "hours": hours,
+        "shards": len(all_shares),
+    }
+    shown = [
+        ("text", f"{total / 1e6:,.1f} MB in {len(files):,} file(s)"),
+        ("shards", f"{found['shards']:,}"),
+        ("rows", f"{found['rows']:,}"),
+        ("tokens", f"{found['tokens']:,}"),
+        ("on disk", f"{found['bytes'] / 1e6:,.1f} MB"),
+        ("hours", f"{hours:.2f}"),
+    ]
+    say(table(("estimated", f"from {len(drawn)} shard(s)"), shown))
+    return found

@@ -1,0 +1,84 @@
+"""Options of the masked-LM recipe; names as in the published scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from args import Options, between, not_negative, option, positive, probability, size
+from data.instances import Windows
+from data.masking import Masking
+from files import cache_folder
+
+
+class CorpusOptions(Options):
+    """Options of ``mlm_distill.create_pretraining_data``."""
+
+    group = "data"
+
+    input_dir: tuple[str, ...] = option(
+        help="text files or folders of them (.txt, .jsonl with a field text; also .gz); blank lines between documents",
+        also=("input_file",),
+    )
+    output_dir: str = option(help="folder that receives the shards", group="output")
+    overwrite: bool = option(False, "replace what --output_dir holds", state=False, group="output")
+    dry_run: bool = option(
+        False, "say how many rows, tokens, bytes and hours it would be, and write nothing", state=False, group="output"
+    )
+    vocab_file: str | None = option(None, "the vocabulary; that of --model_name when left out", group="model")
+    model_name: str | None = option(
+        None, "the BERT whose vocabulary to take: a folder, or a name that PaddleNLP downloads", group="model"
+    )
+    do_lower_case: bool = option(True, "lower-case what the vocabulary of --vocab_file reads", group="model")
+    language: str = option("zh", "whose words: zh by jieba, en by word pieces", choices=("zh", "en"))
+    do_whole_word_mask: bool = option(True, "hide words as a whole")
+    ramdom_next: bool = option(
+        False, "give half of the instances a second part of another document, and say so", also=("random_next",)
+    )
+    max_seq_length: int = option(512, "tokens of an instance, special tokens included", check=size)
+    max_predictions_per_seq: int = option(20, "hidden tokens of an instance at most", check=positive)
+    masked_lm_prob: float = option(0.15, "share of tokens that are hidden", check=probability)
+    doc_stride: int = option(256, "tokens between the beginnings of two windows of a document", check=positive)
+    short_seq_prob: float = option(0.1, "probability of a shorter window", check=probability)
+    dupe_factor: int = option(5, "passes over the text, each with other windows and masks", check=between(1, 1000))
+    dynamic_masking: bool = option(False, "store words instead of masks: a training hides others in every pass")
+    random_seed: int = option(
+        12345, "the one seed that all random streams derive from", check=not_negative, also=("seed",)
+    )
+    max_workers: int = option(2, "processes", check=between(1, 256), state=False)
+    shard_megabytes: int = option(8, "megabytes of text behind a shard", check=between(1, 1024), group="output")
+    cache_dir: str | None = option(None, "folder for downloaded models", state=False, group="output")
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        # One pass does where every training hides others.
+        return {"dupe_factor": 1} if given.get("dynamic_masking") else {}
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if (self.vocab_file is None) == (self.model_name is None):
+            found.append("give --vocab_file or --model_name, one of them")
+        if self.asks("do_lower_case") and self.model_name:
+            found.append("--do_lower_case goes with --vocab_file: a model says itself")
+        least = 5 if self.ramdom_next else 4
+        if self.max_seq_length < least:
+            found.append(f"--max_seq_length {self.max_seq_length}: must be at least {least}")
+        if self.dynamic_masking:
+            found += [
+                f"--{name} goes with masks that are stored, not with --dynamic_masking"
+                for name in ("max_predictions_per_seq", "masked_lm_prob", "do_whole_word_mask")
+                if self.asks(name)
+            ]
+        return found
+
+    def windows(self) -> Windows:
+        """How documents are cut."""
+        return Windows(self.max_seq_length, self.doc_stride, self.short_seq_prob, self.ramdom_next)
+
+    def masking(self) -> Masking:
+        """How much is hidden."""
+        return Masking(self.masked_lm_prob, self.max_predictions_per_seq, self.do_whole_word_mask)
+
+    def cache(self) -> Any:
+        """Where downloaded models are kept."""
+        return cache_folder(self.cache_dir)

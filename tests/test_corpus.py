@@ -1,0 +1,344 @@
+"""Corpora of instances: nothing lost, the same from any number of workers, and safe to interrupt."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from args import parse
+from console import InputError, run_script
+from data.corpus import corpus_files, documents, shares
+from data.instances import Document, Masker, Windows, instances, tokenize
+from data.masking import Masking
+from data.store import Store
+from data.tokenization import WordPieceTokenizer
+from mlm_distill import corpus as room
+from mlm_distill import create_pretraining_data
+from mlm_distill.corpus import create
+from mlm_distill.options import CorpusOptions
+
+TOKENIZER = WordPieceTokenizer(tiny.VOCAB)
+CLS, SEP, MASK = (TOKENIZER.token_id(token) for token in ("[CLS]", "[SEP]", "[MASK]"))
+
+
+def text(count, seed=0, lines=3):
+    """Documents of some lines."""
+    rng = random.Random(seed)
+    return [[tiny.sentence(rng, n % 2) for _ in range(rng.randint(1, lines))] for n in range(count)]
+
+
+def write(path, made):
+    path.write_text("\n\n".join("\n".join(lines) for lines in made) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Two plain files, JSON lines and a gzipped file of the same kind of text, and a vocabulary."""
+    folder = tmp_path / "texts"
+    (folder / "more").mkdir(parents=True)
+    write(folder / "a.txt", text(30, 1))
+    write(folder / "b.txt", text(20, 2))
+    rows = [json.dumps({"text": "\n".join(lines), "source": "x"}) for lines in text(20, 3)]
+    (folder / "c.jsonl").write_text("\n".join(rows) + "\n")
+    with gzip.open(folder / "more" / "d.txt.gz", "wt") as file:
+        file.write("\n\n".join("\n".join(lines) for lines in text(20, 4)))
+    (folder / "notes.md").write_text("not read")
+    (tmp_path / "vocab.txt").write_text("\n".join(tiny.VOCAB) + "\n")
+    return tmp_path
+
+
+def options(inputs, name="out", **changes):
+    made = {
+        "input_dir": (str(inputs / "texts"),), "vocab_file": str(inputs / "vocab.txt"),
+        "output_dir": str(inputs / name),
+        "language": "en", "max_seq_length": 16, "doc_stride": 8, "max_workers": 1, "dupe_factor": 2,
+    }  # fmt: skip
+    return CorpusOptions(**{**made, **changes})
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Shards of a kilobyte of text."""
+    monkeypatch.setattr(room, "shares", lambda files, size: shares(files, size >> 13))
+
+
+def columns(folder):
+    """All shards, by the name of the shard and the column."""
+    found = {}
+    for path in sorted(folder.glob("shard-*")):
+        store = Store(path)
+        for name in store.columns:
+            column = store[name]
+            found[path.name, name] = column if isinstance(column, np.ndarray) else (column.values, column.offsets)
+    return found
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name, column in first.items():
+        parts = [(one,) if isinstance(one, np.ndarray) else one for one in (column, second[name])]
+        for a, b in zip(*parts, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+# Reading
+
+
+LINES = st.text("abc é", min_size=1).map(str.strip).filter(bool)
+
+
+@given(st.lists(st.lists(LINES, min_size=1, max_size=4), max_size=12), st.integers(1, 60))
+def test_shares_hold_every_document_once_whatever_their_size(tmp_path_factory, made, size):
+    path = write(tmp_path_factory.mktemp("text") / "a.txt", made)
+    found = list(shares([path], size))
+    assert [document for share in found for document in documents(share)] == made
+    assert all(share.stop > share.start for share in found)
+    with gzip.open(zipped := path.with_suffix(".txt.gz"), "wb") as file:
+        file.write(path.read_bytes())
+    assert [document for share in shares([zipped], size) for document in documents(share)] == made
+
+
+def test_files_of_all_kinds_are_found_by_name(inputs):
+    names = [path.name for path in corpus_files([str(inputs / "texts"), str(inputs / "texts" / "a.txt")])]
+    assert names == ["a.txt", "b.txt", "c.jsonl", "d.txt.gz"]
+    whole = [document for share in shares(corpus_files([str(inputs / "texts")]), 500) for document in documents(share)]
+    assert whole == [*text(30, 1), *text(20, 2), *text(20, 3), *text(20, 4)]
+
+
+# Windows
+
+
+def plain(tokens, lines=(0,), first=100):
+    ids = np.arange(first, first + tokens, dtype=np.int32)
+    return Document(ids, np.ones(tokens, bool), np.asarray(lines))
+
+
+@given(st.integers(1, 100), st.integers(4, 20), st.integers(1, 30), st.floats(0, 1), st.integers(0, 100))
+def test_windows_hold_every_token_of_a_document(tokens, length, stride, short, seed):
+    how = Windows(length, min(stride, length - 2), short)
+    made = list(instances([plain(tokens)], how, TOKENIZER, seed))
+    seen = set()
+    for one in made:
+        assert one.ids[0] == CLS and one.ids[-1] == SEP
+        assert len(one.ids) <= length
+        assert len(one.ids) == len(one.types) == len(one.starts)
+        inside = one.ids[1:-1].tolist()
+        assert inside == list(range(inside[0], inside[0] + len(inside)))
+        seen |= set(inside)
+    # The last token alone makes no window of its own.
+    assert seen >= set(range(100, 100 + tokens - 1))
+
+
+def test_windows_by_hand():
+    # 20 tokens, 8 a window, 5 from one to the next: 0-8, 5-13, 10-18, 15-20.
+    made = list(instances([plain(20)], Windows(10, 5, 0.0), TOKENIZER, 0))
+    assert [(one.ids[1] - 100, len(one.ids) - 2) for one in made] == [(0, 8), (5, 8), (10, 8), (15, 5)]
+
+
+def test_second_parts_follow_or_come_from_another_document():
+    known = [plain(40, (0, 9, 17, 30), 1000 * number) for number in range(1, 30)]
+    made = list(instances(known, Windows(24, 12, 0.1, random_next=True), TOKENIZER, 5))
+    labels = [one.next for one in made]
+    assert 0.35 < np.mean(labels) < 0.75
+    for one in made:
+        first, second = (one.ids[one.types == part] for part in (0, 1))
+        assert first[0] == CLS and first[-1] == SEP and second[-1] == SEP
+        assert len(one.ids) <= 24
+        same = first[1] // 1000 == second[0] // 1000
+        assert same == (one.next == 0)
+        if one.next == 0:
+            assert second[0] == first[-2] + 1
+
+
+def test_chinese_words_are_jiebas_and_their_tokens_characters():
+    (document,) = tokenize([["这部电影很好", "酒店服务干净"]], TOKENIZER, "zh")
+    vocab = TOKENIZER.vocab
+    words = []
+    for token, start in zip(document.ids.tolist(), document.starts.tolist(), strict=True):
+        words = [*words, vocab[token]] if start else [*words[:-1], words[-1] + vocab[token]]
+    assert "电影" in words and "酒店" in words and "服务" in words
+    assert document.lines.tolist() == [0, 6]
+
+
+def test_english_words_are_those_of_their_pieces():
+    (document,) = tokenize([["goodly film"]], TOKENIZER, "en")
+    assert document.starts.tolist()[0] and document.starts.tolist()[-1]
+    assert (~document.starts).sum() == len(document.ids) - 2
+
+
+def test_masks_keep_what_stood_there_and_spare_special_tokens():
+    masker = Masker(Masking(0.5, 20), TOKENIZER)
+    ids = np.asarray([CLS, *TOKENIZER.encode(["the film is good and the cast was lovely"])[0].tolist(), SEP])
+    made, places, stood = masker(ids, np.ones(len(ids), bool), np.random.default_rng(0))
+    np.testing.assert_array_equal(ids[places], stood)
+    assert 0 not in places and len(ids) - 1 not in places
+    assert (made[places] == MASK).sum() > 1
+    np.testing.assert_array_equal(np.delete(made, places), np.delete(ids, places))
+
+
+# The script
+
+
+def test_every_text_is_there_as_often_as_asked(inputs, small_shards):
+    record = create(options(inputs, dupe_factor=3, doc_stride=14, short_seq_prob=0.0, dynamic_masking=True))
+    made = columns(inputs / "out")
+    values = np.concatenate([ids for (_, name), (ids, _) in made.items() if name == "input_ids"])
+    special = np.isin(values, [CLS, SEP])
+    whole = [
+        line for seed, count in ((1, 30), (2, 20), (3, 20), (4, 20)) for lines in text(count, seed) for line in lines
+    ]
+    expected = np.bincount(TOKENIZER.encode(whole).values, minlength=len(tiny.VOCAB)) * 3
+    found = np.bincount(values[~special], minlength=len(tiny.VOCAB))
+    # The last token alone makes no window.
+    assert (found <= expected).all()
+    assert found.sum() > 0.9 * expected.sum()
+    assert record["tokens"] == len(values)
+    assert record["shards"] > 4
+
+
+def test_the_same_comes_from_any_number_of_workers_and_ranks(inputs, small_shards, monkeypatch):
+    create(options(inputs, "one", ramdom_next=True))
+    create(options(inputs, "two", ramdom_next=True, max_workers=2))
+    assert_same(columns(inputs / "one"), columns(inputs / "two"))
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("PADDLE_TRAINER_ID", rank)
+        record = create(options(inputs, "ranks", ramdom_next=True))
+    assert_same(columns(inputs / "one"), columns(inputs / "ranks"))
+    assert record == json.loads((inputs / "one" / "corpus.json").read_text())
+
+
+def test_seeds_and_passes_differ(inputs):
+    create(options(inputs, "one"))
+    create(options(inputs, "other", random_seed=1))
+    first, other = columns(inputs / "one"), columns(inputs / "other")
+    name = ("shard-00000", "masked_positions")
+    assert first[name][0].tolist() != other[name][0].tolist()
+
+
+def test_an_interrupted_run_goes_on_at_the_next_shard(inputs, small_shards, monkeypatch):
+    create(options(inputs, "whole"))
+    made = []
+    make = room.make_shard
+
+    def failing(plan, number, share, target):
+        if number == 3:
+            raise KeyboardInterrupt
+        made.append(number)
+        make(plan, number, share, target)
+
+    monkeypatch.setattr(room, "make_shard", failing)
+    with pytest.raises(KeyboardInterrupt):
+        create(options(inputs))
+    assert made == [0, 1, 2]
+    monkeypatch.setattr(room, "make_shard", lambda *a: made.append(a[1]) or make(*a))
+    # A shard that was damaged meanwhile is made again.
+    next((inputs / "out" / "shard-00001").glob("input_ids*")).write_bytes(b"x")
+    create(options(inputs))
+    assert made[3:5] == [1, 3]
+    assert_same(columns(inputs / "whole"), columns(inputs / "out"))
+    count = len(made)
+    create(options(inputs))
+    assert len(made) == count
+
+
+def test_other_options_or_text_need_another_folder(inputs):
+    create(options(inputs))
+    with pytest.raises(InputError, match="made from other text or with other options; pass --overwrite"):
+        create(options(inputs, dupe_factor=3))
+    with open(inputs / "texts" / "a.txt", "a") as file:
+        file.write("\nmore\n")
+    with pytest.raises(InputError, match="made from other text"):
+        create(options(inputs))
+    before = json.loads((inputs / "out" / "corpus.json").read_text())["rows"]
+    assert create(options(inputs, overwrite=True, dupe_factor=3))["rows"] > before
+
+
+def test_masks_hide_whole_words_of_the_share_that_is_asked(inputs):
+    create(options(inputs, max_seq_length=64, doc_stride=32, masked_lm_prob=0.3))
+    store = Store(inputs / "out" / "shard-00000")
+    hidden = store["masked_positions"].lengths
+    tokens = store["input_ids"].lengths - 2
+    assert (hidden <= np.maximum(1, np.round(tokens * 0.3))).all()
+    assert hidden.sum() > 0.2 * tokens.sum()
+    for row in range(len(store)):
+        for place, stood in zip(store["masked_positions"][row], store["masked_ids"][row], strict=True):
+            if tiny.VOCAB[stood].startswith("##"):
+                # What begins the word is hidden with it.
+                assert place - 1 in store["masked_positions"][row]
+
+
+def test_a_dry_run_writes_nothing_and_comes_near(inputs, small_shards, capsys):
+    found = create(options(inputs, dry_run=True))
+    assert not (inputs / "out").exists()
+    assert "estimated" in capsys.readouterr().out
+    real = create(options(inputs))
+    assert found["rows"] == pytest.approx(real["rows"], rel=0.3)
+    assert found["tokens"] == pytest.approx(real["tokens"], rel=0.3)
+    assert found["shards"] == real["shards"]
+
+
+CASES = [
+    ({"input_dir": "nope"}, "--input_dir nope: no such file or folder"),
+    ({"input_dir": "<empty>"}, "no file that ends in .txt"),
+    ({"input_dir": "<latin>"}, r"l\.txt, line 2: expected UTF-8, found byte 0xe9"),
+    ({"input_dir": "<json>"}, r"j\.jsonl, line 1: expected an object with a field 'text'"),
+    ({"input_dir": "<blank>"}, "no text in"),
+    ({"input_dir": "<gzip>"}, r"g\.txt\.gz: damaged or cut off"),
+    ({"vocab_file": "nope"}, "--vocab_file nope: no such file"),
+    ({"vocab_file": None}, "give --vocab_file or --model_name, one of them"),
+    ({"output_dir": "<texts>"}, "is not empty; choose another"),
+    ({"max_seq_length": "3"}, "--max_seq_length 3: must be at least 4"),
+    ({"masked_lm_prob": "2"}, "--masked_lm_prob 2.0: must lie between 0 and 1"),
+    ({"dynamic_masking": "", "masked_lm_prob": "0.3"}, "--masked_lm_prob goes with masks that are stored"),
+    ({"max_workers": "0"}, "--max_workers 0: must lie between 1 and 256"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "message"), CASES, ids=[message[:40] for _, message in CASES])
+def test_bad_input_is_one_line(inputs, capsys, changes, message):
+    for name, file, content in (
+        ("latin", "l.txt", b"good\ncaf\xe9\n"), ("json", "j.jsonl", b'{"body": "x"}\n'), ("blank", "b.txt", b"\n \n"),
+        ("gzip", "g.txt.gz", gzip.compress(b"good film\n" * 99)[:-9]), ("empty", "notes.md", b"x"),
+    ):  # fmt: skip
+        (inputs / name).mkdir()
+        (inputs / name / file).write_bytes(content)
+    made = {"input_dir": inputs / "texts", "vocab_file": inputs / "vocab.txt", "output_dir": inputs / "out"}
+    made |= {"language": "en", "max_workers": "1"}
+    for name, value in changes.items():
+        made[name] = inputs / value[1:-1] if isinstance(value, str) and value.startswith("<") else value
+    words = [part for name, value in made.items() if value is not None for part in (f"--{name}", *str(value).split())]
+    assert run_script(create_pretraining_data.main, words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line), line
+    assert not list((inputs / "out").glob("shard-*"))
+
+
+def test_the_published_command_line_is_read():
+    published = (
+        "--input_dir d --output_dir o --vocab_file v --do_whole_word_mask=True --ramdom_next=True --max_seq_length=512 "
+        "--max_predictions_per_seq=20 --random_seed=12345 --dupe_factor=5 --masked_lm_prob=0.15 --doc_stride=256 "
+        "--max_workers=2 --short_seq_prob=0.1"
+    )
+    found = parse(CorpusOptions, published.split(), "")
+    assert found.windows() == Windows(512, 256, 0.1, random_next=True)
+    assert found.masking() == Masking(0.15, 20, True)
+    assert parse(CorpusOptions, [*published.split(), "--random_next", "False"], "").ramdom_next is False
+
+
+def test_leftovers_of_a_killed_run_go(inputs):
+    create(options(inputs))
+    reference = {path.name for path in (inputs / "out").iterdir()}
+    shutil.rmtree(inputs / "out" / "shard-00000")
+    create(options(inputs))
+    assert {path.name for path in (inputs / "out").iterdir()} == reference
