@@ -9,51 +9,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from console import InputError, ProgressBar, duration, say, table
-from data.corpus import Share, corpus_files, documents, fingerprint, shares
-from data.instances import NO_NEXT, Instance, Masker, instances, tokenize
+from console import InputError, duration, say, table
+from data.corpus import corpus_files, documents, fingerprint, shares
+from data.instances import Masker, tokenize
 from data.ragged import Ragged
-from data.store import Store, StoreDamaged, StoreWriter
+from data.store import Store, StoreDamaged
 from data.streams import generator
 from data.tokenization import WordPieceTokenizer, read_vocab, tokenizer_identity
 from files import check_new_folder, clear_folder, read_json, write_json
 from mlm_distill.options import CorpusOptions
+from mlm_distill.shards import Plan, all_passes, blocks, columns, make_all, shard_folder
+from models.pretrained import resolve_pretrained
 
 RECORD, FORMAT = "corpus.json", "paddledistill-corpus-1"
-BLOCK = 1000
 # Shards whose share is measured by --dry_run.
 SAMPLED = 2
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What every worker knows.
-
-    Attributes:
-        options: of the corpus.
-        vocab: the vocabulary.
-        lowercase: of the tokenizer.
-    """
-
-    options: CorpusOptions
-    vocab: tuple[str, ...]
-    lowercase: bool
-
-    def tokenizer(self) -> WordPieceTokenizer:
-        """A tokenizer of this process."""
-        return WordPieceTokenizer(self.vocab, self.lowercase)
 
 
 def create(options: CorpusOptions) -> dict[str, Any]:
@@ -92,7 +69,7 @@ def create(options: CorpusOptions) -> dict[str, Any]:
     missing = [(number, share) for number, share in mine if not _is_there(target, number)]
     say(f"{len(files):,} file(s), {len(work):,} shard(s); {len(missing):,} to make")
     began = time.perf_counter()
-    _make_all(plan, missing, target)
+    make_all(plan, missing, target)
     if missing:
         say(f"made in {duration(time.perf_counter() - began)}")
     return _finished(target, record, len(work))
@@ -110,9 +87,6 @@ def _plan(options: CorpusOptions) -> Plan:
             raise InputError(f"--vocab_file {path}: no such file")
         tokenizer = WordPieceTokenizer(read_vocab(path), options.do_lower_case)
     else:
-        # Its import takes seconds, and a vocabulary file needs none of it.
-        from models.pretrained import resolve_pretrained
-
         tokenizer = WordPieceTokenizer.load(resolve_pretrained(str(options.model_name), options.cache()))
     return Plan(options, tuple(tokenizer.vocab), tokenizer.lowercase)
 
@@ -142,124 +116,12 @@ def _clear(target: Path) -> None:
         shutil.rmtree(path)
 
 
-def shard_folder(target: Path, number: int) -> Path:
-    """Where a shard is."""
-    return target / f"shard-{number:05d}"
-
-
 def _is_there(target: Path, number: int) -> bool:
     try:
         Store(shard_folder(target, number))
     except StoreDamaged:
         return False
     return True
-
-
-def _make_all(plan: Plan, work: Sequence[tuple[int, Share]], target: Path) -> None:
-    bar = ProgressBar("shards", len(work))
-    if plan.options.max_workers == 1 or len(work) < 2:
-        for number, share in work:
-            make_shard(plan, number, share, target)
-            bar.advance(1)
-        bar.close()
-        return
-    # Not forked: matrix libraries do not survive that.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(plan.options.max_workers, len(work)), context, _set_plan, (plan,)) as pool:
-        waiting: set[Future] = set()
-        todo = iter(work)
-        try:
-            while True:
-                for number, share in todo:
-                    waiting.add(pool.submit(_make, number, share, target))
-                    if len(waiting) > 2 * plan.options.max_workers:
-                        break
-                if not waiting:
-                    break
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                    bar.advance(1)
-        except BaseException:
-            # The first fault ends the run: what has not begun need not begin.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    bar.close()
-
-
-_PLAN: list[Plan] = []
-
-
-def _set_plan(plan: Plan) -> None:
-    _PLAN[:] = [plan]
-
-
-def _make(number: int, share: Share, target: Path) -> None:
-    make_shard(_PLAN[0], number, share, target)
-
-
-def make_shard(plan: Plan, number: int, share: Share, target: Path) -> None:
-    """Writes the instances of a share as a store.
-
-    Columns: ``input_ids`` and ``token_type_ids``; ``masked_positions`` and ``masked_ids``, or with dynamic masking
-    ``word_starts``; with random next parts ``next``, 1 where it is random.
-    """
-    options, tokenizer = plan.options, plan.tokenizer()
-    known = tokenize(list(documents(share)), tokenizer, options.language)
-    masker = Masker(options.masking(), tokenizer)
-    metadata = {"kind": "pretraining-data", "shard": number}
-    with StoreWriter(shard_folder(target, number), metadata) as writer:
-        for block in _blocks(_all_passes(plan, known, tokenizer, number)):
-            writer.append(**_columns(plan, block, masker, number, writer.rows))
-        if not writer.rows:
-            writer.append(**_columns(plan, [], masker, number, 0))
-
-
-def _all_passes(plan: Plan, known: Sequence[Any], tokenizer: WordPieceTokenizer, number: int) -> Iterator[Instance]:
-    options = plan.options
-    for turn in range(options.dupe_factor):
-        yield from instances(known, options.windows(), tokenizer, options.random_seed, number, turn)
-
-
-def _blocks(found: Iterator[Instance]) -> Iterator[list[Instance]]:
-    block: list[Instance] = []
-    for instance in found:
-        block.append(instance)
-        if len(block) == BLOCK:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def _columns(
-    plan: Plan, block: Sequence[Instance], masker: Masker, number: int, first: int
-) -> dict[str, Ragged | np.ndarray]:
-    options = plan.options
-    found: dict[str, Ragged | np.ndarray] = {"token_type_ids": _ragged([i.types for i in block], np.int8)}
-    if options.dynamic_masking:
-        found["input_ids"] = _ragged([i.ids for i in block], np.int32)
-        found["word_starts"] = _ragged([i.starts for i in block], np.int8)
-    else:
-        made = [
-            masker(i.ids, i.starts, generator(options.random_seed, "masks", number, first + row))
-            for row, i in enumerate(block)
-        ]
-        for name, place, dtype in (
-            ("input_ids", 0, np.int32),
-            ("masked_positions", 1, np.int32),
-            ("masked_ids", 2, np.int32),
-        ):
-            found[name] = _ragged([row[place] for row in made], dtype)
-    if options.ramdom_next:
-        found["next"] = np.asarray([i.next for i in block if i.next != NO_NEXT], np.int8)
-    return found
-
-
-def _ragged(rows: Sequence[np.ndarray], dtype: type) -> Ragged:
-    lengths = np.asarray([len(row) for row in rows], np.int64)
-    values = np.concatenate(rows).astype(dtype) if rows else np.empty(0, dtype)
-    return Ragged.from_lengths(values, lengths)
 
 
 def _finished(target: Path, record: dict[str, Any], count: int) -> dict[str, Any]:
@@ -301,12 +163,12 @@ def estimate(plan: Plan, files: Sequence[Path]) -> dict[str, Any]:
         share = all_shares[number]
         read += share.stop - share.start
         known = tokenize(list(documents(share)), tokenizer, options.language)
-        for block in _blocks(_all_passes(plan, known, tokenizer, number)):
-            columns = _columns(plan, block, masker, number, 0)
+        for block in blocks(all_passes(plan, known, tokenizer, number)):
+            made = columns(plan, block, masker, number, 0)
             rows += len(block)
             tokens += sum(len(instance.ids) for instance in block)
             size += sum(
-                c.values.nbytes + c.offsets.nbytes if isinstance(c, Ragged) else c.nbytes for c in columns.values()
+                c.values.nbytes + c.offsets.nbytes if isinstance(c, Ragged) else c.nbytes for c in made.values()
             )
     scale = total / max(1, read)
     hours = (time.perf_counter() - began) * scale / min(options.max_workers, len(all_shares)) / 3600

@@ -5,6 +5,11 @@ python -m mlm_distill.create_pretraining_data --input_dir texts --vocab_file voc
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
 from args import parse
 from console import run_script
 from mlm_distill.options import CorpusOptions

@@ -23,6 +23,7 @@ from data.store import Store
 from data.tokenization import WordPieceTokenizer
 from mlm_distill import corpus as room
 from mlm_distill import create_pretraining_data
+from mlm_distill import shards as workers
 from mlm_distill.corpus import create
 from mlm_distill.options import CorpusOptions
 
@@ -229,7 +230,7 @@ def test_seeds_and_passes_differ(inputs):
 def test_an_interrupted_run_goes_on_at_the_next_shard(inputs, small_shards, monkeypatch):
     create(options(inputs, "whole"))
     made = []
-    make = room.make_shard
+    make = workers.make_shard
 
     def failing(plan, number, share, target):
         if number == 3:
@@ -237,11 +238,11 @@ def test_an_interrupted_run_goes_on_at_the_next_shard(inputs, small_shards, monk
         made.append(number)
         make(plan, number, share, target)
 
-    monkeypatch.setattr(room, "make_shard", failing)
+    monkeypatch.setattr(workers, "make_shard", failing)
     with pytest.raises(KeyboardInterrupt):
         create(options(inputs))
     assert made == [0, 1, 2]
-    monkeypatch.setattr(room, "make_shard", lambda *a: made.append(a[1]) or make(*a))
+    monkeypatch.setattr(workers, "make_shard", lambda *a: made.append(a[1]) or make(*a))
     # A shard that was damaged meanwhile is made again.
     next((inputs / "out" / "shard-00001").glob("input_ids*")).write_bytes(b"x")
     create(options(inputs))

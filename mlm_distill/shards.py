@@ -1,0 +1,172 @@
+"""Shards of instances, and the processes that make them; no neural network is needed for that, and none imported."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from console import ProgressBar
+from data.corpus import Share, documents
+from data.instances import NO_NEXT, Instance, Masker, instances, tokenize
+from data.ragged import Ragged
+from data.store import StoreWriter
+from data.streams import generator
+from data.tokenization import WordPieceTokenizer
+from mlm_distill.options import CorpusOptions
+
+BLOCK = 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every worker knows.
+
+    Attributes:
+        options: of the corpus.
+        vocab: the vocabulary.
+        lowercase: of the tokenizer.
+    """
+
+    options: CorpusOptions
+    vocab: tuple[str, ...]
+    lowercase: bool
+
+    def tokenizer(self) -> WordPieceTokenizer:
+        """A tokenizer of this process."""
+        return WordPieceTokenizer(self.vocab, self.lowercase)
+
+
+def shard_folder(target: Path, number: int) -> Path:
+    """Where a shard is."""
+    return target / f"shard-{number:05d}"
+
+
+def make_all(plan: Plan, work: Sequence[tuple[int, Share]], target: Path) -> None:
+    """Makes shards by ``--max_workers`` processes.
+
+    Args:
+        plan: of the corpus.
+        work: numbers and shares.
+        target: folder of the shards.
+    """
+    bar = ProgressBar("shards", len(work))
+    if plan.options.max_workers == 1 or len(work) < 2:
+        for number, share in work:
+            make_shard(plan, number, share, target)
+            bar.advance(1)
+        bar.close()
+        return
+    # Not forked: matrix libraries do not survive that.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(plan.options.max_workers, len(work)), context, _set_plan, (plan,)) as pool:
+        waiting: set[Future] = set()
+        todo = iter(work)
+        try:
+            while True:
+                for number, share in todo:
+                    waiting.add(pool.submit(_make, number, share, target))
+                    if len(waiting) > 2 * plan.options.max_workers:
+                        break
+                if not waiting:
+                    break
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    bar.advance(1)
+        except BaseException:
+            # The first fault ends the run: what has not begun need not begin.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    bar.close()
+
+
+_PLAN: list[Plan] = []
+
+
+def _set_plan(plan: Plan) -> None:
+    _PLAN[:] = [plan]
+
+
+def _make(number: int, share: Share, target: Path) -> None:
+    make_shard(_PLAN[0], number, share, target)
+
+
+def make_shard(plan: Plan, number: int, share: Share, target: Path) -> None:
+    """Writes the instances of a share as a store.
+
+    Columns: ``input_ids`` and ``token_type_ids``; ``masked_positions`` and ``masked_ids``, or with dynamic masking
+    ``word_starts``; with random next parts ``next``, 1 where it is random.
+    """
+    options, tokenizer = plan.options, plan.tokenizer()
+    known = tokenize(list(documents(share)), tokenizer, options.language)
+    masker = Masker(options.masking(), tokenizer)
+    metadata = {"kind": "pretraining-data", "shard": number}
+    with StoreWriter(shard_folder(target, number), metadata) as writer:
+        for block in blocks(all_passes(plan, known, tokenizer, number)):
+            writer.append(**columns(plan, block, masker, number, writer.rows))
+        if not writer.rows:
+            writer.append(**columns(plan, [], masker, number, 0))
+
+
+def all_passes(plan: Plan, known: Sequence[Any], tokenizer: WordPieceTokenizer, number: int) -> Iterator[Instance]:
+    """The instances of a shard, pass after pass."""
+    options = plan.options
+    for turn in range(options.dupe_factor):
+        yield from instances(known, options.windows(), tokenizer, options.random_seed, number, turn)
+
+
+def blocks(found: Iterator[Instance]) -> Iterator[list[Instance]]:
+    """Some at a time."""
+    block: list[Instance] = []
+    for instance in found:
+        block.append(instance)
+        if len(block) == BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def columns(
+    plan: Plan, block: Sequence[Instance], masker: Masker, number: int, first: int
+) -> dict[str, Ragged | np.ndarray]:
+    """The columns of a block of instances; see :func:`make_shard`.
+
+    Args:
+        plan: of the corpus.
+        block: instances.
+        masker: hides their tokens.
+        number: of the shard.
+        first: number of the block's first row in it.
+    """
+    options = plan.options
+    found: dict[str, Ragged | np.ndarray] = {"token_type_ids": _ragged([i.types for i in block], np.int8)}
+    if options.dynamic_masking:
+        found["input_ids"] = _ragged([i.ids for i in block], np.int32)
+        found["word_starts"] = _ragged([i.starts for i in block], np.int8)
+    else:
+        made = [
+            masker(i.ids, i.starts, generator(options.random_seed, "masks", number, first + row))
+            for row, i in enumerate(block)
+        ]
+        for name, place, dtype in (
+            ("input_ids", 0, np.int32),
+            ("masked_positions", 1, np.int32),
+            ("masked_ids", 2, np.int32),
+        ):
+            found[name] = _ragged([row[place] for row in made], dtype)
+    if options.ramdom_next:
+        found["next"] = np.asarray([i.next for i in block if i.next != NO_NEXT], np.int8)
+    return found
+
+
+def _ragged(rows: Sequence[np.ndarray], dtype: type) -> Ragged:
+    lengths = np.asarray([len(row) for row in rows], np.int64)
+    values = np.concatenate(rows).astype(dtype) if rows else np.empty(0, dtype)
+    return Ragged.from_lengths(values, lengths)
