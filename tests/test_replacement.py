@@ -9,6 +9,7 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.masked_lm import MaskedLM
 from data.ragged import Ragged
 from data.replacement import Candidates, is_replaceable, replaced_copy, word_rows
 from data.tokenization import MASK, WordPieceTokenizer
@@ -141,15 +142,15 @@ def test_an_interrupted_pass_of_the_masked_lm_goes_on(tmp_path, monkeypatch):
     whole = with_masked_lm(rows, *start, model, 4, tmp_path, tmp_path / "whole")
 
     asked = []
-    best = room._Asked._best
+    logits = MaskedLM.logits
 
-    def failing(self, inputs):
+    def failing(self, *given):
         asked.append(1)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return best(self, inputs)
+        return logits(self, *given)
 
-    monkeypatch.setattr(room._Asked, "_best", failing)
+    monkeypatch.setattr(MaskedLM, "logits", failing)
     with pytest.raises(KeyboardInterrupt):
         with_masked_lm(rows, *start, model, 4, tmp_path, tmp_path / "parts")
     done = len(list((tmp_path / "parts" / "column-0").glob("part-*")))

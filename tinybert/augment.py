@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from console import InputError, say
+from core.masked_lm import load_masked_lm
 from core.teacher import weights_checksum
 from data.learning import rows_with_more
 from data.ragged import Ragged
@@ -25,10 +26,8 @@ from data.transfer import (
 )
 from data.vectors import read_vectors
 from files import alone_in, clear_inside, scratch_folder
-from models.bert_names import to_ours
 from models.folder import LoadedModel
-from models.pretrained import pretrained_bert, resolve_pretrained
-from models.weights import read_weights
+from models.pretrained import pretrained_bert
 from tinybert.candidates import (
     candidates_by_word,
     describe_source,
@@ -40,7 +39,6 @@ from tinybert.candidates import (
 from tinybert.layers import encoder_of
 from tinybert.options import ReplacementOptions, TinyAugmentOptions
 
-MASKED_LM_HEAD = "cls.predictions.transform.weight"
 # Only weights and vocabulary are read here: a length that every BERT has.
 ANY_LENGTH = 3
 
@@ -193,13 +191,7 @@ def _masked_lm(
     name = options.pretrained_bert_model
     if name is None:
         return None
-    folder = resolve_pretrained(name, cache)
-    if MASKED_LM_HEAD not in to_ours(read_weights(folder), "BertForMaskedLM"):
-        raise InputError(
-            f"--pretrained_bert_model {name}: has no masked-LM head; leave it out, and near vectors serve instead"
-        )
-    found = pretrained_bert(name, None, ANY_LENGTH, seed, cache, architecture="BertForMaskedLM")
-    found.model.eval()
+    found = load_masked_lm(name, "--pretrained_bert_model", seed, cache)
     if found.tokenizer.vocab != tokenizer.vocab:
         raise InputError(f"--pretrained_bert_model {name}: its vocabulary differs from the teacher's")
     return found

@@ -12,48 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import paddle
-from paddle import nn
 
 from console import ProgressBar
-from core.distributed import current_device
-from core.static_graph import StaticGraph, save_graph
+from core.masked_lm import MaskedLM, largest
 from core.teacher import TOKENS_PER_BATCH, token_parts
 from data.ragged import Ragged
 from data.replacement import Candidates, WordRows, is_replaceable
 from data.store import Store, StoreDamaged, StoreWriter
 from data.tokenization import MASK, SPECIAL_TOKENS, InputEncoder, WordPieceTokenizer
 from files import scratch_folder
-from models.bert import BertForMaskedLM
 from models.folder import LoadedModel
 
 PART_TOKENS = 1 << 20
 NEIGHBOUR_BLOCK = 256
-
-
-class MaskedPlaces(nn.Layer):
-    """A masked language model that says what it expects at one place of each row.
-
-    Args:
-        model: in evaluation mode.
-    """
-
-    names = ("logits",)
-
-    def __init__(self, model: BertForMaskedLM) -> None:
-        super().__init__()
-        self.model = model
-        self.eval()
-
-    def forward(
-        self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, positions: paddle.Tensor
-    ) -> paddle.Tensor:
-        """[rows, vocabulary]; ``positions`` int64 [rows], counted through all tokens of the batch."""
-        return self.model.features(input_ids, token_type_ids, True, masked_positions=positions)["logits"]
-
-    def input_spec(self) -> list[paddle.static.InputSpec]:
-        """The inputs of the static graph."""
-        return [*self.model.input_spec(), paddle.static.InputSpec([None], "int64", "positions")]
 
 
 def nearest_words(
@@ -80,7 +51,7 @@ def nearest_words(
         for row, word in enumerate(block):
             if word in place:
                 near[row, place[word]] = -np.inf
-        best = _largest(near, min(count, len(among)))
+        best = largest(near, min(count, len(among)))
         for row, word in enumerate(block):
             found[word] = [among[i] for i in best[row] if near[row, i] > -np.inf]
     return found
@@ -88,16 +59,6 @@ def nearest_words(
 
 def _normalised(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """The places of the largest values of every row, the largest first; equal ones in their order."""
-    if count < values.shape[1]:
-        chosen = np.sort(np.argpartition(-values, count - 1, axis=1)[:, :count], axis=1)
-    else:
-        chosen = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    order = np.argsort(-np.take_along_axis(values, chosen, 1), axis=1, kind="stable")
-    return np.take_along_axis(chosen, order, 1)
 
 
 def word_vectors_from_pieces(words: list[str], pieces: Ragged, table: np.ndarray) -> dict[str, np.ndarray]:
@@ -195,8 +156,7 @@ class _Asked:
     """A masked language model that is asked for many places at once."""
 
     def __init__(self, model: LoadedModel, folder: Path, count: int) -> None:
-        self._model, self._folder, self._count = model, folder, count
-        self._graph: StaticGraph | None = None
+        self._model, self._asked, self._count = model, MaskedLM(model, folder), count
         shape = model.model.config
         self._encoder = InputEncoder(model.tokenizer, shape.max_position_embeddings, "bert")
 
@@ -235,9 +195,8 @@ class _Asked:
                 for batch in token_parts(all_costs, part, TOKENS_PER_BATCH):
                     inputs = read.padded(row_of[batch], self._encoder.pad_id)
                     inputs["input_ids"][np.arange(len(batch)), at[batch]] = mask_id
-                    width = inputs["input_ids"].shape[1]
-                    inputs["positions"] = np.arange(len(batch)) * width + at[batch]
-                    best = self._best(inputs)
+                    numbers = np.arange(len(batch))
+                    best = largest(self._asked.logits(inputs, numbers, at[batch]), self._count)
                     found[batch, : best.shape[1]] = best
                 with StoreWriter(path) as writer:
                     writer.append(place=part, ids=found[part])
@@ -258,12 +217,6 @@ class _Asked:
         ):
             raise StoreDamaged(f"{path}: these are no pieces of this vocabulary")
         return ids
-
-    def _best(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        if self._graph is None:
-            names = save_graph(self._model, self._folder, wrap=MaskedPlaces)
-            self._graph = StaticGraph(self._folder, device=current_device(), shapes=1, outputs=names)
-        return _largest(self._graph.run(inputs)["logits"], self._count)
 
 
 def describe_source(masked_lm: str | None, vectors: str | None, teacher: str) -> str:
