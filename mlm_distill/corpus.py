@@ -22,7 +22,7 @@ from data.instances import Masker, tokenize
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged
 from data.streams import generator
-from data.tokenization import WordPieceTokenizer, read_vocab, tokenizer_identity
+from data.tokenization import Tokenizer, WordPieceTokenizer, read_vocab, tokenizer_identity
 from files import check_new_folder, clear_folder, read_json, write_json
 from mlm_distill.options import CorpusOptions
 from mlm_distill.shards import Plan, all_passes, blocks, columns, make_all, shard_folder
@@ -93,9 +93,30 @@ def _plan(options: CorpusOptions) -> Plan:
 
 def _record(plan: Plan, files: Sequence[Path]) -> dict[str, Any]:
     state = {k: v for k, v in plan.options.state_dict().items() if k not in ("input_dir", "output_dir", "vocab_file")}
-    identity = hashlib.sha256(repr(sorted(tokenizer_identity(plan.tokenizer()).items())).encode()).hexdigest()
-    made_from = {"options": state, "files": [list(known) for known in fingerprint(files)], "tokenizer": identity}
+    files_known = [list(known) for known in fingerprint(files)]
+    made_from = {"options": state, "files": files_known, "tokenizer": tokenizer_checksum(plan.tokenizer())}
     return {"format": FORMAT, "made_from": made_from}
+
+
+def finished_record(folder: Path, option: str) -> dict[str, Any]:
+    """``corpus.json`` of a corpus of which all shards are there.
+
+    Raises:
+        InputError: no corpus, or an unfinished one.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{option} {folder}: no such folder")
+    record = _known_record(folder)
+    if record is None:
+        raise InputError(f"{option} {folder}: no {RECORD} here; make it with mlm_distill.create_pretraining_data")
+    if type(record.get("shards")) is not int:
+        raise InputError(f"{option} {folder}: not all of its shards are there; finish it with the same command first")
+    return record
+
+
+def tokenizer_checksum(tokenizer: Tokenizer) -> str:
+    """Changes with a vocabulary and how it is used."""
+    return hashlib.sha256(repr(sorted(tokenizer_identity(tokenizer).items())).encode()).hexdigest()
 
 
 def _known_record(target: Path) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from args import Options, between, not_negative, option, positive, probability, size
@@ -81,4 +82,50 @@ class CorpusOptions(Options):
 
     def cache(self) -> Any:
         """Where downloaded models are kept."""
+        return cache_folder(self.cache_dir)
+
+
+class TeacherOutputOptions(Options):
+    """Options of ``mlm_distill.create_teacher_output_data``."""
+
+    group = "data"
+
+    input_file: str = option(help="folder that mlm_distill.create_pretraining_data wrote", also=("input_dir",))
+    output_dir: str = option(help="folder that receives the shards with what the teacher said", group="output")
+    overwrite: bool = option(False, "replace what --output_dir holds", state=False, group="output")
+    teacher_dir: str | None = option(
+        None, "the masked language model: a folder, or a name that PaddleNLP downloads", group="model"
+    )
+    bert_config_file: str | None = option(None, "as published: config.json in the teacher's folder", group="model")
+    init_checkpoint: str | None = option(None, "as published: weights in the teacher's folder", group="model")
+    truncation_factor: int = option(128, "pieces that are kept of every hidden place", check=between(1, 65_535))
+    max_seq_length: int | None = option(None, "as published: what the instances must not be longer than", check=size)
+    max_predictions_per_seq: int | None = option(
+        None, "as published: how many hidden places an instance must not have more than", check=positive
+    )
+    predict_batch_size: int = option(64, "rows that the teacher reads at a time", check=positive, state=False)
+    device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu"), state=False, group="output")
+    cache_dir: str | None = option(None, "folder for downloaded models and graphs", state=False, group="output")
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        files = [given[name] for name in ("init_checkpoint", "bert_config_file") if given.get(name)]
+        if given.get("teacher_dir") or not files:
+            return {}
+        path = Path(files[0])
+        return {"teacher_dir": str(path if path.is_dir() else path.parent)}
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if not self.teacher_dir:
+            found.append("--teacher_dir is required, or --bert_config_file with --init_checkpoint")
+        if self.init_checkpoint and ".ckpt" in Path(self.init_checkpoint).name:
+            found.append(
+                f"--init_checkpoint {self.init_checkpoint}: TensorFlow's checkpoints are not read; give a folder in "
+                "the layout of Hugging Face or PaddleNLP"
+            )
+        return found
+
+    def cache(self) -> Any:
+        """Where downloaded models and graphs are kept."""
         return cache_folder(self.cache_dir)
