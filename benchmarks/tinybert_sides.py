@@ -184,8 +184,15 @@ def our_candidates(data_dir: str, rows: int, seed: int, count_of: int = 15) -> T
 
 
 def published_candidates(data_dir: str, rows: int, seed: int, count_of: int = 15) -> Turn:
-    """The same words one at a time in dygraph, all logits of all tokens, as the published loop asks."""
+    """The same words one at a time as published: PaddleNLP's BERT in dygraph, all logits of all tokens."""
+    import paddlenlp.transformers.bert.modeling as modeling
+    from paddlenlp.transformers import BertConfig as NlpConfig
+
     model, numbers = _masked_lm(), count()
+    shape = {k: v for k, v in model.model.config_dict().items() if k not in ("architectures", "model_type")}
+    stock = modeling.BertForMaskedLM(NlpConfig(**shape))
+    stock.set_state_dict({name: paddle.to_tensor(value) for name, value in layer_weights(model.model).items()})
+    stock.eval()
     vocab = model.tokenizer.vocab
     cls, sep, mask = (vocab.index(token) for token in ("[CLS]", "[SEP]", MASK))
 
@@ -204,7 +211,8 @@ def published_candidates(data_dir: str, rows: int, seed: int, count_of: int = 15
                     sentence[at] = mask
                     types = [0] * (len(flat) + 2) + [1] * (len(flat) + 1)
                     with paddle.no_grad():
-                        logits = model.model(paddle.to_tensor([sentence]), paddle.to_tensor([types]))
+                        logits = stock(paddle.to_tensor([sentence]), paddle.to_tensor([types]))
+                        logits = logits[0] if isinstance(logits, tuple) else logits
                     best = paddle.argsort(logits[0, at], descending=True)[:count_of].tolist()
                     assert len(best) == count_of
                 at += len(own)
