@@ -239,6 +239,33 @@ def patient_loss(student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tens
         return paddle.add_n(each)
 
 
+def kept_outputs_losses(
+    logits: paddle.Tensor, ids: paddle.Tensor, probabilities: paddle.Tensor
+) -> dict[str, paddle.Tensor]:
+    """Distances to the largest of a teacher's probabilities, as stored outputs of masked language models have them.
+
+    The student's softmax goes over the whole vocabulary, and is compared at the kept pieces alone; neither side is
+    scaled up to a sum of one.
+
+    Args:
+        logits: the student's, [places, vocabulary].
+        ids: the kept pieces, int64, [places, kept].
+        probabilities: the teacher's, [places, kept].
+
+    Returns:
+        ``ce``: -sum of p log q; ``cosine``: 1 - cos of the angle between the kept probabilities; means over places.
+    """
+    with paddle.amp.auto_cast(enable=False):
+        logs = F.log_softmax(logits.astype("float32"), axis=-1)
+        kept = paddle.take_along_axis(logs, ids, axis=-1)  # [places, kept]
+        targets = probabilities.astype("float32")
+        ce = -(targets * kept).sum(axis=-1).mean()
+        mine = paddle.exp(kept)
+        lengths = paddle.sqrt((mine * mine).sum(axis=-1) * (targets * targets).sum(axis=-1))
+        cosine = (mine * targets).sum(axis=-1) / paddle.clip(lengths, min=1e-12)
+        return {"ce": ce, "cosine": (1 - cosine).mean()}
+
+
 DISTILLATION_LOSSES = ("mse", "soft_ce")
 
 

@@ -15,6 +15,7 @@ from core.losses import (
     distillation_losses,
     hard_label_loss,
     hidden_states_loss,
+    kept_outputs_losses,
     logit_mse_loss,
     patient_loss,
     relation_loss,
@@ -235,3 +236,21 @@ def test_patient_loss_is_two_minus_twice_the_cosine():
     # Mean over rows, sum over layers.
     two = tensor([[3, 4], [1, 0]]), tensor([[40, 30], [5, 0]])
     assert float(patient_loss([two[0]] * 2, [two[1]] * 2)) == pytest.approx(0.08, abs=1e-6)
+
+
+def test_kept_outputs_by_hand():
+    # Student (0, 0, ln 2) -> 1/4 1/4 1/2. Kept pieces 2 and 0 with the teacher's 0.5 and 0.3.
+    # CE: -(0.5 ln 0.5 + 0.3 ln 0.25) = 0.346574 + 0.415888 = 0.762462.
+    # Cosine of (1/2, 1/4) and (0.5, 0.3): 0.325 / sqrt(0.3125 * 0.34) = 0.997054; 1 - that = 0.002946.
+    found = kept_outputs_losses(tensor([[0, 0, LN2]]), labels([2, 0]), tensor([[0.5, 0.3]]))
+    assert float(found["ce"]) == pytest.approx(0.762462, abs=1e-5)
+    assert float(found["cosine"]) == pytest.approx(0.002946, abs=1e-5)
+
+
+def test_kept_outputs_are_means_over_places():
+    # The second place: student 1/3 each; kept 1 with 1.0: CE ln 3 = 1.098612, cosine of one number 1.
+    logits, ids = tensor([[0, 0, LN2], [0, 0, 0]]), labels([2, 0], [1, 0])
+    found = kept_outputs_losses(logits, ids, tensor([[0.5, 0.3], [1.0, 0.0]]))
+    assert float(found["ce"]) == pytest.approx((0.762462 + 1.098612) / 2, abs=1e-5)
+    # (1/3, 1/3) and (1, 0): 1/sqrt(2).
+    assert float(found["cosine"]) == pytest.approx((0.002946 + 1 - 0.5**0.5) / 2, abs=1e-5)
