@@ -76,14 +76,24 @@ OFA = {
 }
 # TinyBERT's published shape; a BERT that is narrower already keeps its width, and of few layers half.
 TINYBERT = {
-    "num_train_epochs": 2,
-    "intermediate_epochs": 2,
+    "num_train_epochs": 3,
     "learning_rate": 2e-4,
-    "intermediate_learning_rate": 5e-4,
     "warmup_proportion": 0.06,
     "batch_size": 32,
     "holdout": 0.05,
     "max_seq_length": 128,
+}
+# Of the passes over rows with labels two go to the layers, and over as many copies as rows.
+TINYBERT_DISTILLED = {
+    "intermediate_epochs": 2,
+    "num_train_epochs": 1,
+    "intermediate_learning_rate": 5e-4,
+    "aug_train": True,
+    "N": 1,
+}
+TINYBERT_SMALL = {
+    "alone": {"num_train_epochs": 2, "max_train_rows": 1500},
+    "distilled": {"intermediate_epochs": 1, "max_train_rows": 1500},
 }
 TINYBERT_SHAPE = {"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12}
 # Rows of the built-in corpus that the once-for-all network learns from, and the share of the encoder it may keep.
@@ -228,11 +238,11 @@ def train_tinyberts(
     metrics = {"teacher": train_teacher(teacher_dir, shared, teacher, small, "1 of 5")}
     student = {**shared, **TINYBERT, **tinybert_shape(teacher_dir), "teacher_model": teacher_dir}
     say("\n== 2 of 5: a TinyBERT from the teacher's layers, on labels alone")
-    labels = {k: v for k, v in student.items() if k not in ("intermediate_epochs", "intermediate_learning_rate")}
-    alone = {**labels, "stage": "prediction", "alpha": 1.0}
+    changes = TINYBERT_SMALL if small else {"alone": {}, "distilled": {}}
+    alone = {**student, "stage": "prediction", "alpha": 1.0, **changes["alone"]}
     metrics["alone"] = distill(TaskDistillOptions(**alone, output_dir=str(place / "alone")))
     say("\n== 3 of 5: the same TinyBERT distilled: layers, then answers, over rows with copies")
-    distilled = {**student, "aug_train": True, "N": 2}
+    distilled = {**student, **TINYBERT_DISTILLED, **changes["distilled"]}
     metrics["distilled"] = distill(TaskDistillOptions(**distilled, output_dir=str(place / "distilled")))
     return metrics
 

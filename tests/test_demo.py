@@ -37,8 +37,8 @@ def tiny_demo(monkeypatch):
     monkeypatch.setattr(demo, "SMALL_DATA", {"teacher": {}, "alone": {}, "distilled": {}})
     monkeypatch.setattr(demo, "OFA", {**demo.OFA, "width_mult_list": (1.0, 0.5), "batch_size": 16})
     monkeypatch.setattr(demo, "OFA_ROWS", 48)
-    tinybert = {"num_train_epochs": 1, "intermediate_epochs": 1, "batch_size": 16, "holdout": 0.0}
-    monkeypatch.setattr(demo, "TINYBERT", {**demo.TINYBERT, **tinybert})
+    monkeypatch.setattr(demo, "TINYBERT", {**demo.TINYBERT, "batch_size": 16, "holdout": 0.0})
+    monkeypatch.setattr(demo, "TINYBERT_SMALL", {"alone": {"num_train_epochs": 1}, "distilled": {}})
     quick = functools.partial(timing.measure_alternating, rows=8, rounds=2, latency_rows=3)
     monkeypatch.setattr(timing, "measure_alternating", quick)
 
