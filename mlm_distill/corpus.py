@@ -177,7 +177,8 @@ def estimate(plan: Plan, files: Sequence[Path]) -> dict[str, Any]:
         raise InputError("--input_dir: no text in these files")
     total = sum(share.stop - share.start for share in all_shares)
     drawn = generator(options.random_seed, "sample").permutation(len(all_shares))[:SAMPLED]
-    tokenizer, masker = plan.tokenizer(), Masker(options.masking(), plan.tokenizer())
+    tokenizer = plan.tokenizer()
+    masker = Masker(options.masking(), tokenizer)
     began = time.perf_counter()
     rows = tokens = size = read = 0
     for number in drawn.tolist():

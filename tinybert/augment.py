@@ -11,7 +11,7 @@ import numpy as np
 from console import InputError, say
 from core.masked_lm import load_masked_lm
 from core.teacher import weights_checksum
-from data.learning import rows_with_more
+from data.pairs import more_rows, with_unlabeled
 from data.ragged import Ragged
 from data.replacement import Candidates, WordRows, replaced_copy, word_rows
 from data.sources import Rows, describe
@@ -55,23 +55,22 @@ def augment(options: TinyAugmentOptions) -> int:
     teacher = pretrained_bert(
         options.teacher_model, None, ANY_LENGTH, options.seed, options.cache(), architecture="BertModel"
     )
-    rows, _, note = rows_with_more(
+    rows = with_unlabeled(
         data.train,
         data.task,
-        teacher.tokenizer,
-        None,
         options.unlabeled_file,
         options.split_sentences,
         options.repair_pairs,
         options.seed,
         options.skip_bad_rows,
     )
-    if note:
-        say(note)
+    if options.unlabeled_file or options.repair_pairs:
+        say(more_rows(data.train, rows))
     made = augmented_set(options, rows, data.task, teacher, options.seed, options.cache())
     with scratch_folder(target.parent, f"{target.name}.made") as scratch:
         folder = scratch / "store"
-        _copy_store(made, folder)
+        if target.suffix != ".tsv":
+            _copy_store(made, folder)
         publish_transfer_set(made, folder, data.task, target)
     say(f"{target}: {len(made):,} rows")
     return len(made)
@@ -153,13 +152,11 @@ def find_candidates(
     among = list(dict.fromkeys([*whole_words(tokenizer), *(w for i, w in enumerate(words.words) if may[i])]))
     one_piece = [word for i, word in enumerate(words.words) if may[i] and not several[i]]
     of_several = [word for i, word in enumerate(words.words) if may[i] and several[i]]
-    near: dict[str, list[str]] = {}
-    if masked_lm is None:
-        near |= _near(_embedding_vectors(teacher, among), one_piece, among, options.M)
+    table = _embedding_vectors(teacher, among) if masked_lm is None or not options.glove_embs else {}
+    near = _near(table, one_piece, among, options.M) if masked_lm is None else {}
+    vectors = table
     if options.glove_embs:
         vectors, _ = read_vectors(options.glove_embs, {*of_several, *among}, "--glove_embs")
-    else:
-        vectors = _embedding_vectors(teacher, among)
     near |= _near(vectors, of_several, among, options.M)
     units, candidates = candidates_by_word(words, near, options.M)
     if masked_lm is not None:

@@ -174,7 +174,6 @@ class _Asked:
         ends = np.concatenate([[0], np.cumsum(lengths)])
         pieces = Ragged(rows.pieces.take(column.values).values, ends[column.offsets])
         read = self._encoder.arrange([pieces, pieces])
-        sizes = read.costs
         # The sentence comes first: its place there is behind [CLS].
         at = 1 + ends[places] - ends[column.offsets[row_of]]
         first = (np.asarray(read["token_type_ids"].values) == 0).astype(np.int64)
@@ -182,20 +181,19 @@ class _Asked:
         own = sums[read["input_ids"].offsets[1:]] - sums[read["input_ids"].offsets[:-1]] - 1
         inside = np.flatnonzero(at < own[row_of])
         found = np.full((len(places), self._count), -1, np.int32)
-        costs = sizes[row_of[inside]]
-        order = inside[np.argsort(-costs, kind="stable")]
+        costs = read.costs[row_of]
+        order = inside[np.argsort(-costs[inside], kind="stable")]
         bar = ProgressBar("masked words", len(order))
         mask_id = self._model.tokenizer.token_id(MASK)
-        all_costs = sizes[row_of]
-        for number, part in enumerate(token_parts(all_costs, order, PART_TOKENS)):
+        for number, part in enumerate(token_parts(costs, order, PART_TOKENS)):
             path = parts / f"part-{number:05d}"
             try:
                 found[part] = self._stored(path, part)
             except StoreDamaged:
-                for batch in token_parts(all_costs, part, TOKENS_PER_BATCH):
+                for batch in token_parts(costs, part, TOKENS_PER_BATCH):
                     inputs = read.padded(row_of[batch], self._encoder.pad_id)
-                    inputs["input_ids"][np.arange(len(batch)), at[batch]] = mask_id
                     numbers = np.arange(len(batch))
+                    inputs["input_ids"][numbers, at[batch]] = mask_id
                     best = largest(self._asked.logits(inputs, numbers, at[batch]), self._count)
                     found[batch, : best.shape[1]] = best
                 with StoreWriter(path) as writer:

@@ -148,8 +148,7 @@ class LayerLoss:
     @property
     def states(self) -> LayerMap:
         """The pairs of states that some loss reads."""
-        wanted = [(t, s) for t, s in self.pairs if (self.hidden if s else self.embedding)]
-        return tuple(pair for pair in self.pairs if pair in wanted or (self.patient and pair[1]))
+        return tuple((t, s) for t, s in self.pairs if (self.hidden or self.patient if s else self.embedding))
 
     @property
     def weights(self) -> dict[str, float]:
