@@ -13,6 +13,7 @@ import paddle
 
 from benchmarks.common import Turn
 from benchmarks.sides import _endless, _our_turn
+from core.layer_loss import LayerLoss, LayerStep, Projections
 from core.teacher_features import TeacherFeatures
 from data.batches import Batches
 from data.raw_text import raw_text_store, text_files
@@ -26,7 +27,6 @@ from models.folder import LoadedModel
 from models.pretrained import bundled_folder, pretrained_bert
 from models.weights import layer_weights, set_weights
 from tinybert import candidates as room
-from tinybert.layers import LayerLoss, LayerStep, Projections
 from tinybert.options import GeneralDistillOptions
 from tinybert.student import build_student
 

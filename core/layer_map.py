@@ -95,3 +95,12 @@ def layer_map(text: str, total: int, kept: int, option: str = "--layer_map") -> 
 def layers_of(pairs: Sequence[tuple[int, int]]) -> LayerMap:
     """The pairs that are layers, numbered from 0: (teacher's layer, student's layer); the embeddings are left out."""
     return tuple((teacher - 1, student - 1) for teacher, student in pairs if teacher and student)
+
+
+def is_layer_map(text: str) -> str | None:
+    """A check: a rule, or explicit pairs."""
+    try:
+        parse_layer_map(text)
+    except ValueError as error:
+        return str(error)
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from args import Options, below_one, between, not_negative, option, positive
+from core.layer_map import LAYER_MAPS, is_layer_map
 from data.options import DataOptions
 from files import cache_folder
 
@@ -108,3 +109,52 @@ class BertTrainingOptions(ClassifierOptions):
     max_grad_norm: float = option(
         1.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
     )
+
+
+class LayerLossOptions(Options):
+    """What of the layers is compared, and by how much it counts."""
+
+    group = "training"
+
+    layer_map: str = option(
+        "uniform",
+        f"which states of teacher and student are compared: {', '.join(LAYER_MAPS)}, or pairs teacher:student such as "
+        "0:0,3:1,6:2 (0: embeddings)",
+        check=is_layer_map,
+    )
+    embedding_weight: float = option(1.0, "weight of the embeddings", check=not_negative)
+    hidden_weight: float = option(1.0, "weight of the hidden states", check=not_negative)
+    attention_weight: float = option(
+        1.0,
+        "weight of the attention scores; left out where teacher and student have other numbers of heads",
+        check=not_negative,
+    )
+    relations: str = option(
+        "none",
+        "relations between tokens in the last compared layer: of queries with keys and of values (minilm), or of "
+        "queries, keys and values each with themselves (minilmv2)",
+        choices=("none", "minilm", "minilmv2"),
+    )
+    relation_weight: float = option(1.0, "weight of the relations", check=not_negative)
+    relation_heads: int = option(0, "their heads; 0 takes the student's", check=not_negative)
+    patient_weight: float = option(
+        0.0, "weight of the angle between first tokens' states (patient distillation)", check=not_negative
+    )
+    projection: str = option(
+        "shared",
+        "what brings the student's states to the teacher's width: one matrix, or one per state",
+        choices=("shared", "per_layer"),
+    )
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.relations == "none":
+            found += [
+                f"--{name} goes with --relations minilm or minilmv2"
+                for name in ("relation_weight", "relation_heads")
+                if self.asks(name)
+            ]
+        weights = (self.embedding_weight, self.hidden_weight, self.attention_weight, self.patient_weight)
+        if not any(weights) and (self.relations == "none" or not self.relation_weight):
+            found.append("the layers have no loss: all of its weights are 0")
+        return found

@@ -18,6 +18,7 @@ import models
 from args import parse
 from console import InputError, run_script
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
+from core.layer_loss import LayerLoss, LayerStep, Projections, unreached_frozen
 from core.metrics import Diverged
 from core.teacher_features import TeacherFeatures
 from data.batches import Batches
@@ -35,7 +36,6 @@ from ofa_bert.train import train as train_ofa
 from tinybert import data_augmentation, general_distill, task_distill
 from tinybert.augment import augment
 from tinybert.general import distill_on_text
-from tinybert.layers import LayerLoss, LayerStep, Projections, unreached_frozen
 from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
 from tinybert.train import distill
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from console import InputError
 from core.evaluate import dygraph_forward, predict_logits
 from models import folder as model_folder
+from models.shrink import halves, hidden_basis
 from models.weights import layer_weights
 from tinybert.options import PRESETS, TaskDistillOptions
-from tinybert.student import build_student, halves, hidden_basis
+from tinybert.student import build_student
 
 TEXTS = ["a good film", "the plot was very dull", "it is a lovely story and a weak end"]
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}

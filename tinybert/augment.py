@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from console import InputError, say
+from core.layer_loss import encoder_of
 from core.masked_lm import load_masked_lm
 from core.teacher import weights_checksum
 from data.pairs import more_rows, with_unlabeled
@@ -36,7 +37,6 @@ from tinybert.candidates import (
     with_masked_lm,
     word_vectors_from_pieces,
 )
-from tinybert.layers import encoder_of
 from tinybert.options import ReplacementOptions, TinyAugmentOptions
 
 # Only weights and vocabulary are read here: a length that every BERT has.

@@ -8,6 +8,7 @@ from typing import Any
 
 from console import InputError
 from core.distributed import main_first, wait
+from core.layer_loss import LayerLoss
 from core.run import Run
 from core.teacher_features import TeacherFeatures
 from data.augment import row_hashes
@@ -15,7 +16,6 @@ from data.columns import Columns
 from data.raw_text import raw_text_store, text_files
 from files import read_json, write_json
 from models.pretrained import pretrained_bert
-from tinybert.layers import LayerLoss
 from tinybert.options import GeneralDistillOptions
 from tinybert.student import build_student
 from tinybert.train import fit_layers

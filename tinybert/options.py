@@ -6,40 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from args import Options, below_one, between, not_negative, option, positive, probability, size
-from core.layer_map import LAYER_MAPS, parse_layer_map
-from core.options import BertTrainingOptions, OptimizerOptions, RunOptions
+from core.layer_map import is_layer_map
+from core.options import BertTrainingOptions, LayerLossOptions, OptimizerOptions, RunOptions
+from core.shapes import SHAPES
 from data.options import DataOptions, UnlabeledOptions
 from data.tasks import TEACHERS
 from files import cache_folder, size_in_bytes
 
-PRESETS: dict[str, dict[str, int]] = {
-    "tinybert-4l-312d": {
-        "num_hidden_layers": 4,
-        "hidden_size": 312,
-        "intermediate_size": 1200,
-        "num_attention_heads": 12,
-    },
-    "tinybert-6l-768d": {
-        "num_hidden_layers": 6,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_attention_heads": 12,
-    },
-}
+PRESETS = {name: shape for name, shape in SHAPES.items() if name.startswith("tinybert-")}
 PRESET = "tinybert-4l-312d"
 STAGES = ("intermediate", "prediction")
 # Copies of a row by task, as published.
 COPIES = {"sst-2": 20, "qnli": 20, "mnli": 10, "qqp": 10}
 OTHER_COPIES = 30
-
-
-def is_layer_map(text: str) -> str | None:
-    """A check: a rule, or explicit pairs."""
-    try:
-        parse_layer_map(text)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def is_size_on_disk(text: str) -> str | None:
@@ -92,59 +71,17 @@ class TinyStudentOptions(Options):
         return found
 
 
-class LayerLossOptions(Options):
-    """What of the layers is compared, and by how much it counts."""
+class StoredLayerOptions(LayerLossOptions):
+    """What of the layers is compared, and what room the teacher's side of it may take."""
 
     group = "training"
 
-    layer_map: str = option(
-        "uniform",
-        f"which states of teacher and student are compared: {', '.join(LAYER_MAPS)}, or pairs teacher:student such as "
-        "0:0,3:1,6:2 (0: embeddings)",
-        check=is_layer_map,
-    )
-    embedding_weight: float = option(1.0, "weight of the embeddings", check=not_negative)
-    hidden_weight: float = option(1.0, "weight of the hidden states", check=not_negative)
-    attention_weight: float = option(
-        1.0,
-        "weight of the attention scores; left out where teacher and student have other numbers of heads",
-        check=not_negative,
-    )
-    relations: str = option(
-        "none",
-        "relations between tokens in the last compared layer: of queries with keys and of values (minilm), or of "
-        "queries, keys and values each with themselves (minilmv2)",
-        choices=("none", "minilm", "minilmv2"),
-    )
-    relation_weight: float = option(1.0, "weight of the relations", check=not_negative)
-    relation_heads: int = option(0, "their heads; 0 takes the student's", check=not_negative)
-    patient_weight: float = option(
-        0.0, "weight of the angle between first tokens' states (patient distillation)", check=not_negative
-    )
-    projection: str = option(
-        "shared",
-        "what brings the student's states to the teacher's width: one matrix, or one per state",
-        choices=("shared", "per_layer"),
-    )
     cache_budget: str = option(
         "20GB",
         "keep the teacher's hidden states and attention scores on the disk where they take no more than this and are "
         "read more than once; otherwise they are computed for every batch",
         check=is_size_on_disk,
     )
-
-    def faults(self) -> list[str]:
-        found = super().faults()
-        if self.relations == "none":
-            found += [
-                f"--{name} goes with --relations minilm or minilmv2"
-                for name in ("relation_weight", "relation_heads")
-                if self.asks(name)
-            ]
-        weights = (self.embedding_weight, self.hidden_weight, self.attention_weight, self.patient_weight)
-        if not any(weights) and (self.relations == "none" or not self.relation_weight):
-            found.append("the layers have no loss: all of its weights are 0")
-        return found
 
     def budget(self, epochs: int) -> int:
         """Bytes that the teacher's features may take: what is read once is not worth being written."""
@@ -176,7 +113,7 @@ class ReplacementOptions(Options):
 
 
 class TaskDistillOptions(
-    ReplacementOptions, UnlabeledOptions, TinyStudentOptions, LayerLossOptions, BertTrainingOptions
+    ReplacementOptions, UnlabeledOptions, TinyStudentOptions, StoredLayerOptions, BertTrainingOptions
 ):
     """Options of ``tinybert.task_distill``."""
 
@@ -309,7 +246,7 @@ class TinyAugmentOptions(ReplacementOptions, UnlabeledOptions, DataOptions):
         return cache_folder(self.cache_dir)
 
 
-class GeneralDistillOptions(TinyStudentOptions, LayerLossOptions, OptimizerOptions, RunOptions):
+class GeneralDistillOptions(TinyStudentOptions, StoredLayerOptions, OptimizerOptions, RunOptions):
     """Options of ``tinybert.general_distill``."""
 
     group = "training"

@@ -11,6 +11,7 @@ from console import InputError
 from core.classifier import distillation_step, found_again, read_data, train_classifier
 from core.distributed import from_main, main_first, wait
 from core.evaluate import dygraph_forward, predict_logits
+from core.layer_loss import LayerLoss, LayerStep, Projections, unreached_frozen
 from core.metrics import Selection, agreement
 from core.predictions import write_predictions
 from core.run import Run, training_record
@@ -23,8 +24,7 @@ from data.sources import TaskData
 from data.transfer import TransferSet, in_memory, learning_columns
 from models.folder import LoadedModel, check_length, load
 from tinybert.augment import augmented_set
-from tinybert.layers import LayerLoss, LayerStep, Projections, unreached_frozen
-from tinybert.options import LayerLossOptions, TaskDistillOptions
+from tinybert.options import StoredLayerOptions, TaskDistillOptions
 from tinybert.student import Student, build_student
 
 SCRIPT = "tinybert.task_distill"
@@ -166,7 +166,7 @@ def fit_layers(
     loss: LayerLoss,
     rows: Columns,
     held_out: Columns,
-    options: LayerLossOptions,
+    options: StoredLayerOptions,
     batch_size: int,
     epochs: int,
     learning_rate: float,

@@ -15,13 +15,13 @@ from console import InputError
 from core.features import token_vectors
 from core.layer_map import LayerMap, layer_map, layers_of
 from core.losses import attention_scores_loss, hidden_states_loss, patient_loss, relation_loss
+from core.options import LayerLossOptions
 from core.teacher_features import TeacherFeatures
 from core.train import Losses
 from data.batches import Batch, Batches
 from models.bert import Bert, BertConfig, BertModel, Features, inputs_of
 from models.dropout import Dropout
 from models.linear import Linear
-from tinybert.options import LayerLossOptions
 
 # The pairs of vectors whose relations are compared.
 RELATIONS = {
