@@ -57,6 +57,11 @@ def process_count() -> int:
     return int(text)
 
 
+def process_place() -> tuple[int, int]:
+    """This process's number and how many there are, before it has joined the others or where it never does."""
+    return int(os.environ.get("PADDLE_TRAINER_ID", "0")), process_count()
+
+
 def is_first_process() -> bool:
     """Whether this process is the main one, before it has joined the others."""
     return os.environ.get("PADDLE_TRAINER_ID", "0") == "0"

@@ -31,12 +31,16 @@ class Share:
         start: where its first document begins, in bytes of the unzipped text.
         stop: where its last one ends.
         line: number of the line at ``start``, from 1.
+        reference: a file with a line for every line of the text, which tells its words.
+        reference_start: where the line for ``line`` begins there, in bytes.
     """
 
     path: Path
     start: int
     stop: int
     line: int
+    reference: Path | None = None
+    reference_start: int = 0
 
 
 def corpus_files(names: Sequence[str], option: str = "--input_dir") -> list[Path]:
@@ -62,29 +66,110 @@ def _opened(path: Path) -> BinaryIO:
     return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
 
 
-def _is_json(path: Path) -> bool:
+def is_json(path: Path) -> bool:
+    """Whether a file holds records, a document each, instead of lines of text."""
     return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
 
 
-def shares(files: Sequence[Path], size: int) -> Iterator[Share]:
+def shares(files: Sequence[Path], size: int, references: Sequence[Path] = ()) -> Iterator[Share]:
     """Cuts files into shares of whole documents of about ``size`` bytes, a long document in a share of its own.
 
+    Args:
+        files: of text.
+        size: of a share.
+        references: as many files that tell the words of every line, or none.
+
     Raises:
-        InputError: a gzipped file that is damaged, or a line that is no text.
+        InputError: a gzipped file that is damaged, a line that is no text, or a reference of more or fewer lines.
     """
-    for path in files:
+    for path, reference in zip(files, references or [None] * len(files), strict=True):
         start = place = 0
         first = number = 1
-        is_json = _is_json(path)
+        told = _ReferencePlace(reference, path)
+        begin = 0
         for line in _lines(path):
             place += len(line)
             number += 1
+            told.next_line(number - 1)
             # A document ends behind a blank line; of JSON lines every line is one.
-            if place - start >= size and (is_json or not line.strip()):
-                yield Share(path, start, place, first)
-                start, first = place, number
+            if place - start >= size and (is_json(path) or not line.strip()):
+                yield Share(path, start, place, first, reference, begin)
+                start, first, begin = place, number, told.place
+        told.end(number - 1)
         if place > start:
-            yield Share(path, start, place, first)
+            yield Share(path, start, place, first, reference, begin)
+
+
+class _ReferencePlace:
+    """Walks through a reference beside its text, if there is one."""
+
+    def __init__(self, reference: Path | None, text: Path) -> None:
+        self._path, self._text, self.place = reference, text, 0
+        self._rest = _lines(reference) if reference else iter(())
+
+    def next_line(self, number: int) -> None:
+        if self._path is None:
+            return
+        line = next(self._rest, None)
+        if line is None:
+            raise InputError(
+                f"--reference_file {self._path}: {number - 1:,} lines, {self._text} has more; is it that of another "
+                "file?"
+            )
+        self.place += len(line)
+
+    def end(self, lines: int) -> None:
+        if next(self._rest, None) is not None:
+            raise InputError(
+                f"--reference_file {self._path}: more than the {lines:,} lines of {self._text}; is it that of another "
+                "file?"
+            )
+
+
+def references(share: Share) -> Iterator[tuple[int, list[int]]]:
+    """The number of every line of a share that is not blank, and what the reference says of it.
+
+    Raises:
+        InputError: a line of it is no list of positions, or of a blank line not empty; names file and line.
+    """
+    assert share.reference is not None
+    with _opened(share.path) as text, _opened(share.reference) as told:
+        text.seek(share.start)
+        told.seek(share.reference_start)
+        for number, line in enumerate(iter(_Until(text, share.stop).readline, b""), share.line):
+            known = told.readline(LONGEST_LINE)
+            where = f"--reference_file {share.reference}, line {number}"
+            positions = _positions(known, where)
+            if line.strip():
+                yield number, positions
+            elif positions:
+                raise InputError(f"{where}: names words of a blank line; is it that of another file?")
+
+
+def _positions(line: bytes, where: str) -> list[int]:
+    try:
+        found = json.loads(line) if line.strip() else []
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or any(type(value) is not int for value in found):
+        raise InputError(f"{where}: expected a list of positions such as [2, 3, 7]")
+    return found
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """All lines of a file of text, blank ones too, as :func:`documents` reads them.
+
+    Raises:
+        InputError: a line that cannot be read; names file and line.
+    """
+    with _opened(path) as file:
+        for number, line in decoded_lines(file):
+            try:
+                if isinstance(line, BadRow):
+                    raise line
+                yield checked_text(line, "text") if line.strip() else ""
+            except BadRow as fault:
+                raise InputError(f"{path}, line {number}: {fault}") from None
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -109,7 +194,7 @@ def documents(share: Share) -> Iterator[list[str]]:
         InputError: a line that cannot be read; names file and line.
     """
     kept: list[str] = []
-    is_json = _is_json(share.path)
+    holds_records = is_json(share.path)
     with _opened(share.path) as file:
         # Within a gzipped file this reads all that comes before.
         file.seek(share.start)
@@ -117,7 +202,7 @@ def documents(share: Share) -> Iterator[list[str]]:
             try:
                 if isinstance(line, BadRow):
                     raise line
-                if is_json:
+                if holds_records:
                     if line.strip():
                         yield _json_document(line)
                 elif line.strip():
@@ -137,7 +222,7 @@ class _Until:
     def __init__(self, file: BinaryIO, stop: int) -> None:
         self._file, self._stop = file, stop
 
-    def readline(self, limit: int) -> bytes:
+    def readline(self, limit: int = LONGEST_LINE) -> bytes:
         return self._file.readline(limit) if self._file.tell() < self._stop else b""
 
 

@@ -6,14 +6,22 @@ does not depend on workers or on where a run was interrupted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from data.masking import Masking, choose_positions, hide, starts_of_words, word_starts
+from data.masking import (
+    Masking,
+    choose_positions,
+    hide,
+    reference_line,
+    starts_from_reference,
+    starts_of_words,
+    word_starts,
+)
 from data.ragged import Ragged
-from data.segmentation import jieba_words
 from data.streams import generator
 from data.tokenization import CLS, MASK, PAD, SEP, SPECIAL_TOKENS, UNK, WordPieceTokenizer
 
@@ -72,25 +80,55 @@ class Instance:
     next: int
 
 
-def tokenize(documents: Sequence[Sequence[str]], tokenizer: WordPieceTokenizer, language: str) -> list[Document]:
+class ReferenceMisfit(ValueError):
+    """A reference does not fit its line.
+
+    Attributes:
+        row: of the line, from 0.
+    """
+
+    def __init__(self, row: int, fault: str) -> None:
+        super().__init__(fault)
+        self.row = row
+
+
+# Cuts lines into words.
+Words = Callable[[Sequence[str]], Iterable[Sequence[str]]]
+
+
+def tokenize(
+    documents: Sequence[Sequence[str]],
+    tokenizer: WordPieceTokenizer,
+    words: Words | None = None,
+    references: Sequence[Sequence[int]] | None = None,
+) -> list[Document]:
     """Tokens and words of documents.
 
     Args:
         documents: their lines.
         tokenizer: cuts words into pieces.
-        language: ``zh`` takes jieba's words, ``en`` the words that the tokenizer cuts.
+        words: cuts lines into words; when left out a word is what the tokenizer cuts into pieces.
+        references: instead of words, for every line of the documents the positions where words go on, see
+            :func:`data.masking.reference_line`.
+
+    Raises:
+        ReferenceMisfit: a reference does not fit its line.
     """
     lines = [line for document in documents for line in document]
-    if language == "zh":
-        ids: dict[str, int] = {}
-        words = Ragged.from_rows([ids.setdefault(word, len(ids)) for word in jieba_words(line)] for line in lines)
-        pieces = tokenizer.encode_words(list(ids))
-        tokens = pieces.take(words.values)
-        ends = np.concatenate([[0], np.cumsum(pieces.lengths[words.values])])[words.offsets]
-        encoded, starts = Ragged(tokens.values, ends), starts_of_words(words, pieces)
+    if words is not None:
+        encoded, starts = _by_words(lines, tokenizer, words)
     else:
         encoded = tokenizer.encode(lines)
         starts = word_starts(tokenizer.vocab)[encoded.values]
+        if references is not None:
+            lengths = encoded.lengths.tolist()
+            told = [np.empty(0, bool)]
+            for row, (positions, length) in enumerate(zip(references, lengths, strict=True)):
+                try:
+                    told.append(starts_from_reference(positions, length))
+                except ValueError as error:
+                    raise ReferenceMisfit(row, str(error)) from error
+            starts &= np.concatenate(told)
     found, first = [], 0
     for document in documents:
         offsets = encoded.offsets[first : first + len(document) + 1]
@@ -101,6 +139,63 @@ def tokenize(documents: Sequence[Sequence[str]], tokenizer: WordPieceTokenizer, 
         )
         first += len(document)
     return [document for document in found if len(document.ids)]
+
+
+def _by_words(lines: Sequence[str], tokenizer: WordPieceTokenizer, words: Words) -> tuple[Ragged, np.ndarray]:
+    """Tokens of lines, and which of them begin a word."""
+    ids: dict[str, int] = {}
+    cut = Ragged.from_rows([ids.setdefault(word, len(ids)) for word in line] for line in words(lines))
+    pieces = tokenizer.encode_words(list(ids))
+    tokens = pieces.take(cut.values)
+    ends = np.concatenate([[0], np.cumsum(pieces.lengths[cut.values])])[cut.offsets]
+    return Ragged(tokens.values, ends), starts_of_words(cut, pieces)
+
+
+def references_of(lines: Sequence[str], tokenizer: WordPieceTokenizer, words: Words) -> list[list[int]]:
+    """MiniRBT's whole-word reference of lines: positions where words go on; see :func:`data.masking.reference_line`.
+
+    Positions are those of the tokens of the whole line, which are those of its words one by one but where a segmenter
+    cuts within letters; of such a line the tokenizer's own words are told.
+    """
+    whole = tokenizer.encode(lines)
+    cut, starts = _by_words(lines, tokenizer, words)
+    own = word_starts(tokenizer.vocab)
+    found = []
+    for row in range(len(lines)):
+        ids = whole[row]
+        same = np.array_equal(ids, cut[row])
+        found.append(reference_line(starts[cut.offsets[row] : cut.offsets[row + 1]] if same else own[ids]))
+    return found
+
+
+def held_out(
+    documents: Sequence[Document], share: float, rng: np.random.Generator
+) -> tuple[list[Document], list[Document]]:
+    """Parts documents into those to learn from and those on which that is judged.
+
+    Args:
+        documents: of a shard.
+        share: of them that is held out, one at least; of a single one its last lines.
+        rng: of the shard.
+    """
+    if not share or not documents:
+        return list(documents), []
+    if len(documents) > 1:
+        count = min(math.ceil(share * len(documents)), len(documents) - 1)
+        kept = set(rng.permutation(len(documents))[:count].tolist())
+        return (
+            [document for number, document in enumerate(documents) if number not in kept],
+            [document for number, document in enumerate(documents) if number in kept],
+        )
+    (only,) = documents
+    if len(only.lines) < 2:
+        return [only], []
+    cut = int(only.lines[len(only.lines) - min(math.ceil(share * len(only.lines)), len(only.lines) - 1)])
+    behind = only.lines >= cut
+    return (
+        [Document(only.ids[:cut], only.starts[:cut], only.lines[~behind])],
+        [Document(only.ids[cut:], only.starts[cut:], only.lines[behind] - cut)],
+    )
 
 
 def instances(

@@ -8,10 +8,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+from console import InputError
 from files import cache_folder
 
 MASK = "[MASK]"
@@ -126,6 +127,46 @@ def serve() -> None:
     """What a worker does: a block of texts per line in, their words per line out."""
     for line in sys.stdin:
         print(json.dumps([jieba_words(text) for text in json.loads(line)]), flush=True)
+
+
+SEGMENTERS = ("jieba", "ltp")
+LTP_MODEL = "LTP/small"
+
+
+def segmenter(name: str, ltp_model: str = LTP_MODEL) -> Callable[[Sequence[str]], Iterable[list[str]]]:
+    """What cuts lines into words, in this process.
+
+    Args:
+        name: of :data:`SEGMENTERS`.
+        ltp_model: folder or name of LTP's model.
+
+    Raises:
+        InputError: it is not installed, or its model cannot be had.
+    """
+    if name == "jieba":
+        return lambda lines: map(jieba_words, lines)
+    ltp = _load_ltp(ltp_model)
+    return lambda lines: [[word for word in words if not word.isspace()] for words in _ltp_words(ltp, lines)]
+
+
+def _ltp_words(ltp, lines: Sequence[str]) -> list[list[str]]:  # noqa: ANN001 - of a package that may not be there
+    # It takes no empty line.
+    known = [line for line in lines if line.strip()]
+    words = iter(ltp.pipeline(known, tasks=["cws"]).cws if known else [])
+    return [next(words) if line.strip() else [] for line in lines]
+
+
+@cache
+def _load_ltp(model: str):  # noqa: ANN202 - of a package that may not be there
+    try:
+        from ltp import LTP
+    except ImportError as error:
+        raise InputError(f"--segmenter ltp: cannot be loaded ({error}); pip install ltp, or use jieba") from error
+    try:
+        return LTP(model)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"--ltp_model {model}: cannot be loaded ({reason})") from error
 
 
 @cache

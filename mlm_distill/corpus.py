@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from console import InputError, duration, say, table
-from data.corpus import corpus_files, documents, fingerprint, shares
-from data.instances import Masker, tokenize
+from core.distributed import process_place
+from data.corpus import corpus_files, fingerprint, is_json, shares, text_lines
+from data.instances import Masker, references_of
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged
 from data.streams import generator
 from data.tokenization import Tokenizer, WordPieceTokenizer, read_vocab, tokenizer_identity
-from files import check_new_folder, clear_folder, read_json, write_json
+from files import check_new_folder, file_checksum, new_file
+from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, ShardFolder
 from mlm_distill.options import CorpusOptions
-from mlm_distill.shards import Plan, all_passes, blocks, columns, make_all, shard_folder
+from mlm_distill.shards import Plan, all_passes, blocks, columns, make_all
 from models.pretrained import resolve_pretrained
 
-RECORD, FORMAT = "corpus.json", "paddledistill-corpus-1"
+REFERENCE = ".ref"
 # Shards whose share is measured by --dry_run.
 SAMPLED = 2
 
@@ -43,30 +44,18 @@ def create(options: CorpusOptions) -> dict[str, Any]:
         InputError: text, vocabulary or output cannot be used.
     """
     files = corpus_files(options.input_dir)
+    references = _references(options, files)
     plan = _plan(options)
-    target = Path(options.output_dir)
     if options.dry_run:
-        return estimate(plan, files)
-    check_new_folder(target, "--output_dir")
-    record = _record(plan, files)
-    known = _known_record(target)
-    is_same = known is not None and known["made_from"] == record["made_from"]
-    if known is not None and not is_same and not options.overwrite:
-        raise InputError(
-            f"--output_dir {target}: made from other text or with other options; pass --overwrite or choose another"
-        )
-    if known is None and target.is_dir() and any(not name.startswith(".") for name in os.listdir(target)):
-        raise InputError(f"--output_dir {target} is not empty; choose another")
+        return estimate(plan, files, references)
+    target = ShardFolder(Path(options.output_dir), CORPUS, "--output_dir")
+    if options.write_reference:
+        write_references(plan, files, Path(options.write_reference))
     rank, world = process_place()
-    if known is not None and not is_same and rank == 0:
-        _clear(target)
-    target.mkdir(parents=True, exist_ok=True)
-    clear_folder(target)
-    if not is_same:
-        write_json(target / RECORD, record)
-    work = list(enumerate(shares(files, options.shard_megabytes << 20)))
+    record = target.begin(_made_from(plan, files, references), options.overwrite, is_main=rank == 0)
+    work = list(enumerate(shares(files, options.shard_megabytes << 20, references)))
     mine = [(number, share) for number, share in work if number % world == rank]
-    missing = [(number, share) for number, share in mine if not _is_there(target, number)]
+    missing = [(number, share) for number, share in mine if not target.is_there(number)]
     say(f"{len(files):,} file(s), {len(work):,} shard(s); {len(missing):,} to make")
     began = time.perf_counter()
     make_all(plan, missing, target)
@@ -75,9 +64,50 @@ def create(options: CorpusOptions) -> dict[str, Any]:
     return _finished(target, record, len(work))
 
 
-def process_place() -> tuple[int, int]:
-    """This process's number and how many there are, as ``paddle.distributed.launch`` says."""
-    return int(os.environ.get("PADDLE_TRAINER_ID", "0")), int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+def _references(options: CorpusOptions, files: Sequence[Path]) -> list[Path]:
+    """The reference files, one for each file of text.
+
+    Raises:
+        InputError: not there, not as many, or of text that has none.
+    """
+    if not options.reference_file:
+        return []
+    found: list[Path] = []
+    for name in options.reference_file:
+        path = Path(name)
+        if path.is_dir():
+            found += [path / f"{file.name}{REFERENCE}" for file in files]
+        else:
+            found.append(path)
+    if missing := [path for path in found if not path.is_file()]:
+        raise InputError(f"--reference_file {missing[0]}: no such file")
+    if len(found) != len(files):
+        raise InputError(f"--reference_file: {len(found)} file(s) for {len(files)} of text; one for each is needed")
+    if records := [file for file in files if is_json(file)]:
+        raise InputError(f"--reference_file: goes with text by lines; {records[0]} holds records")
+    return found
+
+
+def write_references(plan: Plan, files: Sequence[Path], folder: Path) -> None:
+    """Writes where words go on, for every file of text: MiniRBT's whole-word reference.
+
+    Raises:
+        InputError: the folder cannot be made, or a file is no text by lines.
+    """
+    check_new_folder(folder, "--write_reference")
+    if records := [file for file in files if is_json(file)]:
+        raise InputError(f"--write_reference: goes with text by lines; {records[0]} holds records")
+    names = [file.name for file in files]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--write_reference: two files of text are named {twice[0]}; give them in two runs")
+    tokenizer = plan.tokenizer()
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        with new_file(folder / f"{file.name}{REFERENCE}") as written:
+            for lines in blocks(text_lines(file)):
+                for positions in references_of(lines, tokenizer, plan.words()):
+                    written.write(f"{json.dumps(positions)}\n")
+    say(f"{folder}: references of {len(files):,} file(s)")
 
 
 def _plan(options: CorpusOptions) -> Plan:
@@ -88,30 +118,22 @@ def _plan(options: CorpusOptions) -> Plan:
         tokenizer = WordPieceTokenizer(read_vocab(path), options.do_lower_case)
     else:
         tokenizer = WordPieceTokenizer.load(resolve_pretrained(str(options.model_name), options.cache()))
-    return Plan(options, tuple(tokenizer.vocab), tokenizer.lowercase)
+    plan = Plan(options, tuple(tokenizer.vocab), tokenizer.lowercase)
+    if options.language == "zh":
+        # A segmenter that is not installed is told before any work.
+        plan.words()
+    return plan
 
 
-def _record(plan: Plan, files: Sequence[Path]) -> dict[str, Any]:
-    state = {k: v for k, v in plan.options.state_dict().items() if k not in ("input_dir", "output_dir", "vocab_file")}
-    files_known = [list(known) for known in fingerprint(files)]
-    made_from = {"options": state, "files": files_known, "tokenizer": tokenizer_checksum(plan.tokenizer())}
-    return {"format": FORMAT, "made_from": made_from}
-
-
-def finished_record(folder: Path, option: str) -> dict[str, Any]:
-    """``corpus.json`` of a corpus of which all shards are there.
-
-    Raises:
-        InputError: no corpus, or an unfinished one.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{option} {folder}: no such folder")
-    record = _known_record(folder)
-    if record is None:
-        raise InputError(f"{option} {folder}: no {RECORD} here; make it with mlm_distill.create_pretraining_data")
-    if type(record.get("shards")) is not int:
-        raise InputError(f"{option} {folder}: not all of its shards are there; finish it with the same command first")
-    return record
+def _made_from(plan: Plan, files: Sequence[Path], references: Sequence[Path]) -> dict[str, Any]:
+    places = ("input_dir", "output_dir", "vocab_file", "reference_file")
+    state = {k: v for k, v in plan.options.state_dict().items() if k not in places}
+    return {
+        "options": state,
+        "files": fingerprint(files),
+        "references": [file_checksum(path) for path in references],
+        "tokenizer": tokenizer_checksum(plan.tokenizer()),
+    }
 
 
 def tokenizer_checksum(tokenizer: Tokenizer) -> str:
@@ -119,60 +141,33 @@ def tokenizer_checksum(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(repr(sorted(tokenizer_identity(tokenizer).items())).encode()).hexdigest()
 
 
-def _known_record(target: Path) -> dict[str, Any] | None:
-    try:
-        record = read_json(target / RECORD)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise InputError(f"{target / RECORD}: damaged ({error}); remove the folder, or choose another") from error
-    if record.get("format") != FORMAT or "made_from" not in record:
-        raise InputError(f"{target / RECORD}: not written by this script; choose another --output_dir")
-    return record
-
-
-def _clear(target: Path) -> None:
-    (target / RECORD).unlink()
-    for path in target.glob("shard-*"):
-        shutil.rmtree(path)
-
-
-def _is_there(target: Path, number: int) -> bool:
-    try:
-        Store(shard_folder(target, number))
-    except StoreDamaged:
-        return False
-    return True
-
-
-def _finished(target: Path, record: dict[str, Any], count: int) -> dict[str, Any]:
+def _finished(target: ShardFolder, record: dict[str, Any], count: int) -> dict[str, Any]:
     """Writes the whole record when all shards are there; another process's may be missing still."""
-    stores = []
+    stores: dict[str, list[Store]] = {SHARD: [], HELD_OUT: []}
     for number in range(count):
         with contextlib.suppress(StoreDamaged):
-            stores.append(Store(shard_folder(target, number), verify=False))
-    if len(stores) < count:
-        say(f"{target}: {len(stores):,} of {count:,} shards are there; other processes make the rest")
+            for part in stores:
+                stores[part].append(Store(target.shard(number, part), verify=False))
+    if len(stores[SHARD]) < count:
+        say(f"{target.path}: {len(stores[SHARD]):,} of {count:,} shards are there; other processes make the rest")
         return record
-    rows = sum(len(store) for store in stores)
+    rows, held_out = (sum(map(len, stores[part])) for part in (SHARD, HELD_OUT))
     if not rows:
-        _clear(target)
+        target.clear()
         raise InputError(f"--input_dir: no text in {count:,} share(s)")
-    tokens = sum(int(store["input_ids"].offsets[-1]) for store in stores)  # type: ignore[union-attr]
-    whole = {**record, "shards": count, "rows": rows, "tokens": tokens}
-    write_json(target / RECORD, whole)
-    say(f"{target}: {rows:,} rows, {tokens:,} tokens in {count:,} shard(s)")
-    return whole
+    tokens = sum(int(store["input_ids"].offsets[-1]) for store in stores[SHARD])  # type: ignore[union-attr]
+    say(f"{target.path}: {rows:,} rows, {tokens:,} tokens in {count:,} shard(s); {held_out:,} rows held out")
+    return target.end(record, shards=count, rows=rows, held_out_rows=held_out, tokens=tokens)
 
 
-def estimate(plan: Plan, files: Sequence[Path]) -> dict[str, Any]:
+def estimate(plan: Plan, files: Sequence[Path], references: Sequence[Path] = ()) -> dict[str, Any]:
     """What a run would come to, from a few shares of the text.
 
     Returns:
         Rows, tokens, bytes and hours, with ``--max_workers`` processes.
     """
     options = plan.options
-    all_shares = list(shares(files, options.shard_megabytes << 20))
+    all_shares = list(shares(files, options.shard_megabytes << 20, references))
     if not all_shares:
         raise InputError("--input_dir: no text in these files")
     total = sum(share.stop - share.start for share in all_shares)
@@ -184,7 +179,7 @@ def estimate(plan: Plan, files: Sequence[Path]) -> dict[str, Any]:
     for number in drawn.tolist():
         share = all_shares[number]
         read += share.stop - share.start
-        known = tokenize(list(documents(share)), tokenizer, options.language)
+        known, _ = plan.documents(share, number, tokenizer)
         for block in blocks(all_passes(plan, known, tokenizer, number)):
             made = columns(plan, block, masker, number, 0)
             rows += len(block)

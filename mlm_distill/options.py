@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from args import Options, between, not_negative, option, positive, probability, size
+from args import Options, below_one, between, not_negative, option, positive, probability, size
 from data.instances import Windows
 from data.masking import Masking
+from data.segmentation import LTP_MODEL, SEGMENTERS
 from files import cache_folder
 
 
@@ -31,7 +32,20 @@ class CorpusOptions(Options):
         None, "the BERT whose vocabulary to take: a folder, or a name that PaddleNLP downloads", group="model"
     )
     do_lower_case: bool = option(True, "lower-case what the vocabulary of --vocab_file reads", group="model")
-    language: str = option("zh", "whose words: zh by jieba, en by word pieces", choices=("zh", "en"))
+    language: str = option("zh", "whose words: zh by --segmenter, en by word pieces", choices=("zh", "en"))
+    segmenter: str = option("jieba", "what cuts Chinese into words; ltp is to be installed", choices=SEGMENTERS)
+    ltp_model: str = option(LTP_MODEL, "folder or name of the model of --segmenter ltp", group="model")
+    reference_file: tuple[str, ...] = option(
+        (), "instead of a segmenter: MiniRBT's whole-word references, one for each file of text, or a folder of them"
+    )
+    write_reference: str | None = option(
+        None, "folder that receives such references of the text, NAME.ref each", state=False, group="output"
+    )
+    held_out: float = option(
+        0.01,
+        "share of every shard's documents that is kept apart, one at least, for run_distill to judge by",
+        check=below_one,
+    )
     do_whole_word_mask: bool = option(True, "hide words as a whole")
     ramdom_next: bool = option(
         False, "give half of the instances a second part of another document, and say so", also=("random_next",)
@@ -64,6 +78,15 @@ class CorpusOptions(Options):
         least = 5 if self.ramdom_next else 4
         if self.max_seq_length < least:
             found.append(f"--max_seq_length {self.max_seq_length}: must be at least {least}")
+        if self.language != "zh" or self.reference_file:
+            other = "--language zh" if self.language != "zh" else "text whose words no --reference_file tells"
+            found += [f"--{name} goes with {other}" for name in ("segmenter", "ltp_model") if self.asks(name)]
+        if self.asks("ltp_model") and self.segmenter != "ltp":
+            found.append("--ltp_model goes with --segmenter ltp")
+        if self.write_reference and (self.language != "zh" or self.reference_file):
+            found.append("--write_reference goes with --language zh, and not with --reference_file")
+        if self.reference_file and self.language != "zh":
+            found.append("--reference_file goes with --language zh: in English pieces tell their words themselves")
         if self.dynamic_masking:
             found += [
                 f"--{name} goes with masks that are stored, not with --dynamic_masking"

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from console import ProgressBar
-from data.corpus import Share, documents
-from data.instances import NO_NEXT, Instance, Masker, instances, tokenize
+from console import InputError, ProgressBar
+from data.corpus import Share, documents, references
+from data.instances import NO_NEXT, Document, Instance, Masker, ReferenceMisfit, Words, held_out, instances, tokenize
 from data.ragged import Ragged
+from data.segmentation import segmenter
 from data.store import StoreWriter
 from data.streams import generator
 from data.tokenization import WordPieceTokenizer
+from mlm_distill.folder import HELD_OUT, SHARD, ShardFolder
 from mlm_distill.options import CorpusOptions
 
+T = TypeVar("T")
 BLOCK = 1000
 
 
@@ -41,19 +44,34 @@ class Plan:
         """A tokenizer of this process."""
         return WordPieceTokenizer(self.vocab, self.lowercase)
 
+    def words(self) -> Words:
+        """The words of Chinese lines, by the segmenter that the options name."""
+        return segmenter(self.options.segmenter, self.options.ltp_model)
 
-def shard_folder(target: Path, number: int) -> Path:
-    """Where a shard is."""
-    return target / f"shard-{number:05d}"
+    def documents(
+        self, share: Share, number: int, tokenizer: WordPieceTokenizer
+    ) -> tuple[list[Document], list[Document]]:
+        """The tokens of a share's documents: to learn from, and held out."""
+        options = self.options
+        found = list(documents(share))
+        if share.reference is not None:
+            lines, told = zip(*references(share), strict=True) if found else ((), ())
+            try:
+                known = tokenize(found, tokenizer, references=told)
+            except ReferenceMisfit as fault:
+                raise InputError(f"--reference_file {share.reference}, line {lines[fault.row]}: {fault}") from None
+        else:
+            known = tokenize(found, tokenizer, self.words() if options.language == "zh" else None)
+        return held_out(known, options.held_out, generator(options.random_seed, "held out", number))
 
 
-def make_all(plan: Plan, work: Sequence[tuple[int, Share]], target: Path) -> None:
+def make_all(plan: Plan, work: Sequence[tuple[int, Share]], target: ShardFolder) -> None:
     """Makes shards by ``--max_workers`` processes.
 
     Args:
         plan: of the corpus.
         work: numbers and shares.
-        target: folder of the shards.
+        target: receives the shards.
     """
     bar = ProgressBar("shards", len(work))
     if plan.options.max_workers == 1 or len(work) < 2:
@@ -93,25 +111,28 @@ def _set_plan(plan: Plan) -> None:
     _PLAN[:] = [plan]
 
 
-def _make(number: int, share: Share, target: Path) -> None:
+def _make(number: int, share: Share, target: ShardFolder) -> None:
     make_shard(_PLAN[0], number, share, target)
 
 
-def make_shard(plan: Plan, number: int, share: Share, target: Path) -> None:
-    """Writes the instances of a share as a store.
+def make_shard(plan: Plan, number: int, share: Share, target: ShardFolder) -> None:
+    """Writes the instances of a share as a store, and those of the documents that are held out as another one.
 
     Columns: ``input_ids`` and ``token_type_ids``; ``masked_positions`` and ``masked_ids``, or with dynamic masking
-    ``word_starts``; with random next parts ``next``, 1 where it is random.
+    ``word_starts``; with random next parts ``next``, 1 where it is random. What is held out is read once, and its masks
+    are always stored.
     """
-    options, tokenizer = plan.options, plan.tokenizer()
-    known = tokenize(list(documents(share)), tokenizer, options.language)
-    masker = Masker(options.masking(), tokenizer)
-    metadata = {"kind": "pretraining-data", "shard": number}
-    with StoreWriter(shard_folder(target, number), metadata) as writer:
-        for block in blocks(all_passes(plan, known, tokenizer, number)):
-            writer.append(**columns(plan, block, masker, number, writer.rows))
-        if not writer.rows:
-            writer.append(**columns(plan, [], masker, number, 0))
+    tokenizer = plan.tokenizer()
+    learn, kept = plan.documents(share, number, tokenizer)
+    masker = Masker(plan.options.masking(), tokenizer)
+    once = dataclasses.replace(plan, options=plan.options.replace(dynamic_masking=False, dupe_factor=1))
+    for part, how, known in ((HELD_OUT, once, kept), (SHARD, plan, learn)):
+        metadata = {"kind": "pretraining-data", "shard": number, "part": part}
+        with StoreWriter(target.shard(number, part), metadata) as writer:
+            for block in blocks(all_passes(how, known, tokenizer, number)):
+                writer.append(**columns(how, block, masker, number, writer.rows))
+            if not writer.rows:
+                writer.append(**columns(how, [], masker, number, 0))
 
 
 def all_passes(plan: Plan, known: Sequence[Any], tokenizer: WordPieceTokenizer, number: int) -> Iterator[Instance]:
@@ -121,11 +142,11 @@ def all_passes(plan: Plan, known: Sequence[Any], tokenizer: WordPieceTokenizer, 
         yield from instances(known, options.windows(), tokenizer, options.random_seed, number, turn)
 
 
-def blocks(found: Iterator[Instance]) -> Iterator[list[Instance]]:
+def blocks(found: Iterable[T]) -> Iterator[list[T]]:
     """Some at a time."""
-    block: list[Instance] = []
-    for instance in found:
-        block.append(instance)
+    block: list[T] = []
+    for one in found:
+        block.append(one)
         if len(block) == BLOCK:
             yield block
             block = []

@@ -7,26 +7,26 @@ that a killed run finds again.
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from console import InputError, ProgressBar, say
-from core.distributed import choose_device
+from core.distributed import choose_device, process_place
 from core.masked_lm import MaskedLM, largest, load_masked_lm
 from core.teacher import TOKENS_PER_BATCH, token_parts, weights_checksum
 from data.columns import Columns
 from data.ragged import Ragged
-from data.store import Store, StoreDamaged, StoreWriter
-from files import check_new_folder, clear_folder, read_json, scratch_folder, write_json
-from mlm_distill.corpus import finished_record, process_place, tokenizer_checksum
+from data.store import MANIFEST, Store, StoreDamaged, StoreWriter
+from files import scratch_folder
+from mlm_distill.corpus import tokenizer_checksum
+from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder
 from mlm_distill.options import TeacherOutputOptions
-from mlm_distill.shards import shard_folder
+from models.folder import LoadedModel
 
-RECORD, FORMAT = "teacher_outputs.json", "paddledistill-masked-outputs-1"
 # Rows of a part.
 PART_ROWS = 1024
 PLACES, IDS, PROBABILITIES = "masked_positions", "teacher_ids", "teacher_probs"
@@ -41,41 +41,49 @@ def create(options: TeacherOutputOptions) -> dict[str, Any]:
     Raises:
         InputError: corpus, teacher or output cannot be used.
     """
-    source, target = Path(options.input_file), Path(options.output_dir)
-    corpus = finished_record(source, "--input_file")
+    source = ShardFolder(Path(options.input_file), CORPUS, "--input_file")
+    target = ShardFolder(Path(options.output_dir), TEACHER_OUTPUTS, "--output_dir")
+    corpus = source.finished()
     _check_corpus(options, corpus)
     choose_device(options.device)
     teacher = load_masked_lm(str(options.teacher_dir), "--teacher_dir", 0, options.cache())
-    if tokenizer_checksum(teacher.tokenizer) != corpus["made_from"]["tokenizer"]:
-        raise InputError(f"--teacher_dir {options.teacher_dir}: the corpus was made with another vocabulary")
-    longest = int(corpus["made_from"]["options"]["max_seq_length"])
-    if longest > teacher.model.config.max_position_embeddings:
-        raise InputError(
-            f"--teacher_dir {options.teacher_dir}: has {teacher.model.config.max_position_embeddings} positions, the "
-            f"instances are up to {longest} tokens long"
-        )
-    check_new_folder(target, "--output_dir")
-    record = {
-        "format": FORMAT,
-        "made_from": json.loads(
-            json.dumps(
-                {
-                    "corpus": corpus["made_from"],
-                    "teacher": weights_checksum(teacher),
-                    "truncation_factor": options.truncation_factor,
-                }
-            )
-        ),
-    }
+    check_reads(teacher, corpus["made_from"], f"--teacher_dir {options.teacher_dir}")
     rank, world = process_place()
-    _begin(target, record, options.overwrite, rank)
+    made_from = {
+        "corpus": corpus["made_from"],
+        "teacher": weights_checksum(teacher),
+        "truncation_factor": options.truncation_factor,
+    }
+    record = target.begin(made_from, options.overwrite, is_main=rank == 0)
     count = int(corpus["shards"])
     mine = [number for number in range(count) if number % world == rank]
     with scratch_folder(options.cache() / "graphs", "masked-lm") as graph:
         asked = MaskedLM(teacher, graph)
         for number in mine:
-            make_shard(asked, options, shard_folder(source, number), shard_folder(target, number))
+            for part in (HELD_OUT, SHARD):
+                make_shard(asked, options, source.shard(number, part), target.shard(number, part))
     return _finished(target, record, corpus)
+
+
+def check_reads(loaded: LoadedModel, made_from: Mapping[str, Any], name: str) -> None:
+    """Refuses a model that does not read what a corpus was made of.
+
+    Args:
+        loaded: the model.
+        made_from: of the corpus's record.
+        name: of the model, in errors.
+
+    Raises:
+        InputError: another vocabulary, or longer instances than it has positions.
+    """
+    if tokenizer_checksum(loaded.tokenizer) != made_from["tokenizer"]:
+        raise InputError(f"{name}: the corpus was made with another vocabulary")
+    longest = int(made_from["options"]["max_seq_length"])
+    if longest > loaded.model.config.max_position_embeddings:
+        raise InputError(
+            f"{name}: has {loaded.model.config.max_position_embeddings} positions, the instances are up to {longest} "
+            "tokens long"
+        )
 
 
 def _check_corpus(options: TeacherOutputOptions, corpus: dict[str, Any]) -> None:
@@ -86,29 +94,6 @@ def _check_corpus(options: TeacherOutputOptions, corpus: dict[str, Any]) -> None
         given = getattr(options, name)
         if given is not None and known[name] > given:
             raise InputError(f"--{name} {given}: the instances of {options.input_file} were made with {known[name]}")
-
-
-def _begin(target: Path, record: dict[str, Any], overwrite: bool, rank: int) -> None:
-    """Makes the folder ready, or refuses one that holds something else."""
-    try:
-        known = read_json(target / RECORD)
-    except FileNotFoundError:
-        known = None
-    except ValueError as error:
-        raise InputError(f"{target / RECORD}: damaged ({error}); remove the folder, or choose another") from error
-    is_same = known is not None and known.get("made_from") == record["made_from"]
-    if known is not None and not is_same and not overwrite:
-        raise InputError(f"--output_dir {target}: of another corpus or teacher; pass --overwrite or choose another")
-    if known is None and target.is_dir() and any(not path.name.startswith(".") for path in target.iterdir()):
-        raise InputError(f"--output_dir {target} is not empty; choose another")
-    if known is not None and not is_same and rank == 0:
-        (target / RECORD).unlink()
-        for path in target.glob("shard-*"):
-            shutil.rmtree(path)
-    target.mkdir(parents=True, exist_ok=True)
-    clear_folder(target)
-    if not is_same:
-        write_json(target / RECORD, record)
 
 
 def make_shard(asked: MaskedLM, options: TeacherOutputOptions, source: Path, target: Path) -> None:
@@ -197,22 +182,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def _finished(target: Path, record: dict[str, Any], corpus: dict[str, Any]) -> dict[str, Any]:
+def _finished(target: ShardFolder, record: dict[str, Any], corpus: dict[str, Any]) -> dict[str, Any]:
     count = int(corpus["shards"])
-    missing = [n for n in range(count) if not (shard_folder(target, n) / "manifest.json").is_file()]
+    missing = [number for number in range(count) if not (target.shard(number) / MANIFEST).is_file()]
     if missing:
-        say(f"{target}: {count - len(missing):,} of {count:,} shards are there; other processes make the rest")
+        say(f"{target.path}: {count - len(missing):,} of {count:,} shards are there; other processes make the rest")
         return record
-    stores = [Store(shard_folder(target, number), verify=False) for number in range(count)]
+    stores = [Store(target.shard(number), verify=False) for number in range(count)]
     places = sum(int(store[PLACES].offsets[-1]) for store in stores)  # type: ignore[union-attr]
     size = sum(store[name].values.nbytes for store in stores for name in (IDS, PROBABILITIES))  # type: ignore[union-attr]
-    whole = {
-        **record,
-        "shards": count,
-        "rows": corpus["rows"],
-        "places": places,
-        "bytes_a_place": size / max(1, places),
-    }
-    write_json(target / RECORD, whole)
-    say(f"{target}: {corpus['rows']:,} rows, {places:,} hidden places, {whole['bytes_a_place']:.0f} bytes a place")
+    of_corpus = {name: corpus[name] for name in ("shards", "rows", "held_out_rows", "tokens")}
+    whole = target.end(record, **of_corpus, places=places, bytes_a_place=size / max(1, places))
+    say(f"{target.path}: {corpus['rows']:,} rows, {places:,} hidden places, {whole['bytes_a_place']:.0f} bytes a place")
     return whole

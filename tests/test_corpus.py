@@ -7,6 +7,8 @@ import json
 import random
 import re
 import shutil
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +19,9 @@ from hypothesis import strategies as st
 from args import parse
 from console import InputError, run_script
 from data.corpus import corpus_files, documents, shares
-from data.instances import Document, Masker, Windows, instances, tokenize
+from data.instances import Document, Masker, Windows, held_out, instances, tokenize
 from data.masking import Masking
+from data.segmentation import segmenter
 from data.store import Store
 from data.tokenization import WordPieceTokenizer
 from mlm_distill import corpus as room
@@ -70,7 +73,7 @@ def options(inputs, name="out", **changes):
 @pytest.fixture
 def small_shards(monkeypatch):
     """Shards of a kilobyte of text."""
-    monkeypatch.setattr(room, "shares", lambda files, size: shares(files, size >> 13))
+    monkeypatch.setattr(room, "shares", lambda files, size, *more: shares(files, size >> 13, *more))
 
 
 def columns(folder):
@@ -162,7 +165,7 @@ def test_second_parts_follow_or_come_from_another_document():
 
 
 def test_chinese_words_are_jiebas_and_their_tokens_characters():
-    (document,) = tokenize([["这部电影很好", "酒店服务干净"]], TOKENIZER, "zh")
+    (document,) = tokenize([["这部电影很好", "酒店服务干净"]], TOKENIZER, segmenter("jieba"))
     vocab = TOKENIZER.vocab
     words = []
     for token, start in zip(document.ids.tolist(), document.starts.tolist(), strict=True):
@@ -172,7 +175,7 @@ def test_chinese_words_are_jiebas_and_their_tokens_characters():
 
 
 def test_english_words_are_those_of_their_pieces():
-    (document,) = tokenize([["goodly film"]], TOKENIZER, "en")
+    (document,) = tokenize([["goodly film"]], TOKENIZER)
     assert document.starts.tolist()[0] and document.starts.tolist()[-1]
     assert (~document.starts).sum() == len(document.ids) - 2
 
@@ -191,7 +194,9 @@ def test_masks_keep_what_stood_there_and_spare_special_tokens():
 
 
 def test_every_text_is_there_as_often_as_asked(inputs, small_shards):
-    record = create(options(inputs, dupe_factor=3, doc_stride=14, short_seq_prob=0.0, dynamic_masking=True))
+    record = create(
+        options(inputs, dupe_factor=3, doc_stride=14, short_seq_prob=0.0, dynamic_masking=True, held_out=0.0)
+    )
     made = columns(inputs / "out")
     values = np.concatenate([ids for (_, name), (ids, _) in made.items() if name == "input_ids"])
     special = np.isin(values, [CLS, SEP])
@@ -255,11 +260,11 @@ def test_an_interrupted_run_goes_on_at_the_next_shard(inputs, small_shards, monk
 
 def test_other_options_or_text_need_another_folder(inputs):
     create(options(inputs))
-    with pytest.raises(InputError, match="made from other text or with other options; pass --overwrite"):
+    with pytest.raises(InputError, match="made from something else or with other options; pass --overwrite"):
         create(options(inputs, dupe_factor=3))
     with open(inputs / "texts" / "a.txt", "a") as file:
         file.write("\nmore\n")
-    with pytest.raises(InputError, match="made from other text"):
+    with pytest.raises(InputError, match="made from something else"):
         create(options(inputs))
     before = json.loads((inputs / "out" / "corpus.json").read_text())["rows"]
     assert create(options(inputs, overwrite=True, dupe_factor=3))["rows"] > before
@@ -277,6 +282,134 @@ def test_masks_hide_whole_words_of_the_share_that_is_asked(inputs):
             if tiny.VOCAB[stood].startswith("##"):
                 # What begins the word is hidden with it.
                 assert place - 1 in store["masked_positions"][row]
+
+
+def test_documents_are_held_out_whole(inputs, small_shards):
+    create(options(inputs, "all", held_out=0.0, short_seq_prob=0.0))
+    record = create(options(inputs, held_out=0.3, short_seq_prob=0.0, dynamic_masking=True))
+    kept = [Store(path) for path in sorted((inputs / "out").glob("held-out-*"))]
+    assert len(kept) == record["shards"]
+    assert sum(map(len, kept)) == record["held_out_rows"] > 0
+    # Its masks are stored whatever becomes of the others, so that every evaluation sees the same.
+    assert all("masked_positions" in store.columns for store in kept)
+    whole = [Store(path) for path in sorted((inputs / "all").glob("held-out-*"))]
+    assert sum(map(len, whole)) == 0
+    learnt = sum(len(Store(path)) for path in (inputs / "out").glob("shard-*"))
+    assert learnt == record["rows"] < Store(inputs / "all" / "shard-00000").rows * record["shards"] * 2
+
+
+def test_hand_made_documents_are_held_out():
+    def document(*lines):
+        ids = np.concatenate(lines).astype(np.int32)
+        return Document(ids, np.ones(len(ids), bool), np.cumsum([0, *map(len, lines[:-1])]))
+
+    many = [document([n] * 4) for n in range(10)]
+    learn, kept = held_out(many, 0.25, np.random.default_rng(0))
+    assert len(kept) == 3
+    assert sorted(int(d.ids[0]) for d in [*learn, *kept]) == list(range(10))
+    # One at least, and one at least stays.
+    assert [len(part) for part in held_out(many[:2], 0.01, np.random.default_rng(0))] == [1, 1]
+    # Of a single document the last lines.
+    (learn,), (kept,) = held_out([document([1, 1], [2, 2, 2], [3])], 0.34, np.random.default_rng(0))
+    assert learn.ids.tolist() == [1, 1]
+    assert kept.ids.tolist() == [2, 2, 2, 3]
+    assert kept.lines.tolist() == [0, 3]
+    assert held_out([document([1, 2])], 0.5, np.random.default_rng(0))[1] == []
+    assert held_out(many, 0.0, np.random.default_rng(0)) == (many, [])
+
+
+CHINESE = "这部电影很好\n\n酒店服务干净\n书 good film 看错\n\n\n电脑屏幕差"
+
+
+def chinese(inputs, name="out", **changes):
+    (inputs / "zh").mkdir(exist_ok=True)
+    (inputs / "zh" / "t.txt").write_text(CHINESE, encoding="utf-8")
+    return options(
+        inputs,
+        name,
+        **{"input_dir": (str(inputs / "zh"),), "language": "zh", "held_out": 0.0, "short_seq_prob": 0.0, **changes},
+    )
+
+
+def test_a_reference_tells_the_words_that_a_segmenter_would(inputs):
+    create(chinese(inputs, "jieba", dynamic_masking=True, write_reference=str(inputs / "ref")))
+    lines = (inputs / "ref" / "t.txt.ref").read_text().splitlines()
+    assert len(lines) == len(CHINESE.splitlines())
+    # 这部 / 电影 / 很 / 好: positions of what goes on, [CLS] before them.
+    assert lines[0] in ("[2, 4]", "[4]", "[2, 4, 6]")
+    assert lines[1] == "[]"
+    for name, given in (("folder", inputs / "ref"), ("file", inputs / "ref" / "t.txt.ref")):
+        create(chinese(inputs, name, dynamic_masking=True, reference_file=(str(given),)))
+        assert_same(columns(inputs / "jieba"), columns(inputs / name))
+    # Written by hand: all of the first line is one word.
+    lines[0] = "[2, 3, 4, 5, 6]"
+    (inputs / "hand.ref").write_text("\n".join(lines))
+    create(chinese(inputs, "hand", dynamic_masking=True, reference_file=(str(inputs / "hand.ref"),)))
+    starts = Store(inputs / "hand" / "shard-00000")["word_starts"][0]
+    assert starts[:8].tolist() == [1, 1, 0, 0, 0, 0, 0, 1]
+
+
+def test_references_of_shards_are_found_where_their_lines_are(inputs, monkeypatch):
+    monkeypatch.setattr(room, "shares", lambda files, size, *more: shares(files, 20, *more))
+    create(chinese(inputs, "jieba", dynamic_masking=True, write_reference=str(inputs / "ref")))
+    record = create(chinese(inputs, "told", dynamic_masking=True, reference_file=(str(inputs / "ref"),)))
+    assert record["shards"] > 1
+    assert_same(columns(inputs / "jieba"), columns(inputs / "told"))
+
+
+REFERENCES = [
+    ("[]\n" * 5, "5 lines, .*t.txt has more"),
+    ("[]\n" * 8, "more than the 7 lines of"),
+    ("[99]\n" + "[]\n" * 6, "ref, line 1: position 99 of a line of 6 tokens"),
+    ("[]\n[2]\n" + "[]\n" * 5, "line 2: names words of a blank line"),
+    ("[]\nx\n" + "[]\n" * 5, r"line 2: expected a list of positions such as \[2, 3, 7\]"),
+    ("{}\n" + "[]\n" * 6, "line 1: expected a list of positions"),
+    (None, "ref: no such file"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), REFERENCES)
+def test_a_reference_of_another_text_is_refused(inputs, capsys, content, message):
+    if content is not None:
+        (inputs / "ref").write_text(content)
+    given = chinese(inputs, reference_file=(str(inputs / "ref"),))
+    with pytest.raises(InputError, match=message):
+        create(given)
+    assert not list((inputs / "out").glob("shard-*"))
+
+
+def test_references_go_with_lines_of_chinese(inputs):
+    for changes, message in (
+        ({"language": "en"}, "--reference_file goes with --language zh"),
+        ({"input_dir": (str(inputs / "texts" / "c.jsonl"),)}, "c.jsonl holds records"),
+        ({"input_dir": (str(inputs / "texts"),)}, "1 file.s. for 4 of text"),
+        ({"segmenter": "ltp"}, "--segmenter goes with text whose words no --reference_file tells"),
+    ):
+        (inputs / "ref").write_text("[]\n" * 7)
+        with pytest.raises(InputError, match=message):
+            create(chinese(inputs, reference_file=(str(inputs / "ref"),), **changes))
+
+
+def test_ltp_is_used_where_it_is_installed(inputs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ltp", None)
+    with pytest.raises(InputError, match="--segmenter ltp: cannot be loaded .*; pip install ltp, or use jieba"):
+        create(chinese(inputs, segmenter="ltp"))
+    assert not (inputs / "out").exists()
+
+    class LTP:
+        """Every two characters are a word."""
+
+        def __init__(self, model):
+            assert model == "LTP/small"
+
+        def pipeline(self, lines, tasks):
+            assert tasks == ["cws"]
+            assert all(line.strip() for line in lines)
+            return SimpleNamespace(cws=[[line[n : n + 2] for n in range(0, len(line), 2)] for line in lines])
+
+    monkeypatch.setitem(sys.modules, "ltp", SimpleNamespace(LTP=LTP))
+    create(chinese(inputs, segmenter="ltp", dynamic_masking=True))
+    assert Store(inputs / "out" / "shard-00000")["word_starts"][0][:8].tolist() == [1, 1, 0, 1, 0, 1, 0, 1]
 
 
 def test_a_dry_run_writes_nothing_and_comes_near(inputs, small_shards, capsys):
