@@ -180,6 +180,7 @@ class LayerLoss:
         teacher: Mapping[str, paddle.Tensor],
         lengths: paddle.Tensor,
         projections: Projections,
+        weights: paddle.Tensor | None = None,
     ) -> Losses:
         """The distance for a batch.
 
@@ -188,30 +189,33 @@ class LayerLoss:
             teacher: its features by single names, see :meth:`core.teacher_features.TeacherFeatures.of`.
             lengths: int64, [rows].
             projections: of the student's states.
+            weights: of the rows, for the distance of states: [rows], with a sum of 1; all alike when left out.
 
         Returns:
             ``loss`` and its parts, which are not weighted.
         """
         parts: dict[str, paddle.Tensor] = {}
-        weights = self.weights
+        counts = self.weights
         projected = {s: projections(s, student["hidden_states"][s]) for _, s in self.states}
 
         def states(pairs: LayerMap) -> tuple[list[paddle.Tensor], list[paddle.Tensor]]:
             return [projected[s] for _, s in pairs], [teacher[f"hidden_states.{t}"] for t, _ in pairs]
 
-        if "embedding" in weights:
-            parts["embedding"] = hidden_states_loss(*states(tuple(p for p in self.pairs if p[1] == 0)), lengths)
+        if "embedding" in counts:
+            parts["embedding"] = hidden_states_loss(
+                *states(tuple(p for p in self.pairs if p[1] == 0)), lengths, weights
+            )
         layers = tuple(pair for pair in self.pairs if pair[1])
-        if "hidden" in weights:
-            parts["hidden"] = hidden_states_loss(*states(layers), lengths)
-        if "patient" in weights:
+        if "hidden" in counts:
+            parts["hidden"] = hidden_states_loss(*states(layers), lengths, weights)
+        if "patient" in counts:
             mine, theirs = states(layers)
             parts["patient"] = patient_loss([x[:, 0] for x in mine], [x[:, 0] for x in theirs])
-        if "attention" in weights:
+        if "attention" in counts:
             mine = [student["attention_scores"][s] for _, s in self.layers]
             theirs = [teacher[f"attention_scores.{t}"] for t, _ in self.layers]
             parts["attention"] = attention_scores_loss(mine, theirs, lengths)
-        if "relation" in weights:
+        if "relation" in counts:
             theirs_at, mine_at = self.layers[-1]
             each = [
                 relation_loss(
@@ -223,7 +227,7 @@ class LayerLoss:
                 for a, b in self.relations
             ]
             parts["relation"] = paddle.add_n(each)
-        return {"loss": paddle.add_n([weights[name] * part for name, part in parts.items()]), **parts}
+        return {"loss": paddle.add_n([counts[name] * part for name, part in parts.items()]), **parts}
 
 
 def encoder_of(model: Bert) -> BertModel:

@@ -55,7 +55,11 @@ CLASS_REDUCTIONS = ("sum", "mean")
 
 
 def soft_cross_entropy_loss(
-    student: paddle.Tensor, teacher: paddle.Tensor, temperature: float = 1.0, over_classes: str = "sum"
+    student: paddle.Tensor,
+    teacher: paddle.Tensor,
+    temperature: float = 1.0,
+    over_classes: str = "sum",
+    scaled: bool = True,
 ) -> paddle.Tensor:
     """Cross-entropy with the teacher's softened probabilities, times the squared temperature (Hinton et al. 2015).
 
@@ -63,6 +67,7 @@ def soft_cross_entropy_loss(
         student: logits, [rows, labels].
         teacher: logits, [rows, labels].
         temperature: divides both logits; the factor T^2 keeps gradients of one size.
+        scaled: whether that factor is there; MiniRBT is trained without it.
         over_classes: ``sum``, the definition, or ``mean`` over the labels, as TinyBERT's published code has it.
 
     Returns:
@@ -79,11 +84,14 @@ def soft_cross_entropy_loss(
     targets = F.softmax(teacher / temperature, axis=-1)
     each = -(targets * F.log_softmax(student / temperature, axis=-1)).sum(axis=-1)
     share = 1 / student.shape[-1] if over_classes == "mean" else 1.0
-    return each.mean() * temperature**2 * share
+    return each.mean() * (temperature**2 if scaled else 1.0) * share
 
 
 def hidden_states_loss(
-    student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tensor], lengths: paddle.Tensor
+    student: Sequence[paddle.Tensor],
+    teacher: Sequence[paddle.Tensor],
+    lengths: paddle.Tensor,
+    weights: paddle.Tensor | None = None,
 ) -> paddle.Tensor:
     """Squared distance of hidden states, as DynaBERT's second term (Hou et al. 2020, eq. 4).
 
@@ -91,6 +99,7 @@ def hidden_states_loss(
         student: states, each [rows, tokens, hidden].
         teacher: as many, of the same shape.
         lengths: int64, [rows], tokens that are no padding.
+        weights: of the rows, [rows], with a sum of 1; all alike when left out.
 
     Returns:
         The sum over the states of the mean over rows of the mean over a row's own tokens and the hidden units. The
@@ -107,7 +116,8 @@ def hidden_states_loss(
         )
     rows, tokens, hidden = student[0].shape
     kept = (paddle.arange(tokens) < lengths.unsqueeze(1)).astype("float32")  # [rows, tokens]
-    share = (kept / (lengths.unsqueeze(1).astype("float32") * rows * hidden)).reshape([1, -1])
+    each_row = 1 / rows if weights is None else weights.unsqueeze(1)
+    share = (kept * each_row / (lengths.unsqueeze(1).astype("float32") * hidden)).reshape([1, -1])
     # A product instead of a mean: Paddle's reductions over the last axis take several times as long on a CPU. In full
     # precision: a share of one in a million is nothing in fp16.
     with paddle.amp.auto_cast(enable=False):

@@ -11,6 +11,7 @@ from paddle import nn
 
 from console import InputError
 from core.distributed import current_device
+from core.features import Wanted, all_entries, feature_names, token_vectors
 from core.metrics import Diverged
 from core.static_graph import StaticGraph, save_graph
 from models.bert import BertForMaskedLM
@@ -27,20 +28,23 @@ class MaskedPlaces(nn.Layer):
 
     Args:
         model: in evaluation mode.
+        wanted: features that are put out too.
     """
 
-    names = ("logits",)
-
-    def __init__(self, model: BertForMaskedLM) -> None:
+    def __init__(self, model: BertForMaskedLM, wanted: Wanted | None = None) -> None:
         super().__init__()
         self.model = model
+        self._wanted = all_entries(wanted or {}, model.config.num_hidden_layers)
+        self.names = ("logits", *feature_names(self._wanted))
         self.eval()
 
     def forward(
         self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor, positions: paddle.Tensor
-    ) -> paddle.Tensor:
+    ) -> paddle.Tensor | tuple[paddle.Tensor, ...]:
         """[places, vocabulary]; ``positions`` int64 [places], counted through all tokens of the batch."""
-        return self.model.features(input_ids, token_type_ids, True, masked_positions=positions)["logits"]
+        found = self.model.features(input_ids, token_type_ids, True, tuple(self._wanted), masked_positions=positions)
+        features = [token_vectors(name, found[name][entry]) for name, all in self._wanted.items() for entry in all]
+        return (found["logits"], *features) if features else found["logits"]
 
     def input_spec(self) -> list[paddle.static.InputSpec]:
         """The inputs of the static graph."""
@@ -53,10 +57,11 @@ class MaskedLM:
     Args:
         loaded: the model.
         folder: an empty folder for the graph.
+        wanted: features that :meth:`ask` gives too.
     """
 
-    def __init__(self, loaded: LoadedModel, folder: Path) -> None:
-        self.loaded, self._folder = loaded, folder
+    def __init__(self, loaded: LoadedModel, folder: Path, wanted: Wanted | None = None) -> None:
+        self.loaded, self._folder, self._wanted = loaded, folder, wanted
         self._graph: StaticGraph | None = None
 
     def logits(self, inputs: Mapping[str, np.ndarray], rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -70,12 +75,23 @@ class MaskedLM:
         Raises:
             Diverged: the model puts out numbers that are not finite.
         """
+        return self.ask(inputs, rows * inputs["input_ids"].shape[1] + positions)["logits"]
+
+    def ask(self, inputs: Mapping[str, np.ndarray], places: np.ndarray) -> dict[str, np.ndarray]:
+        """``logits`` [places, vocabulary], and features by names such as ``hidden_states.3``.
+
+        Args:
+            inputs: ``input_ids`` and ``token_type_ids``, [rows, tokens].
+            places: int64, counted through all tokens of the batch.
+
+        Raises:
+            Diverged: the model puts out numbers that are not finite.
+        """
         if self._graph is None:
-            names = save_graph(self.loaded, self._folder, wrap=MaskedPlaces)
+            names = save_graph(self.loaded, self._folder, wrap=lambda model: MaskedPlaces(model, self._wanted))
             self._graph = StaticGraph(self._folder, device=current_device(), shapes=1, outputs=names)
-        flat = rows * inputs["input_ids"].shape[1] + positions
-        found = self._graph.run({**inputs, "positions": flat})["logits"]
-        if not np.isfinite(found).all():
+        found = self._graph.run({**inputs, "positions": places})
+        if not np.isfinite(found["logits"]).all():
             raise Diverged("the masked language model puts out numbers that are not finite: its weights are worthless")
         return found
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from args import Options, below_one, between, not_negative, option, positive
 from core.layer_map import LAYER_MAPS, is_layer_map
@@ -75,6 +77,31 @@ class OptimizerOptions(Options):
                 f"--weight_decay {self.weight_decay}: decoupled decay needs --optimizer adamw, not {optimizer}"
             )
         return found
+
+
+class AdamWOptions(OptimizerOptions):
+    """What trainings of whole networks share: AdamW with decay, a warm-up and a linear end, clipping."""
+
+    group = "training"
+
+    optimizer: str = option("adamw", "the optimiser", choices=("adamw", "adam", "adadelta"))
+    lr_scheduler: str = option("linear", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
+    warmup_proportion: float = option(0.1, "share of all steps that warm up", check=below_one)
+    weight_decay: float = option(
+        0.01, "decoupled weight decay; biases and layer norms are left out", check=not_negative
+    )
+    max_grad_norm: float = option(
+        1.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
+    )
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        values = super().derived(given)
+        if "warmup_steps" in given:
+            values["warmup_proportion"] = 0.0
+        if given.get("optimizer", "adamw") != "adamw":
+            values["weight_decay"] = 0.0
+        return values
 
 
 class ClassifierOptions(DataOptions, OptimizerOptions, RunOptions):

@@ -174,7 +174,9 @@ class Run:
         distributed.wait(self.world)
         return Run(self.world, folder, self.options, resume=True, overwrite=False)
 
-    def batches(self, columns: Mapping[str, Column], batch_size: int, pad_id: int, count_by: str = "rows") -> Batches:
+    def batches(
+        self, columns: Mapping[str, Column], batch_size: int, pad_id: int, count_by: str = "rows", prepare: Any = None
+    ) -> Batches:
         """This process's share of batches, in the order that the run's seed gives; see :class:`Batches`."""
         return Batches(
             columns,
@@ -185,6 +187,7 @@ class Run:
             world=self.world.size,
             workers=self.options.num_workers,
             count_by=count_by,
+            prepare=prepare,
         )
 
     def fit(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from data.columns import IDS, Column, Columns
+from data.columns import IDS, Column, Columns, JoinedColumns
 from data.ragged import Ragged
 from data.streams import generator
 
@@ -38,6 +38,8 @@ class Batches:
         max_width: the widest a batch is padded to beyond its longest row.
         count_by: what losses are means over: ``rows``, or the values of a ragged column of that name, such as masked
             positions.
+        prepare: makes of the rows of a batch, their numbers and the epoch what the batch is to hold instead: other
+            masks in every epoch, for one.
     """
 
     def __init__(
@@ -54,15 +56,22 @@ class Batches:
         multiple: int = 1,
         max_width: int = 0,
         count_by: str = "rows",
+        prepare: Callable[[Columns, np.ndarray, int], Columns] | None = None,
     ) -> None:
-        self.columns, self.batch_size, self.pad_id = Columns(columns), batch_size, pad_id
+        self.columns = columns if isinstance(columns, Columns) else Columns(columns)
+        self.batch_size, self.pad_id = batch_size, pad_id
         self.shuffle, self.seed, self.by_length = shuffle, seed, by_length
         self.rank, self.world, self.workers = rank, world, workers
         self.multiple, self.max_width = multiple, max_width
         self.rows = self.columns.rows
-        self._counts = np.ones(self.rows, np.int64) if count_by == "rows" else self.columns.counts(count_by)
+        self._count_by, self._prepare = count_by, prepare
+        # What is prepared is counted when it is there.
+        self._counts = None if prepare else self._count(self.columns)
         # A batch costs what its longest row costs.
         self._cost = self.columns.costs
+
+    def _count(self, columns: Columns) -> np.ndarray:
+        return np.ones(columns.rows, np.int64) if self._count_by == "rows" else columns.counts(self._count_by)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -97,12 +106,13 @@ class Batches:
         """
         plan = self.plan(epoch)[start:]
         if self.workers == 0:
-            yield from map(self.collate, plan)
+            for rows in plan:
+                yield self.collate(rows, epoch)
             return
         with ThreadPoolExecutor(self.workers) as pool:
             waiting = deque()
             for rows in plan:
-                waiting.append(pool.submit(self.collate, rows))
+                waiting.append(pool.submit(self.collate, rows, epoch))
                 if len(waiting) > 2 * self.workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -112,21 +122,30 @@ class Batches:
         longest = int((column.offsets[rows + 1] - column.offsets[rows]).max(initial=0))
         return max(longest, min(-(-longest // self.multiple) * self.multiple, self.max_width))
 
-    def collate(self, rows: np.ndarray) -> Batch:
+    def collate(self, rows: np.ndarray, epoch: int = 0) -> Batch:
         """Makes this rank's share of the batch of the named rows.
 
         ``count`` is what the losses of the whole batch are means over, and ``weight`` this rank's share of it: losses
         are means over what a rank has, and their weighted sum over all ranks is the mean over the whole batch. A rank
         without rows gets a row of weight 0. ``size`` is the number of rows over all ranks.
         """
-        mine = rows[self.rank :: self.world]
-        count, total = self._counts[mine].sum(), self._counts[rows].sum()
+        places = np.arange(len(rows))[self.rank :: self.world]
+        own = places if len(places) else np.arange(min(1, len(rows)))
+        if self._prepare is not None:
+            # All ranks prepare all rows: each must know what the others count.
+            prepared = self._prepare(self.columns.take(rows), rows, epoch)
+            counts, columns, mine = self._count(prepared), prepared, own
+        else:
+            assert self._counts is not None
+            counts, columns, mine = self._counts[rows], self.columns, rows[own]
+            if isinstance(columns, JoinedColumns):
+                columns, mine = columns.take(mine), np.arange(len(mine))
+        count, total = counts[places].sum(), counts.sum()
         batch: Batch = {"weight": np.asarray(count / max(total, 1)), "count": np.asarray(total)}
         batch["size"] = np.asarray(len(rows))
-        mine = mine if len(mine) else rows[:1]
-        ragged = {name: column for name, column in self.columns.items() if isinstance(column, Ragged)}
+        ragged = {name: column for name, column in columns.items() if isinstance(column, Ragged)}
         widths = {name: self._width(column, mine) for name, column in ragged.items()}
-        batch |= {"rows": mine, **self.columns.padded(mine, self.pad_id, widths)}
+        batch |= {"rows": rows[own], **columns.padded(mine, self.pad_id, widths)}
         for name, column in ragged.items():
             if name.startswith(IDS):
                 batch[name.replace(IDS, "lengths")] = column.offsets[mine + 1] - column.offsets[mine]

@@ -110,3 +110,59 @@ class Columns(Mapping[str, Column]):
     def read(cls, store: Store) -> Columns:
         """All columns of a store, large ones memory-mapped."""
         return cls({name: store[name] for name in store.columns})
+
+
+class JoinedColumns(Columns):
+    """The rows of several tables one after the other, of which none is copied: shards on the disk.
+
+    A column asked for by its name is put together in memory; rows, counts and costs are not.
+
+    Args:
+        parts: with the same columns.
+
+    Raises:
+        ValueError: no part, or parts with other columns.
+    """
+
+    def __init__(self, parts: Sequence[Columns]) -> None:
+        if not parts or any(part.keys() != parts[0].keys() for part in parts):
+            raise ValueError(f"expected parts with the same columns, got {[sorted(part) for part in parts]}")
+        super().__init__({})
+        self._parts = list(parts)
+        self._ends = np.cumsum([part.rows for part in parts])
+        self.rows = int(self._ends[-1])
+
+    def __getitem__(self, name: str) -> Column:
+        return _joined([part[name] for part in self._parts])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts[0])
+
+    def __len__(self) -> int:
+        return len(self._parts[0])
+
+    def take(self, rows: np.ndarray) -> Columns:
+        rows = np.asarray(rows)
+        which = np.searchsorted(self._ends, rows, side="right")
+        order = np.argsort(which, kind="stable")
+        found = []
+        for number in np.unique(which).tolist():
+            part = self._parts[number]
+            found.append(part.take(rows[which == number] - (self._ends[number] - part.rows)))
+        if not found:
+            return self._parts[0].take(rows)
+        # Part after part; back into the order that was asked for.
+        return Columns.concat(found).take(np.argsort(order, kind="stable"))
+
+    def slice(self, start: int, stop: int) -> Columns:
+        return self.take(np.arange(start, min(stop, self.rows)))
+
+    def padded(self, rows: np.ndarray, pad_id: int, widths: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
+        return self.take(rows).padded(np.arange(len(rows)), pad_id, widths)
+
+    @property
+    def costs(self) -> np.ndarray:
+        return np.concatenate([part.costs for part in self._parts])
+
+    def counts(self, name: str) -> np.ndarray:
+        return np.concatenate([part.counts(name) for part in self._parts])

@@ -78,6 +78,14 @@ def shrunk(
             found[name] = value @ basis
         elif "pooler.dense" in name:
             found[name] = basis.T @ value @ basis if value.ndim == 2 else value @ basis
+        elif name == "cls.predictions.transform.weight":
+            found[name] = basis.T @ value @ basis
+        elif name == "cls.predictions.transform.bias":
+            found[name] = value @ basis
+        elif "predictions.layer_norm" in name:
+            found[name] = _norm(name, value, basis)
+        elif name == "cls.predictions.decoder.bias":
+            found[name] = value
         elif name == "classifier.weight":
             found[name] = basis.T @ value
         elif name == "classifier.bias":

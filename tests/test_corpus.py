@@ -324,11 +324,8 @@ CHINESE = "这部电影很好\n\n酒店服务干净\n书 good film 看错\n\n\n�
 def chinese(inputs, name="out", **changes):
     (inputs / "zh").mkdir(exist_ok=True)
     (inputs / "zh" / "t.txt").write_text(CHINESE, encoding="utf-8")
-    return options(
-        inputs,
-        name,
-        **{"input_dir": (str(inputs / "zh"),), "language": "zh", "held_out": 0.0, "short_seq_prob": 0.0, **changes},
-    )
+    made = {"input_dir": (str(inputs / "zh"),), "language": "zh", "held_out": 0.0, "short_seq_prob": 0.0}
+    return options(inputs, name, **{**made, **changes})
 
 
 def test_a_reference_tells_the_words_that_a_segmenter_would(inputs):
@@ -338,8 +335,8 @@ def test_a_reference_tells_the_words_that_a_segmenter_would(inputs):
     # 这部 / 电影 / 很 / 好: positions of what goes on, [CLS] before them.
     assert lines[0] in ("[2, 4]", "[4]", "[2, 4, 6]")
     assert lines[1] == "[]"
-    for name, given in (("folder", inputs / "ref"), ("file", inputs / "ref" / "t.txt.ref")):
-        create(chinese(inputs, name, dynamic_masking=True, reference_file=(str(given),)))
+    for name, told in (("folder", inputs / "ref"), ("file", inputs / "ref" / "t.txt.ref")):
+        create(chinese(inputs, name, dynamic_masking=True, reference_file=(str(told),)))
         assert_same(columns(inputs / "jieba"), columns(inputs / name))
     # Written by hand: all of the first line is one word.
     lines[0] = "[2, 3, 4, 5, 6]"

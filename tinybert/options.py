@@ -7,7 +7,7 @@ from typing import Any
 
 from args import Options, below_one, between, not_negative, option, positive, probability, size
 from core.layer_map import is_layer_map
-from core.options import BertTrainingOptions, LayerLossOptions, OptimizerOptions, RunOptions
+from core.options import AdamWOptions, BertTrainingOptions, LayerLossOptions, RunOptions
 from core.shapes import SHAPES
 from data.options import DataOptions, UnlabeledOptions
 from data.tasks import TEACHERS
@@ -113,7 +113,7 @@ class ReplacementOptions(Options):
 
 
 class TaskDistillOptions(
-    ReplacementOptions, UnlabeledOptions, TinyStudentOptions, StoredLayerOptions, BertTrainingOptions
+    ReplacementOptions, UnlabeledOptions, TinyStudentOptions, StoredLayerOptions, AdamWOptions, BertTrainingOptions
 ):
     """Options of ``tinybert.task_distill``."""
 
@@ -136,10 +136,6 @@ class TaskDistillOptions(
     learning_rate: float = option(3e-5, "rate at its peak in the prediction stage, or in the only one", check=positive)
     intermediate_epochs: int = option(10, "passes of the intermediate stage of both", check=positive)
     intermediate_learning_rate: float = option(5e-5, "rate at its peak there", check=positive)
-    warmup_proportion: float = option(0.1, "share of all steps that warm up", check=below_one)
-    weight_decay: float = option(
-        0.01, "decoupled weight decay; biases and layer norms are left out", check=not_negative
-    )
     prediction_loss: str = option(
         "soft_ce",
         "distance of the answers: softened cross-entropy, or squared error of logits",
@@ -165,10 +161,6 @@ class TaskDistillOptions(
     @classmethod
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         values = super().derived(given)
-        if "warmup_steps" in given:
-            values["warmup_proportion"] = 0.0
-        if given.get("optimizer", "adamw") != "adamw":
-            values["weight_decay"] = 0.0
         if given.get("stage") == "intermediate":
             values |= {"num_train_epochs": 10, "learning_rate": 5e-5}
         return values
@@ -246,7 +238,7 @@ class TinyAugmentOptions(ReplacementOptions, UnlabeledOptions, DataOptions):
         return cache_folder(self.cache_dir)
 
 
-class GeneralDistillOptions(TinyStudentOptions, StoredLayerOptions, OptimizerOptions, RunOptions):
+class GeneralDistillOptions(TinyStudentOptions, StoredLayerOptions, AdamWOptions, RunOptions):
     """Options of ``tinybert.general_distill``."""
 
     group = "training"
@@ -282,24 +274,6 @@ class GeneralDistillOptions(TinyStudentOptions, StoredLayerOptions, OptimizerOpt
     batch_size: int = option(32, "sequences of a batch over all processes", check=positive, also=("train_batch_size",))
     num_train_epochs: int = option(3, "passes over the text", check=positive)
     learning_rate: float = option(1e-4, "the rate at its peak", check=positive)
-    optimizer: str = option("adamw", "the optimiser", choices=("adamw", "adam", "adadelta"))
-    warmup_proportion: float = option(0.1, "share of all steps that warm up", check=below_one)
-    weight_decay: float = option(
-        0.01, "decoupled weight decay; biases and layer norms are left out", check=not_negative
-    )
-    lr_scheduler: str = option("linear", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
-    max_grad_norm: float = option(
-        1.0, "clip the global gradient norm to this; 0 switches clipping off", check=not_negative
-    )
-
-    @classmethod
-    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        values = super().derived(given)
-        if "warmup_steps" in given:
-            values["warmup_proportion"] = 0.0
-        if given.get("optimizer", "adamw") != "adamw":
-            values["weight_decay"] = 0.0
-        return values
 
     def faults(self) -> list[str]:
         found = super().faults()
