@@ -185,6 +185,13 @@ def _types(cls: type[Options]) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def names_of(cls: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by the names of their options: those of published scripts, dashes and underscores alike."""
+    also = {other: name for name, item in _fields(cls).items() for other in item.metadata["also"]}
+    plain = {key.removeprefix("--").replace("-", "_"): value for key, value in given.items()}
+    return {also.get(name, name): value for name, value in plain.items()}
+
+
 def checked_values(cls: type[Options], given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Values given in Python, as their options hold them.
 

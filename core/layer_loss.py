@@ -20,7 +20,7 @@ from core.teacher_features import TeacherFeatures
 from core.train import Losses
 from data.batches import Batch, Batches
 from models.bert import Bert, BertConfig, BertModel, Features, inputs_of
-from models.dropout import Dropout
+from models.dropout import dropout_of
 from models.linear import Linear
 
 # The pairs of vectors whose relations are compared.
@@ -265,7 +265,7 @@ class LayerStep:
         """
         mine: dict[int, list[np.ndarray]] = {}
         theirs: dict[int, list[np.ndarray]] = {}
-        with paddle.no_grad(), _without_dropout(self._encoder):
+        with paddle.no_grad(), dropout_of(self._encoder, 0.0):
             for batch in batches.epoch(0):
                 said, found = self._teacher.of(batch), self._features(batch)
                 own = np.arange(batch["input_ids"].shape[1]) < batch["lengths"][:, None]  # [rows, tokens]
@@ -289,23 +289,11 @@ class LayerStep:
     def mean(self, batches: Batches) -> dict[str, float]:
         """The losses over all rows, without dropout and gradients."""
         sums: dict[str, float] = {}
-        with paddle.no_grad(), _without_dropout(self._encoder):
+        with paddle.no_grad(), dropout_of(self._encoder, 0.0):
             for batch in batches.epoch(0):
                 for name, value in self(batch).items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(batch["rows"])
         return {name: value / batches.rows for name, value in sums.items()}
-
-
-@contextmanager
-def _without_dropout(encoder: BertModel) -> Iterator[None]:
-    dropped = [layer for layer in encoder.sublayers() if isinstance(layer, Dropout) and layer.training]
-    for layer in dropped:
-        layer.eval()
-    try:
-        yield
-    finally:
-        for layer in dropped:
-            layer.train()
 
 
 @contextmanager
@@ -319,11 +307,18 @@ def unreached_frozen(model: Bert, layers: int) -> Iterator[None]:
     encoder = encoder_of(model)
     reached = (encoder.embeddings, *list(encoder.encoder.layers)[:layers])
     trained = {id(p) for part in reached for p in part.parameters()}
-    frozen = [p for p in model.parameters() if id(p) not in trained and not p.stop_gradient]
-    for parameter in frozen:
+    with frozen([p for p in model.parameters() if id(p) not in trained]):
+        yield
+
+
+@contextmanager
+def frozen(parameters: Sequence[paddle.Tensor]) -> Iterator[None]:
+    """Within it these parameters are not trained, nor decayed."""
+    changed = [p for p in parameters if not p.stop_gradient]
+    for parameter in changed:
         parameter.stop_gradient = True
     try:
         yield
     finally:
-        for parameter in frozen:
+        for parameter in changed:
             parameter.stop_gradient = False

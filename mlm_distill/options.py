@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from args import Options, below_one, between, not_negative, option, positive, probability, size
+from core.layer_map import RULES
+from core.options import AdamWOptions, LayerLossOptions, RunOptions
+from core.shapes import SHAPES
 from data.instances import Windows
 from data.masking import Masking
 from data.segmentation import LTP_MODEL, SEGMENTERS
@@ -152,3 +155,280 @@ class TeacherOutputOptions(Options):
     def cache(self) -> Any:
         """Where downloaded models and graphs are kept."""
         return cache_folder(self.cache_dir)
+
+
+PRESETS = tuple(name for name in SHAPES if "rbt" in name)
+
+
+def is_layers(text: str) -> str | None:
+    """A check: a rule, or numbers of layers from 0."""
+    try:
+        layers_from(text)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def layers_from(text: str) -> list[int] | None:
+    """Reads ``0,2,4,7,9,11``; None for the name of a rule.
+
+    Raises:
+        ValueError: neither.
+    """
+    if text in RULES:
+        return None
+    words = text.replace(" ", "").split(",")
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise ValueError(f"expected {', '.join(RULES)}, or numbers of layers from 0 such as 0,2,4,7,9,11")
+    found = [int(word) for word in words]
+    if sorted(set(found)) != found:
+        raise ValueError("expected numbers that rise")
+    return found
+
+
+class InitStudentOptions(Options):
+    """Options of ``mlm_distill.init_student``."""
+
+    group = "model"
+
+    output_dir: str = option(help="folder that receives the student", group="output")
+    overwrite: bool = option(False, "replace what --output_dir holds", state=False, group="output")
+    teacher_dir: str | None = option(
+        None,
+        "whose weights and vocabulary it starts from: a folder, or a name that PaddleNLP downloads",
+        also=("teacher_model", "teacher_name_or_path", "init_checkpoint"),
+    )
+    vocab_file: str | None = option(None, "instead of a teacher: a vocabulary, for random weights")
+    do_lower_case: bool = option(True, "lower-case what that vocabulary reads")
+    preset: str | None = option(None, "a published shape", choices=PRESETS)
+    num_hidden_layers: int | None = option(None, "layers, instead of the preset's or the teacher's", check=size)
+    hidden_size: int | None = option(None, "hidden size, instead of the preset's or the teacher's", check=size)
+    intermediate_size: int | None = option(None, "feed-forward neurons, instead of those", check=size)
+    num_attention_heads: int | None = option(None, "attention heads, instead of those", check=size)
+    max_position_embeddings: int = option(512, "the longest input of a student without a teacher", check=size)
+    layers: str = option(
+        "every_other",
+        f"the teacher's layers that become the student's: numbers from 0 such as 0,2,4,7,9,11, or {', '.join(RULES)}",
+        check=is_layers,
+    )
+    init: str = option("teacher", "its first weights: the teacher's, or random ones", choices=("teacher", "random"))
+    hidden_init: str = option(
+        "truncate",
+        "what a narrower student starts with: the hidden units with the largest weights, or the principal directions",
+        choices=("truncate", "principal"),
+    )
+    head: str = option("teacher", "its masked-LM head: the teacher's, or random", choices=("teacher", "random"))
+    trust_pickle: bool = option(
+        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold"
+    )
+    seed: int = option(42, "the one seed that all random streams derive from", check=not_negative)
+    cache_dir: str | None = option(None, "folder for downloaded models", state=False, group="output")
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {} if given.get("teacher_dir") else {"init": "random", "head": "random"}
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if (self.teacher_dir is None) == (self.vocab_file is None):
+            found.append("give --teacher_dir or --vocab_file, one of them")
+        if self.teacher_dir is None:
+            found += [
+                f"--{name} teacher: goes with --teacher_dir"
+                for name in ("init", "head")
+                if getattr(self, name) == "teacher"
+            ]
+            sizes = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
+            missing = [f"--{name}" for name in sizes if getattr(self, name) is None]
+            if self.preset is None and missing:
+                found.append(f"{', '.join(missing)}: required without --preset and --teacher_dir")
+        else:
+            found += [
+                f"--{name} goes with --vocab_file: a teacher says itself"
+                for name in ("do_lower_case", "max_position_embeddings")
+                if self.asks(name)
+            ]
+        if self.init == "random":
+            found += [f"--{name} goes with --init teacher" for name in ("layers", "hidden_init") if self.asks(name)]
+        return found
+
+    def cache(self) -> Path:
+        """Where downloaded models are kept."""
+        return cache_folder(self.cache_dir)
+
+
+# Passes when the steps are given and end a training.
+AS_MANY_AS_IT_TAKES = 1_000_000
+
+
+class RunDistillOptions(LayerLossOptions, AdamWOptions, RunOptions):
+    """Options of ``mlm_distill.run_distill``."""
+
+    group = "training"
+
+    input_file: str | None = option(
+        None,
+        "folder of mlm_distill.create_pretraining_data, or of create_teacher_output_data",
+        group="data",
+        also=("input_dir", "data_dir"),
+    )
+    data_files_json: str | None = option(
+        None, 'instead of it: a JSON file {"train": [text files]}; the corpus is made in --data_cache_dir', group="data"
+    )
+    data_cache_dir: str | None = option(None, "folder that receives the corpus of --data_files_json", group="data")
+    language: str = option("zh", "of the text of --data_files_json", choices=("zh", "en"), group="data")
+    eval_file: str | None = option(
+        None,
+        "another such folder, whose instances all serve evaluation, instead of what --input_file held out",
+        group="data",
+    )
+    eval_rows: int = option(
+        1000, "instances of the evaluation at most, drawn once; 0 takes all", check=not_negative, group="data"
+    )
+    max_seq_length: int | None = option(
+        None, "as published: what instances must not be longer than", check=size, group="data"
+    )
+    max_predictions_per_seq: int = option(
+        20, "hidden tokens of an instance at most, where masks are not stored", check=positive, group="data"
+    )
+    masked_lm_prob: float = option(
+        0.15, "share of tokens that are hidden, where masks are not stored", check=probability, group="data"
+    )
+    do_whole_word_mask: bool = option(True, "hide words as a whole, where masks are not stored", group="data")
+    student_model: str | None = option(
+        None,
+        "the student: a folder such as mlm_distill.init_student writes, or a name that PaddleNLP downloads",
+        group="model",
+        also=("init_checkpoint", "student_pretrained_weights", "student_model_name_or_path"),
+    )
+    student_config: str | None = option(
+        None,
+        "the student's shape, for random weights: a config.json, with vocab.txt beside it or the teacher's vocabulary",
+        group="model",
+        also=("bert_config_file",),
+    )
+    teacher: str = option(
+        "stored",
+        "a masked language model that is asked at every step: a folder or a name; stored: what --input_file holds; "
+        "none: learn what the text says",
+        group="model",
+        also=("teacher_dir", "teacher_name_or_path", "teacher_model"),
+    )
+    trust_pickle: bool = option(
+        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold", group="model"
+    )
+    dropout_prob: float = option(0.0, "dropout while this trains; config.json keeps the student's own", check=below_one)
+    trained: str = option("all", "what learns: the whole student, or its masked-LM head alone", choices=("all", "head"))
+    loss: str = option(
+        "ce+cosine",
+        "distance from the teacher: of the most likely pieces, cross-entropy and cosine; or of hidden states and "
+        "softened answers",
+        choices=("ce+cosine", "hidden+ce"),
+    )
+    truncation_factor: int = option(
+        128, "pieces of a hidden place that are compared by ce+cosine", check=between(1, 65_535)
+    )
+    temperature: float = option(8.0, "softens both sides of hidden+ce", check=between(1e-3, 1e4))
+    ce_weight: float = option(1.0, "weight of the answers in hidden+ce", check=not_negative)
+    attention_weight: float = option(0.0, "weight of the attention scores in hidden+ce", check=not_negative)
+    projection: str = option(
+        "per_layer",
+        "what brings the student's states to the teacher's width: one matrix, or one per state",
+        choices=("shared", "per_layer"),
+    )
+    output_encoded_layers: bool = option(True, "as published: hidden+ce reads the layers' states")
+    do_train: bool = option(True, "train", state=False)
+    do_eval: bool = option(True, "evaluate while training; alone: only evaluate the student", state=False)
+    batch_size: int = option(384, "instances of a batch over all processes", check=positive, also=("train_batch_size",))
+    eval_batch_size: int = option(64, "instances of a batch of the evaluation", check=positive, state=False)
+    num_train_epochs: int = option(3, "passes over the corpus", check=positive)
+    max_steps: int = option(
+        0, "stop after this many steps; 0 means by epochs", check=not_negative, also=("num_train_steps",)
+    )
+    warmup_steps: int = option(0, "steps of linear warm-up", check=not_negative, also=("num_warmup_steps",))
+    warmup_proportion: float = option(0.02, "the same as a share of all steps", check=below_one)
+    learning_rate: float = option(5e-5, "the rate at its peak", check=positive)
+    save_steps: int = option(
+        0,
+        "steps between two checkpoints; 0 saves at every evaluation",
+        check=not_negative,
+        state=False,
+        group="output",
+        also=("ckpt_steps",),
+    )
+    fp16: bool = option(False, "as published: --precision fp16")
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        values = super().derived(given)
+        if given.get("max_steps"):
+            values["num_train_epochs"] = AS_MANY_AS_IT_TAKES
+        if given.get("do_eval") and "do_train" not in given:
+            values["do_train"] = False
+        if given.get("fp16"):
+            values["precision"] = "fp16"
+        if given.get("data_files_json") and "input_file" not in given:
+            values["input_file"] = given.get("data_cache_dir")
+        live = given.get("teacher", "stored") not in ("stored", "none")
+        if given.get("loss", "hidden+ce" if live else "ce+cosine") == "hidden+ce":
+            values |= {"loss": "hidden+ce", "learning_rate": 4e-4}
+        return values
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if not self.input_file:
+            found.append("--input_file is required, or --data_files_json with --data_cache_dir")
+        if self.data_files_json and not self.data_cache_dir:
+            found.append("--data_files_json goes with --data_cache_dir")
+        if self.data_files_json and "input_file" in self.given:
+            found.append("--data_files_json and --input_file exclude each other")
+        if self.data_cache_dir and not self.data_files_json:
+            found.append("--data_cache_dir goes with --data_files_json")
+        if self.asks("language") and not self.data_files_json:
+            found.append("--language goes with --data_files_json: a corpus was made for one")
+        if not self.student_model and not self.student_config:
+            found.append("--student_model is required, or --student_config for random weights")
+        if not self.do_train and not self.do_eval:
+            found.append("--do_train, --do_eval: at least one of them is needed")
+        if self.loss == "hidden+ce" and not self.is_live and self.teacher != "none":
+            found.append("--loss hidden+ce needs a teacher to ask: give --teacher")
+        if self.loss == "hidden+ce" and not self.output_encoded_layers:
+            found.append("--output_encoded_layers False: hidden+ce reads them; use --loss ce+cosine")
+        if self.teacher == "none" and "loss" in self.given:
+            found.append("--loss goes with a teacher")
+        if self.loss != "hidden+ce":
+            found += [f"--{name} goes with --loss hidden+ce" for name in HIDDEN_OPTIONS if self.asks(name)]
+        if (self.loss == "hidden+ce" or self.teacher == "none") and self.asks("truncation_factor"):
+            found.append("--truncation_factor goes with --loss ce+cosine")
+        if self.trained == "head" and (self.teacher != "none" or self.student_config):
+            found.append("--trained head goes with --teacher none and --student_model")
+        if self.asks("fp16") and self.precision != "fp16":
+            found.append(f"--fp16 and --precision {self.precision} exclude each other")
+        return found
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a teacher is asked at every step."""
+        return self.teacher not in ("stored", "none")
+
+    def masking(self) -> Masking:
+        """How much is hidden of instances whose masks are not stored."""
+        return Masking(self.masked_lm_prob, self.max_predictions_per_seq, self.do_whole_word_mask)
+
+
+HIDDEN_OPTIONS = (
+    *("temperature", "ce_weight", "layer_map", "embedding_weight", "hidden_weight", "attention_weight", "relations"),
+    *("relation_weight", "relation_heads", "patient_weight", "projection"),
+)
+
+
+class TwoStageOptions(Options):
+    """Options of ``mlm_distill.two_stage``."""
+
+    group = "output"
+
+    config: str = option(help="JSON file that describes corpus, teacher, assistant and student", group="data")
+    output_dir: str = option(help="folder that receives a folder for every step")
+    overwrite: bool = option(False, "start anew in --output_dir, where another configuration was at work", state=False)
+    device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu"), state=False)
+    cache_dir: str | None = option(None, "folder for downloaded models and graphs", state=False)

@@ -7,6 +7,9 @@ resumed run equal to an uninterrupted one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import paddle
 from paddle import nn
@@ -42,6 +45,10 @@ class Dropout(nn.Layer):
 
     def __init__(self, p: float) -> None:
         super().__init__()
+        self.set(p)
+
+    def set(self, p: float) -> None:
+        """Changes the probability."""
         self.p = p
         self._dropped = min(round(p * 256), 253)
 
@@ -56,3 +63,17 @@ class Dropout(nn.Layer):
         if x.place.is_gpu_place():
             return nn.functional.dropout(x, self.p)
         return x * paddle.to_tensor(STREAM.keep_mask(x.shape, self._dropped)).astype(x.dtype)
+
+
+@contextmanager
+def dropout_of(module: nn.Layer, p: float) -> Iterator[None]:
+    """Within it all dropout of a network has one probability."""
+    layers = [layer for layer in module.sublayers() if isinstance(layer, Dropout)]
+    before = [layer.p for layer in layers]
+    for layer in layers:
+        layer.set(p)
+    try:
+        yield
+    finally:
+        for layer, known in zip(layers, before, strict=True):
+            layer.set(known)

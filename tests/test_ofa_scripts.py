@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import signal
-import time
 
 import numpy as np
 import pytest
@@ -374,16 +372,7 @@ def uninterrupted(inputs, tmp_path_factory):
 @pytest.mark.parametrize("stage", ["width", "depth"])
 def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, uninterrupted, tmp_path, stage):
     options = ofa_options(inputs, tmp_path / "killed", **KILLED)
-    child = tiny.start(TRAIN, *tiny.arguments(options))
-    log, checkpoint = (tmp_path / "killed" / stage / name for name in ("metrics.jsonl", "checkpoint"))
-    give_up = time.monotonic() + 300
-    while child.poll() is None and time.monotonic() < give_up:
-        if checkpoint.exists() and log.read_bytes().count(b"\n") >= 8:
-            break
-        time.sleep(0.002)
-    child.kill()
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
+    tiny.kill(tiny.started_until(TRAIN, options, 8, part=stage))
 
     child = tiny.start(TRAIN, *tiny.arguments(options), "--resume")
     out, err = child.communicate(timeout=300)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -45,26 +44,6 @@ def on_labels(inputs, folder, **changes):
     return tiny.small_options(folder, inputs / "data", inputs / "bert" / "vocab.txt", **values)
 
 
-def start_and_wait_for(module, options, lines, *more):
-    """A process that has written at least ``lines`` lines of its log since it started, and a checkpoint."""
-    child = tiny.start(module, *tiny.arguments(options), *more)
-    log, checkpoint = (Path(options.output_dir) / name for name in ("metrics.jsonl", "checkpoint"))
-    give_up = time.monotonic() + 300
-    while child.poll() is None and time.monotonic() < give_up:
-        if log.exists() and log.read_bytes().count(b"\n") >= lines and checkpoint.exists():
-            return child
-        time.sleep(0.002)
-    child.kill()
-    raise AssertionError(f"{lines} lines never came: {child.communicate()[1][-2000:]}")
-
-
-def kill(child):
-    child.kill()
-    out, _ = child.communicate()
-    assert child.returncode == -signal.SIGKILL
-    return out
-
-
 def equal_runs(folder, reference):
     """Same weights to the bit, same log but for the clock, same files."""
     assert (folder / "model.safetensors").read_bytes() == (reference / "model.safetensors").read_bytes()
@@ -90,8 +69,8 @@ def test_a_run_killed_twice_ends_with_the_bits_of_one_that_was_not(inputs, tmp_p
     assert run_script(scripts[module].main, tiny.arguments(whole)) == 0
 
     options = make(inputs, tmp_path / "killed" / "run", **epochs)
-    kill(start_and_wait_for(module, options, 8))
-    assert "going on from step" in kill(start_and_wait_for(module, options, 35, "--resume"))
+    tiny.kill(tiny.started_until(module, options, 8))
+    assert "going on from step" in tiny.kill(tiny.started_until(module, options, 35, "--resume"))
     child = tiny.start(module, *tiny.arguments(options), "--resume")
     out, err = child.communicate(timeout=300)
     assert child.returncode == 0, err
@@ -104,7 +83,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(inputs, tmp_path):
     assert run_script(run_classifier.main, tiny.arguments(whole)) == 0
 
     options = finetuning(inputs, tmp_path / "run", num_train_epochs=25)
-    child = start_and_wait_for("finetune.run_classifier", options, 10)
+    child = tiny.started_until("finetune.run_classifier", options, 10)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=300)
     assert child.returncode == 130

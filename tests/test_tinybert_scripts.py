@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import signal
-import time
 
 import numpy as np
 import paddle
@@ -287,16 +285,7 @@ def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, 
     whole = task_options(inputs, tmp_path / "whole", **rhythm)
     assert run_script(task_distill.main, tiny.arguments(whole)) == 0
     options = task_options(inputs, tmp_path / "run", **rhythm)
-    child = tiny.start(TASK, *tiny.arguments(options))
-    log, checkpoint = tmp_path / "run" / stage / "metrics.jsonl", tmp_path / "run" / stage / "checkpoint"
-    give_up = time.monotonic() + 300
-    while child.poll() is None and time.monotonic() < give_up:
-        if log.exists() and log.read_bytes().count(b"\n") >= 6 and checkpoint.exists():
-            break
-        time.sleep(0.002)
-    child.kill()
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
+    tiny.kill(tiny.started_until(TASK, options, 6, part=stage))
     assert run_script(task_distill.main, [*tiny.arguments(options), "--resume"]) == 0
     for part in ("", "intermediate", "prediction"):
         ours, theirs = (tmp_path / name / part / "model.safetensors" for name in ("run", "whole"))
@@ -339,16 +328,7 @@ def test_general_distillation_killed_ends_with_the_same_bits(inputs, tmp_path):
     rhythm = {"save_steps": 3, "eval_steps": 5, "num_train_epochs": 12}
     distill_on_text(general_options(inputs, tmp_path / "whole", **rhythm))
     options = general_options(inputs, tmp_path / "run", **rhythm)
-    child = tiny.start(GENERAL, *tiny.arguments(options))
-    log, checkpoint = tmp_path / "run" / "metrics.jsonl", tmp_path / "run" / "checkpoint"
-    give_up = time.monotonic() + 300
-    while child.poll() is None and time.monotonic() < give_up:
-        if log.exists() and log.read_bytes().count(b"\n") >= 6 and checkpoint.exists():
-            break
-        time.sleep(0.002)
-    child.kill()
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
+    tiny.kill(tiny.started_until(GENERAL, options, 6))
     assert run_script(general_distill.main, [*tiny.arguments(options), "--resume"]) == 0
     ours, theirs = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("run", "whole"))
     for name, value in theirs.items():

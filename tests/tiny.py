@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from random import Random
@@ -233,6 +235,35 @@ def start(module: str, *words: str, **more: str) -> subprocess.Popen:
         text=True,
         encoding="utf-8",
     )
+
+
+def started_until(module: str, options: Any, lines: int, *more: str, part: str = ".") -> subprocess.Popen:
+    """A run that has written at least ``lines`` lines of its log since it started, and a checkpoint.
+
+    Args:
+        module: the script.
+        options: its options.
+        lines: of the log.
+        more: words of the command line.
+        part: of a run in stages, the stage's folder.
+    """
+    child = start(module, *arguments(options), *more)
+    log, checkpoint = (Path(options.output_dir) / part / name for name in ("metrics.jsonl", "checkpoint"))
+    give_up = time.monotonic() + 300
+    while child.poll() is None and time.monotonic() < give_up:
+        if log.exists() and log.read_bytes().count(b"\n") >= lines and checkpoint.exists():
+            return child
+        time.sleep(0.002)
+    child.kill()
+    raise AssertionError(f"{lines} lines never came: {child.communicate()[1][-2000:]}")
+
+
+def kill(child: subprocess.Popen) -> str:
+    """Kills a run at once; what it had said."""
+    child.kill()
+    out, _ = child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    return out
 
 
 def run(command: list[str], cwd: Path = ROOT, input: str | None = None, **more: str) -> subprocess.CompletedProcess:

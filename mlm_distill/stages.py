@@ -1,0 +1,210 @@
+"""Stages of a masked-LM distillation: each model is made out of the one before, and learns from it.
+
+A configuration is a JSON object whose entries are the options of the single scripts:
+
+    {
+      "teacher": "models/roberta-wwm-ext",
+      "corpus": {"input_dir": ["texts"], "max_seq_length": 512, "dynamic_masking": true},
+      "assistant": {"init": {"layers": "0,2,4,7,9,11"}, "distill": {"num_train_steps": 100000}},
+      "student": {"init": {"preset": "minirbt-h256"}, "distill": {"num_train_steps": 100000}}
+    }
+
+Without ``assistant`` the student learns from the teacher: distillation in one stage. A stage with ``answers`` (options
+of ``create_teacher_output_data``) learns from answers that are stored first; the others ask at every step.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from args import Options, names_of
+from console import InputError, say
+from files import FolderLock, check_new_folder, read_json, write_json
+from mlm_distill.corpus import create as create_corpus
+from mlm_distill.options import (
+    CorpusOptions,
+    InitStudentOptions,
+    RunDistillOptions,
+    TeacherOutputOptions,
+    TwoStageOptions,
+)
+from mlm_distill.student import init_student
+from mlm_distill.teacher_outputs import create as create_answers
+from mlm_distill.train import distill
+from models.pretrained import resolve_pretrained
+
+RECORD = "two_stage.json"
+STAGES = ("assistant", "student")
+# What every stage is told by its place.
+OWN = (
+    "output_dir",
+    "overwrite",
+    "resume",
+    "input_file",
+    "student_model",
+    "teacher",
+    "teacher_dir",
+    "cache_dir",
+    "device",
+)
+O = TypeVar("O", bound=Options)  # noqa: E741 - the field's own letter for "options"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One student and how it learns.
+
+    Attributes:
+        name: ``assistant`` or ``student``.
+        init: how it is made out of its teacher.
+        answers: how the teacher's answers are stored; None where it is asked at every step.
+        distill: its training.
+    """
+
+    name: str
+    init: InitStudentOptions
+    answers: TeacherOutputOptions | None
+    distill: RunDistillOptions
+
+
+def run_stages(options: TwoStageOptions) -> dict[str, Any]:
+    """Takes every step that is not done yet; a step that was interrupted goes on from its checkpoint.
+
+    Returns:
+        ``metrics.json`` of every stage, by its name.
+
+    Raises:
+        InputError: the configuration is wrong, or the folder holds the steps of another one.
+    """
+    config = _read(options.config)
+    root = Path(options.output_dir)
+    corpus, stages = planned(config, root, options)
+    # Before hours of work: is there such a teacher?
+    resolve_pretrained(str(config["teacher"]), Path(stages[0].init.cache()))
+    check_new_folder(root, "--output_dir")
+    lock = FolderLock(root, f"--output_dir {root}")
+    lock.check()
+    known = _known(root)
+    if known is None and root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
+        raise InputError(f"--output_dir {root} is not empty; choose another")
+    if known not in (None, config):
+        if not options.overwrite:
+            raise InputError(
+                f"--output_dir {root}: begun with another configuration; pass --overwrite to start anew, or "
+                "choose another"
+            )
+        for path in root.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    root.mkdir(parents=True, exist_ok=True)
+    lock.acquire()
+    try:
+        write_json(root / RECORD, config)
+        say("== corpus")
+        create_corpus(corpus)
+        return {stage.name: _run(stage) for stage in stages}
+    finally:
+        lock.release()
+
+
+def _run(stage: Stage) -> dict[str, Any]:
+    say(f"\n== {stage.name}")
+    if (Path(stage.init.output_dir) / "config.json").is_file():
+        say(f"{stage.init.output_dir}: is there")
+    else:
+        init_student(stage.init)
+    if stage.answers is not None:
+        create_answers(stage.answers)
+    begun = Path(stage.distill.output_dir).exists()
+    return distill(stage.distill.replace(resume=begun))
+
+
+def planned(config: Mapping[str, Any], root: Path, options: TwoStageOptions) -> tuple[CorpusOptions, list[Stage]]:
+    """The options of all steps.
+
+    Raises:
+        InputError: every fault of the configuration, joined by semicolons.
+    """
+    faults: list[str] = []
+
+    def made(cls: type[O], where: str, given: Any, **own: Any) -> O | None:
+        try:
+            if not isinstance(given, Mapping):
+                raise InputError("expected an object with options")
+            named = names_of(cls, given)
+            if taken := [name for name in named if name in OWN]:
+                raise InputError(f"--{taken[0]}: follows from the stage's place")
+            return cls(**{**named, **own})
+        except InputError as error:
+            faults.extend(f"{where}: {fault}" for fault in str(error).split("; "))
+            return None
+
+    unknown = [name for name in config if name not in ("teacher", "corpus", *STAGES)]
+    faults += [f"{name}: expected teacher, corpus, {' and '.join(STAGES)}" for name in unknown]
+    teacher = config.get("teacher")
+    if not isinstance(teacher, str) or not teacher:
+        faults.append("teacher: expected a folder or a name")
+    if "student" not in config:
+        faults.append("student: is required")
+    places = {"cache_dir": options.cache_dir}
+    text = made(
+        CorpusOptions,
+        "corpus",
+        config.get("corpus"),
+        output_dir=str(root / "corpus"),
+        cache_dir=options.cache_dir,
+        **({} if "vocab_file" in (config.get("corpus") or {}) else {"model_name": str(teacher)}),
+    )
+    stages: list[Stage] = []
+    source = str(teacher)
+    for name in (name for name in STAGES if name in config):
+        parts = config[name] if isinstance(config[name], Mapping) else {}
+        faults += [f"{name}.{part}: expected init, answers or distill" for part in parts if part not in PARTS]
+        start, answers, target = (str(root / f"{name}{end}") for end in ("_start", "_answers", ""))
+        init = made(
+            InitStudentOptions, f"{name}.init", parts.get("init"), teacher_dir=source, output_dir=start, **places
+        )
+        stored = None
+        read = {"input_file": str(root / "corpus"), "teacher": source}
+        if "answers" in parts:
+            stored = made(
+                TeacherOutputOptions, f"{name}.answers", parts["answers"], teacher_dir=source, output_dir=answers,
+                input_file=str(root / "corpus"), device=options.device, **places,
+            )  # fmt: skip
+            read = {"input_file": answers}
+        learnt = made(
+            RunDistillOptions, f"{name}.distill", parts.get("distill"), student_model=start, output_dir=target,
+            device=options.device, **read, **places,
+        )  # fmt: skip
+        if init is not None and learnt is not None:
+            stages.append(Stage(name, init, stored, learnt))
+        source = target
+    if faults:
+        raise InputError(f"--config {options.config}: {'; '.join(faults)}")
+    assert text is not None
+    return text, stages
+
+
+PARTS = ("init", "answers", "distill")
+
+
+def _read(name: str) -> dict[str, Any]:
+    try:
+        return read_json(name)
+    except FileNotFoundError:
+        raise InputError(f"--config {name}: no such file") from None
+    except ValueError as error:
+        raise InputError(f"--config {name}: {error}") from error
+
+
+def _known(root: Path) -> dict[str, Any] | None:
+    """The configuration that a folder was begun with."""
+    try:
+        return read_json(root / RECORD)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{root / RECORD}: damaged ({error}); choose another --output_dir") from error

@@ -1,0 +1,165 @@
+"""The student of a masked-LM distillation: made out of its teacher, of random weights, or read from a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from console import InputError, say
+from core.export import check_target
+from core.layer_map import RULES
+from core.shapes import SHAPES
+from data.streams import generator
+from data.tokenization import WordPieceTokenizer, read_vocab
+from files import new_folder, read_json
+from mlm_distill.options import InitStudentOptions, RunDistillOptions, layers_from
+from models.bert import BertConfig, BertForMaskedLM, initial_weights
+from models.folder import LoadedModel, save
+from models.pretrained import pretrained_bert
+from models.shrink import Weights, hidden_basis, shrunk
+from models.weights import layer_weights, set_weights
+
+ARCHITECTURE = "BertForMaskedLM"
+SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
+
+
+def init_student(options: InitStudentOptions) -> LoadedModel:
+    """Makes a student and writes its model folder.
+
+    Raises:
+        InputError: sizes or layers that cannot be had, or a folder that is in use.
+    """
+    target = Path(options.output_dir)
+    check_target(target, "--output_dir", options.overwrite)
+    teacher = None
+    if options.teacher_dir:
+        teacher = pretrained_bert(
+            options.teacher_dir, None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE
+        )
+    shape = _shape(options, teacher)
+    student, start = _from_teacher(options, teacher, shape) if teacher else _from_nothing(options, shape)
+    with new_folder(target) as temporary:
+        save(temporary, student)
+    own = student.parameters - sum(p.size for p in student.model.bert.embeddings.parameters())  # type: ignore[union-attr]
+    say(
+        f"{target}: {shape.num_hidden_layers} layers, hidden size {shape.hidden_size}, "
+        f"{student.parameters / 1e6:.1f} M parameters, {own / 1e6:.1f} M without embeddings; starts from {start}"
+    )
+    return student
+
+
+def _shape(options: InitStudentOptions, teacher: LoadedModel | None) -> BertConfig:
+    """The preset's shape, else the teacher's, with the options' own numbers in it."""
+    own = {name: getattr(options, name) for name in SIZES if getattr(options, name) is not None}
+    kept = layers_from(options.layers)
+    if kept is not None and options.init == "teacher":
+        if own.get("num_hidden_layers", len(kept)) != len(kept):
+            raise InputError(f"--layers {options.layers}: {len(kept)} of them, --num_hidden_layers says another number")
+        own["num_hidden_layers"] = len(kept)
+    preset = SHAPES[options.preset] if options.preset else {}
+    if kept is not None and preset and preset["num_hidden_layers"] != len(kept):
+        raise InputError(
+            f"--layers {options.layers}: {len(kept)} of them, {options.preset} has {preset['num_hidden_layers']}"
+        )
+    sizes = {**preset, **own}
+    if teacher is not None:
+        shape = dataclasses.replace(teacher.model.config, **sizes, **({"head_size": None} if sizes else {}))
+    else:
+        shape = BertConfig(max_position_embeddings=options.max_position_embeddings, **sizes)
+    if shape.head_size is None and shape.hidden_size % shape.num_attention_heads:
+        raise InputError(
+            f"--num_attention_heads {shape.num_attention_heads}: must divide --hidden_size {shape.hidden_size}"
+        )
+    return shape
+
+
+def _from_nothing(options: InitStudentOptions, shape: BertConfig) -> tuple[LoadedModel, str]:
+    path = Path(str(options.vocab_file))
+    if not path.is_file():
+        raise InputError(f"--vocab_file {path}: no such file")
+    tokenizer = WordPieceTokenizer(read_vocab(path), options.do_lower_case)
+    shape = dataclasses.replace(shape, vocab_size=len(tokenizer.vocab))
+    return random_student(shape, tokenizer, options.seed), "random weights"
+
+
+def random_student(shape: BertConfig, tokenizer: WordPieceTokenizer, seed: int) -> LoadedModel:
+    """A masked language model with random weights."""
+    return _made(shape, initial_weights(shape, generator(seed, "initialisation"), ARCHITECTURE), tokenizer)
+
+
+def _made(shape: BertConfig, weights: Weights, tokenizer: WordPieceTokenizer) -> LoadedModel:
+    model = BertForMaskedLM(shape)
+    set_weights(model, weights, "the student")
+    model.eval()
+    return LoadedModel(model, tokenizer, None, shape.max_position_embeddings)
+
+
+def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: BertConfig) -> tuple[LoadedModel, str]:
+    source, tokenizer = teacher.model.config, teacher.tokenizer
+    assert isinstance(tokenizer, WordPieceTokenizer)
+    if options.init == "random":
+        return random_student(shape, tokenizer, options.seed), "random weights"
+    if too_large := [
+        f"{name} {getattr(shape, name)}" for name in SIZES[:2] if getattr(shape, name) > getattr(source, name)
+    ]:
+        raise InputError(f"{', '.join(too_large)}: more than the teacher has; use --init random")
+    kept = layers_from(options.layers)
+    if kept is None:
+        # Rules count the states from the embeddings.
+        kept = [state - 1 for state in RULES[options.layers](source.num_hidden_layers, shape.num_hidden_layers)[1:]]
+    if kept[-1] >= source.num_hidden_layers:
+        raise InputError(f"--layers {options.layers}: the teacher's are 0 to {source.num_hidden_layers - 1}")
+    fresh = initial_weights(shape, generator(options.seed, "initialisation"), ARCHITECTURE)
+    known = layer_weights(teacher.model)
+    basis = hidden_basis(known, shape.hidden_size, options.hidden_init)
+    pairs = tuple((theirs, mine) for mine, theirs in enumerate(kept))
+    weights = shrunk(known, source, shape, pairs, basis, fresh)
+    if options.head == "random":
+        weights |= {name: value for name, value in fresh.items() if name.startswith("cls.")}
+    start = f"the teacher's layers {', '.join(map(str, kept))} (from 0)"
+    if shape.hidden_size < source.hidden_size:
+        start += f", {shape.hidden_size} of {source.hidden_size} hidden units ({options.hidden_init})"
+    return _made(shape, weights, tokenizer), start
+
+
+def student_of(options: RunDistillOptions, teacher: LoadedModel | None) -> LoadedModel:
+    """The student that a distillation trains.
+
+    Raises:
+        InputError: it cannot be had.
+    """
+    if options.student_model:
+        found = pretrained_bert(
+            folder_of(options.student_model), None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE
+        )
+        if options.student_config and _config(options.student_config) != found.model.config:
+            raise InputError(f"--student_config {options.student_config}: another shape than --student_model has")
+        return dataclasses.replace(found, max_seq_length=found.model.config.max_position_embeddings)
+    path = Path(str(options.student_config))
+    shape = _config(path)
+    if (path.parent / "vocab.txt").is_file():
+        tokenizer = WordPieceTokenizer.load(path.parent)
+    elif teacher is not None and isinstance(teacher.tokenizer, WordPieceTokenizer):
+        tokenizer = teacher.tokenizer
+    else:
+        raise InputError(f"--student_config {path}: no vocab.txt beside it, and no teacher that has one")
+    if len(tokenizer.vocab) > shape.vocab_size:
+        raise InputError(
+            f"--student_config {path}: vocab_size {shape.vocab_size:,}, the vocabulary has {len(tokenizer.vocab):,} "
+            "entries"
+        )
+    return random_student(shape, tokenizer, options.seed)
+
+
+def folder_of(name: str) -> str:
+    """The folder of weights that are named as files, as published; other names as they are."""
+    return str(Path(name).parent) if Path(name).is_file() else name
+
+
+def _config(name: str | Path) -> BertConfig:
+    try:
+        return BertConfig.from_dict(read_json(name))
+    except FileNotFoundError:
+        raise InputError(f"--student_config {name}: no such file") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"--student_config {name}: {error}") from error

@@ -1,0 +1,571 @@
+"""Masked-LM distillation end to end, tiny: students, trainings by three kinds of teacher, resuming, refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import time
+
+import numpy as np
+import paddle
+import pytest
+import tiny
+from test_corpus import write
+from test_replacement import masked_lm
+
+import models
+from args import parse
+from console import InputError, run_script
+from core.losses import hidden_states_loss, soft_cross_entropy_loss
+from data.batches import Batches
+from data.columns import Columns, JoinedColumns
+from data.instances import Masker
+from data.masking import Masking
+from data.ragged import Ragged
+from data.tokenization import WordPieceTokenizer
+from mlm_distill import init_student, run_distill, two_stage
+from mlm_distill.corpus import create as create_corpus
+from mlm_distill.options import CorpusOptions, InitStudentOptions, RunDistillOptions, TeacherOutputOptions
+from mlm_distill.student import init_student as make_student
+from mlm_distill.teacher_outputs import create as create_outputs
+from mlm_distill.text import Hides, masked_places
+from mlm_distill.train import distill, judge
+from models.weights import layer_weights, read_safetensors
+
+SHAPE = {"hidden_size": 24, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 32}
+RUN = "mlm_distill.run_distill"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A corpus with masks, one without, a teacher and its stored answers, students."""
+    root = tmp_path_factory.mktemp("inputs")
+    rng = random.Random(0)
+    write(root / "texts.txt", [[tiny.sentence(rng, n % 2) for n in range(3)] for _ in range(40)])
+    tiny.write_model(root / "teacher", masked_lm(**SHAPE))
+    made = {
+        "input_dir": (str(root / "texts.txt"),), "model_name": str(root / "teacher"), "cache_dir": str(root / "cache"),
+        "language": "en", "max_seq_length": 24, "doc_stride": 12, "max_workers": 1, "held_out": 0.1,
+    }  # fmt: skip
+    create_corpus(CorpusOptions(**made, output_dir=str(root / "corpus"), dupe_factor=2))
+    create_corpus(CorpusOptions(**made, output_dir=str(root / "dynamic"), dynamic_masking=True))
+    asked = {"teacher_dir": str(root / "teacher"), "truncation_factor": 6, "cache_dir": str(root / "cache")}
+    create_outputs(TeacherOutputOptions(input_file=str(root / "corpus"), output_dir=str(root / "answers"), **asked))
+    make_student(InitStudentOptions(teacher_dir=str(root / "teacher"), layers="0,3", output_dir=str(root / "student")))
+    make_student(
+        InitStudentOptions(
+            teacher_dir=str(root / "teacher"), layers="0,3", hidden_size=16, num_attention_heads=2,
+            intermediate_size=24, output_dir=str(root / "narrow"),
+        )
+    )  # fmt: skip
+    return root
+
+
+def options(inputs, folder, **changes):
+    made = {
+        "input_file": str(inputs / "answers"), "student_model": str(inputs / "student"), "truncation_factor": 6,
+        "output_dir": str(folder), "batch_size": 16, "num_train_epochs": 4, "learning_rate": 3e-3, "device": "cpu",
+        "cache_dir": str(inputs / "cache"), "logging_steps": 1,
+    }  # fmt: skip
+    made |= changes
+    return RunDistillOptions(**{name: value for name, value in made.items() if value is not None})
+
+
+LIVE = {"input_file": "<dynamic>", "truncation_factor": None, "teacher": "<teacher>"}
+
+
+def live(inputs, folder, **changes):
+    made = {**LIVE, **changes}
+    return options(
+        inputs, folder, **{k: str(inputs / v[1:-1]) if str(v).startswith("<") else v for k, v in made.items()}
+    )
+
+
+# Students
+
+
+def test_a_student_takes_the_named_layers_and_the_head(inputs):
+    teacher, student = (layer_weights(models.load(inputs / name).model) for name in ("teacher", "student"))
+    for mine, theirs in ((0, 0), (1, 3)):
+        for name in ("linear1.weight", "self_attn.q_proj.bias", "norm2.weight"):
+            ours = student[f"bert.encoder.layers.{mine}.{name}"]
+            np.testing.assert_array_equal(ours, teacher[f"bert.encoder.layers.{theirs}.{name}"])
+    for name in ("bert.embeddings.word_embeddings.weight", "cls.predictions.transform.weight"):
+        np.testing.assert_array_equal(student[name], teacher[name])
+
+
+def test_a_student_of_all_layers_says_what_its_teacher_says(inputs, tmp_path):
+    made = make_student(
+        InitStudentOptions(teacher_dir=str(inputs / "teacher"), layers="0,1,2,3", output_dir=str(tmp_path / "same"))
+    )
+    teacher = models.load(inputs / "teacher")
+    batch = {"input_ids": np.asarray([[2, 9, 4, 11, 3]]), "token_type_ids": np.zeros((1, 5), np.int64)}
+    ours, theirs = (found.model.from_batch(batch).numpy() for found in (made, teacher))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_narrow_student_has_the_shape_of_its_preset_and_loads_again(tmp_path):
+    tiny.write_model(tmp_path / "teacher", masked_lm(hidden_size=288, num_attention_heads=8, num_hidden_layers=6))
+    words = [
+        "--teacher_dir",
+        str(tmp_path / "teacher"),
+        "--preset",
+        "minirbt-h256",
+        "--output_dir",
+        str(tmp_path / "s"),
+    ]
+    # The teacher has 32 neurons, the preset 1,024: those that nobody gave say nothing at first.
+    assert run_script(init_student.main, words) == 0
+    shape = models.load(tmp_path / "s").model.config
+    assert (shape.num_hidden_layers, shape.hidden_size, shape.intermediate_size, shape.num_attention_heads) == (
+        6, 256, 1024, 8,
+    )  # fmt: skip
+    assert run_script(init_student.main, words) == 2
+    assert run_script(init_student.main, [*words, "--overwrite"]) == 0
+
+
+def test_a_student_of_random_weights_needs_a_vocabulary_alone(inputs, tmp_path):
+    words = ["--vocab_file", str(inputs / "teacher" / "vocab.txt"), "--preset", "rbt4-h312", "--num_hidden_layers", "1"]
+    assert run_script(init_student.main, [*words, "--output_dir", str(tmp_path / "s"), "--seed", "3"]) == 0
+    first = models.load(tmp_path / "s")
+    assert first.model.config.vocab_size == len(tiny.VOCAB)
+    assert first.architecture == "BertForMaskedLM"
+    assert run_script(init_student.main, [*words, "--output_dir", str(tmp_path / "t"), "--seed", "4"]) == 0
+    name = "bert.encoder.layers.0.linear1.weight"
+    assert not np.array_equal(layer_weights(first.model)[name], layer_weights(models.load(tmp_path / "t").model)[name])
+
+
+def test_the_head_can_be_random_while_the_layers_are_not(inputs, tmp_path):
+    base = {"teacher_dir": str(inputs / "teacher"), "layers": "0,3"}
+    made = make_student(InitStudentOptions(**base, head="random", output_dir=str(tmp_path / "s")))
+    known, teacher = layer_weights(made.model), layer_weights(models.load(inputs / "teacher").model)
+    assert not np.array_equal(known["cls.predictions.transform.weight"], teacher["cls.predictions.transform.weight"])
+    name = "bert.encoder.layers.1.linear1.weight"
+    np.testing.assert_array_equal(known[name], teacher["bert.encoder.layers.3.linear1.weight"])
+
+
+STUDENTS = [
+    ({}, "give --teacher_dir or --vocab_file, one of them"),
+    ({"teacher_dir": "<teacher>", "layers": "0,9"}, "--layers 0,9: the teacher's are 0 to 3"),
+    ({"teacher_dir": "<teacher>", "layers": "3,0"}, "--layers 3,0: expected numbers that rise"),
+    ({"teacher_dir": "<teacher>", "layers": "0,x"}, "expected uniform, last, every_other, or numbers of layers"),
+    ({"teacher_dir": "<teacher>", "layers": "0,1", "num_hidden_layers": "3"}, "--num_hidden_layers says another"),
+    ({"teacher_dir": "<teacher>", "layers": "0,1", "preset": "rbt3"}, "--layers 0,1: 2 of them, rbt3 has 3"),
+    ({"teacher_dir": "<teacher>", "preset": "rbt3"}, "hidden_size 768: more than the teacher has; use --init random"),
+    ({"teacher_dir": "<teacher>", "preset": "rbt9"}, "--preset rbt9: expected one of rbt3, rbt4, rbt6, rbt4-h312"),
+    ({"teacher_dir": "<teacher>", "num_attention_heads": "5"}, "--num_attention_heads 5: must divide --hidden_size 24"),
+    ({"vocab_file": "nope", "preset": "rbt3"}, "--vocab_file nope: no such file"),
+    ({"vocab_file": "nope"}, "--num_hidden_layers, --hidden_size, .*: required without --preset and --teacher_dir"),
+    ({"vocab_file": "nope", "preset": "rbt3", "layers": "0,1"}, "--layers goes with --init teacher"),
+    ({"teacher_dir": "<texts.txt>"}, "no such model folder"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "message"), STUDENTS)
+def test_an_impossible_student_is_one_line(inputs, tmp_path, capsys, given, message):
+    made = {**given, "output_dir": str(tmp_path / "s")}
+    words = [w for k, v in made.items() for w in (f"--{k}", str(inputs / v[1:-1]) if v.startswith("<") else v)]
+    assert run_script(init_student.main, words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line), line
+    assert not (tmp_path / "s").exists()
+
+
+def test_hugging_face_folders_of_published_students_load(inputs, tmp_path):
+    """As hfl/rbt3 and hfl/minirbt-* are published: Hugging Face's names, with a tied decoder and a second head."""
+    from models.bert_names import to_hugging_face
+    from models.weights import write_safetensors
+
+    loaded = models.load(inputs / "teacher")
+    folder = tmp_path / "rbt3"
+    folder.mkdir()
+    theirs = to_hugging_face(layer_weights(loaded.model), "BertForMaskedLM")
+    theirs["cls.predictions.decoder.weight"] = theirs["bert.embeddings.word_embeddings.weight"]
+    theirs["cls.seq_relationship.weight"] = np.zeros((2, 24), np.float32)
+    theirs["bert.embeddings.position_ids"] = np.arange(64)[None]
+    write_safetensors(folder / "model.safetensors", theirs)
+    config = {**loaded.model.config_dict(), "architectures": ["BertForMaskedLM"], "directionality": "bidi"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text("\n".join(tiny.VOCAB) + "\n")
+    made = make_student(InitStudentOptions(teacher_dir=str(folder), layers="0,1,2,3", output_dir=str(tmp_path / "s")))
+    for name, value in layer_weights(loaded.model).items():
+        if "pooler" not in name:
+            np.testing.assert_allclose(layer_weights(made.model)[name], value, atol=1e-6, err_msg=name)
+
+
+# Trainings
+
+
+@pytest.mark.parametrize("kind", ["stored", "live answers", "layers", "narrow layers", "text", "head"])
+def test_a_student_learns(inputs, tmp_path, kind):
+    made = {
+        "stored": lambda: options(inputs, tmp_path / "run"),
+        "live answers": lambda: live(inputs, tmp_path / "run", loss="ce+cosine", truncation_factor=6),
+        "layers": lambda: live(inputs, tmp_path / "run"),
+        "narrow layers": lambda: live(inputs, tmp_path / "run", student_model="<narrow>", attention_weight=0.0),
+        "text": lambda: live(inputs, tmp_path / "run", teacher="none"),
+        "head": lambda: live(inputs, tmp_path / "run", teacher="none", trained="head"),
+    }[kind]()
+    before = layer_weights(models.load(made.student_model).model)
+    record = distill(made)
+    after = read_safetensors(tmp_path / "run" / "model.safetensors")
+    moved = {name for name, value in before.items() if not np.array_equal(value, after[name])}
+    assert "cls.predictions.transform.weight" in moved
+    assert ("bert.encoder.layers.0.linear1.weight" in moved) == (kind != "head")
+    assert not any("pooler" in name for name in moved)
+    assert set(after) == set(before)
+    log = [row for row in tiny.log_rows(tmp_path / "run") if row["part"] == "train"]
+    assert log[-1]["loss"] < log[0]["loss"]
+    found = record["dev"]
+    assert found["perplexity"] == pytest.approx(math.exp(found["loss"]))
+    assert ("agreement" in found) == (kind not in ("text", "head"))
+    assert 0 <= found["accuracy"] <= 1
+    loaded = models.load(tmp_path / "run")
+    assert loaded.architecture == "BertForMaskedLM"
+    assert loaded.task is None
+
+
+def test_a_distilled_student_teaches_stored_answers_again(inputs, tmp_path):
+    distill(options(inputs, tmp_path / "run"))
+    again = TeacherOutputOptions(
+        input_file=str(inputs / "corpus"), output_dir=str(tmp_path / "more"), teacher_dir=str(tmp_path / "run"),
+        truncation_factor=4, cache_dir=str(inputs / "cache"),
+    )  # fmt: skip
+    assert create_outputs(again)["places"] > 0
+
+
+def test_agreement_is_full_with_the_teacher_itself(inputs, tmp_path):
+    for name, made in (
+        ("stored", options(inputs, tmp_path / "stored", student_model=str(inputs / "teacher"), learning_rate=1e-9)),
+        ("live", live(inputs, tmp_path / "live", student_model="<teacher>", learning_rate=1e-9)),
+    ):
+        found = distill(made)["dev"]
+        assert found["agreement"] == 1.0, name
+    # Nothing is left to learn from the layers; the softened answers keep their entropy.
+    first = tiny.log_rows(tmp_path / "live")[0]
+    assert first["hidden"] < 1e-3
+    assert first["embedding"] < 1e-3
+
+
+def test_figures_of_the_evaluation_by_hand(inputs):
+    loaded = models.load(inputs / "teacher")
+    ids = np.asarray([2, 9, 4, 11, 3], np.int32)
+    columns = Columns(
+        {
+            "input_ids": Ragged.from_rows([ids, ids[:3]]),
+            "token_type_ids": Ragged.from_rows([[0] * 5, [0] * 3]),
+            "masked_positions": Ragged.from_rows([[2, 3], []]),
+            "masked_ids": Ragged.from_rows([[10, 11], []]),
+            "teacher_best": Ragged.from_rows([[10, 12], []]),
+        }
+    )
+    found = judge(loaded.model, Batches(columns, 4, 0, shuffle=False))
+    logits = loaded.model.from_batch(
+        {"input_ids": ids[None].astype(np.int64), "token_type_ids": np.zeros((1, 5), np.int64)}
+    ).numpy()[0, [2, 3]].astype(np.float64)  # fmt: skip
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    loss = -(logs[0, 10] + logs[1, 11]) / 2
+    best = logits.argmax(-1)
+    assert found["loss"] == pytest.approx(loss, rel=1e-5)
+    assert found["perplexity"] == pytest.approx(math.exp(loss), rel=1e-5)
+    assert found["accuracy"] == ((best[0] == 10) + (best[1] == 11)) / 2
+    assert found["agreement"] == ((best[0] == 10) + (best[1] == 12)) / 2
+
+
+def test_places_of_a_batch_by_hand():
+    batch = {"input_ids": np.zeros((2, 6), np.int64), "masked_positions": np.asarray([[2, 5], [1, 0]])}
+    places, there = masked_places(batch)
+    assert places.tolist() == [2, 5, 7]
+    assert there.tolist() == [[True, True], [True, False]]
+
+
+def test_other_tokens_are_hidden_in_every_pass_and_the_same_in_every_order():
+    hides = Hides(Masker(Masking(0.3, 5), WordPieceTokenizer(tiny.VOCAB)), 7)
+    rows = Ragged.from_rows([[2, *range(6, 18), 3]] * 4)
+    table = Columns({"input_ids": rows, "word_starts": Ragged.from_rows([[1] * 14] * 4)})
+    first, again, other = (hides(table, np.arange(4), epoch) for epoch in (0, 0, 1))
+    assert first["masked_positions"].values.tolist() == again["masked_positions"].values.tolist()
+    assert first["masked_positions"].values.tolist() != other["masked_positions"].values.tolist()
+    assert "word_starts" not in first
+    turned = hides(table.take(np.asarray([3, 1])), np.asarray([3, 1]), 0)
+    for place, row in enumerate((3, 1)):
+        assert turned["input_ids"][place].tolist() == first["input_ids"][row].tolist()
+    for row in range(4):
+        where, stood = first["masked_positions"][row], first["masked_ids"][row]
+        assert rows[row][where].tolist() == stood.tolist()
+        kept = np.setdiff1d(np.arange(14), where)
+        assert first["input_ids"][row][kept].tolist() == rows[row][kept].tolist()
+
+
+def test_prepared_batches_count_what_they_hold_over_all_ranks():
+    hides = Hides(Masker(Masking(0.5, 9), WordPieceTokenizer(tiny.VOCAB)), 7)
+    lengths = (4, 9, 14, 6, 12)
+    table = JoinedColumns(
+        [
+            Columns(
+                {
+                    "input_ids": Ragged.from_rows([[2, *range(6, 4 + n), 3] for n in part]),
+                    "word_starts": Ragged.from_rows([[1] * n for n in part]),
+                }
+            )
+            for part in (lengths[:2], lengths[2:])
+        ]
+    )
+    alone = list(Batches(table, 5, 0, count_by="masked_positions", prepare=hides).epoch(1))
+    parts = [
+        list(Batches(table, 5, 0, count_by="masked_positions", prepare=hides, rank=r, world=2).epoch(1)) for r in (0, 1)
+    ]
+    whole = alone[0]
+    assert float(whole["weight"]) == 1.0
+    assert int(whole["count"]) == int(masked_places(whole)[1].sum())
+    shares = [int(masked_places(part[0])[1].sum()) for part in parts]
+    assert sum(shares) == int(whole["count"])
+    for part, share in zip(parts, shares, strict=True):
+        assert float(part[0]["weight"]) == pytest.approx(share / int(whole["count"]))
+    assert sorted([*parts[0][0]["rows"], *parts[1][0]["rows"]]) == list(range(5))
+
+
+def test_softened_answers_without_the_squared_temperature():
+    mine, theirs = paddle.to_tensor([[1.0, 2.0, 0.5]]), paddle.to_tensor([[0.2, 1.0, 3.0]])
+    scaled = float(soft_cross_entropy_loss(mine, theirs, 8.0))
+    assert float(soft_cross_entropy_loss(mine, theirs, 8.0, scaled=False)) == pytest.approx(scaled / 64, rel=1e-6)
+
+
+def test_rows_can_weigh_in_the_distance_of_states():
+    mine, theirs = [paddle.ones([2, 3, 4])], [paddle.zeros([2, 3, 4])]
+    theirs[0][1] = 3.0
+    lengths = paddle.to_tensor([3, 2])
+    # Squares are 1 in the first row and 4 in the second.
+    assert float(hidden_states_loss(mine, theirs, lengths)) == pytest.approx(2.5)
+    weighed = hidden_states_loss(mine, theirs, lengths, paddle.to_tensor([0.25, 0.75]))
+    assert float(weighed) == pytest.approx(0.25 * 1 + 0.75 * 4)
+
+
+# Resuming
+
+
+@pytest.mark.parametrize("kind", ["stored", "layers"])
+def test_a_killed_run_ends_with_the_same_bits(inputs, tmp_path, kind):
+    rhythm = {"save_steps": 3, "eval_steps": 5, "num_train_epochs": 8, "average_checkpoints": 2}
+    make = options if kind == "stored" else live
+    distill(make(inputs, tmp_path / "whole", **rhythm))
+    given = make(inputs, tmp_path / "run", **rhythm)
+    tiny.kill(tiny.started_until(RUN, given, 6))
+    assert run_script(run_distill.main, [*tiny.arguments(given), "--resume"]) == 0
+    ours, theirs = (tmp_path / name / "model.safetensors" for name in ("run", "whole"))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert tiny.log_rows(tmp_path / "run") == tiny.log_rows(tmp_path / "whole")
+    # And a finished run is found.
+    before = ours.stat().st_mtime_ns
+    assert run_script(run_distill.main, [*tiny.arguments(given), "--resume"]) == 0
+    assert ours.stat().st_mtime_ns == before
+
+
+# The command line
+
+
+def test_the_published_command_lines_are_read(inputs):
+    published = (
+        "--bert_config_file=s/config.json --input_file=c --output_dir=o --init_checkpoint=s --truncation_factor=128 "
+        "--max_seq_length=512 --max_predictions_per_seq=20 --do_train=True --do_eval=True --train_batch_size=384 "
+        "--eval_batch_size=1024 --num_train_steps=1000000 --num_warmup_steps=20000"
+    )
+    found = parse(RunDistillOptions, published.split(), "")
+    assert (found.loss, found.teacher, found.learning_rate) == ("ce+cosine", "stored", 5e-5)
+    assert (found.max_steps, found.warmup_steps, found.batch_size, found.eval_batch_size) == (1000000, 20000, 384, 1024)
+    assert found.warmup_proportion == 0.0
+    distill_sh = (
+        "--student_config s/config.json --teacher_name_or_path t --num_train_steps 100000 --ckpt_steps 20000 "
+        "--learning_rate 4e-4 --train_batch_size 64 --data_files_json j.json --data_cache_dir c --output_dir o "
+        "--output_encoded_layers true --gradient_accumulation_steps 8 --temperature 8 --fp16 "
+        "--student_pretrained_weights s"
+    )
+    found = parse(RunDistillOptions, distill_sh.split(), "")
+    assert (found.loss, found.teacher, found.temperature, found.precision) == ("hidden+ce", "t", 8.0, "fp16")
+    assert (found.save_steps, found.gradient_accumulation_steps, found.input_file) == (20000, 8, "c")
+
+
+def test_text_files_become_a_corpus_on_the_way(inputs, tmp_path):
+    (tmp_path / "files.json").write_text(json.dumps({"train": [str(inputs / "texts.txt")]}))
+    given = live(
+        inputs, tmp_path / "run", input_file=None, data_files_json=str(tmp_path / "files.json"), language="en",
+        data_cache_dir=str(tmp_path / "cache"), max_seq_length=24, num_train_epochs=1,
+    )  # fmt: skip
+    distill(given)
+    assert (tmp_path / "cache" / "corpus.json").is_file()
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_a_student_is_judged_as_it_stands(inputs, tmp_path, capsys):
+    words = ["--input_file", str(inputs / "answers"), "--student_model", str(inputs / "student"), "--do_eval"]
+    words += ["--device", "cpu", "--truncation_factor", "6", "--output_dir", str(tmp_path / "out")]
+    assert run_script(run_distill.main, words) == 0
+    found = json.loads((tmp_path / "out" / "eval.json").read_text())
+    assert set(found) == {"loss", "accuracy", "perplexity", "agreement", "rows"}
+    assert f"{found['perplexity']:.4f}" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["eval.json"]
+
+
+BAD = [
+    ({"input_file": "nope"}, "--input_file nope: no such folder"),
+    ({"input_file": "<corpus>"}, "holds no answers of a teacher; make them with mlm_distill.create_teacher"),
+    ({"input_file": "<teacher>"}, "no corpus.json here; make it with mlm_distill.create_pretraining_data"),
+    ({"truncation_factor": 7}, "--truncation_factor 7: .*answers holds 6 of a place"),
+    ({"student_model": "nope/x/y"}, "nope/x/y: no such model folder"),
+    ({"student_model": None}, "--student_model is required, or --student_config"),
+    ({"student_model": "<other>"}, "the corpus was made with another vocabulary"),
+    ({"student_model": "<short>"}, "has 16 positions, the instances are up to 24 tokens long"),
+    ({"max_seq_length": 16}, "--max_seq_length 16: the instances were made with 24"),
+    ({"max_predictions_per_seq": 3}, "--max_predictions_per_seq: .*answers holds masks, made with 20"),
+    ({"eval_file": "<dynamic>"}, "--eval_file .*dynamic: made with --dynamic_masking: nothing is hidden"),
+    ({"input_file": "<nothing>", "teacher": "none", "truncation_factor": None}, "no text was held out"),
+    ({"loss": "hidden+ce", "truncation_factor": None}, "--loss hidden\\+ce needs a teacher to ask"),
+    ({"temperature": 2.0}, "--temperature goes with --loss hidden\\+ce"),
+    ({"teacher": "none", "loss": "ce+cosine"}, "--loss goes with a teacher"),
+    ({"trained": "head"}, "--trained head goes with --teacher none"),
+    ({"teacher": "<student>", "output_encoded_layers": False, "truncation_factor": None}, "--output_encoded_layers"),
+    ({"teacher": "<headless>", "truncation_factor": None}, "--teacher .*headless: has no masked-LM head"),
+    ({"data_files_json": "x"}, "--data_files_json goes with --data_cache_dir"),
+    ({"student_model": None, "student_config": "nope.json"}, "--student_config nope.json: no such file"),
+    ({"student_model": None, "student_config": "<corpus/corpus.json>"}, "no vocab.txt beside it"),
+    ({"do_train": False, "do_eval": False}, "at least one of them is needed"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bad(inputs):
+    tiny.write_model(inputs / "short", masked_lm(max_position_embeddings=16))
+    tiny.write_pretrained(inputs / "headless")
+    other = masked_lm()
+    other.tokenizer = WordPieceTokenizer(tiny.VOCAB[::-1])
+    tiny.write_model(inputs / "other", other)
+    made = {
+        "input_dir": (str(inputs / "texts.txt"),), "model_name": str(inputs / "teacher"), "max_workers": 1,
+        "language": "en", "max_seq_length": 24, "doc_stride": 12, "held_out": 0.0,
+    }  # fmt: skip
+    create_corpus(CorpusOptions(**made, output_dir=str(inputs / "nothing")))
+    return inputs
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_bad_input_is_one_line_and_leaves_nothing(bad, tmp_path, capsys, changes, message):
+    def told(value):
+        return str(bad / value[1:-1]) if isinstance(value, str) and value.startswith("<") else value
+
+    made = {
+        "input_file": str(bad / "answers"), "student_model": str(bad / "student"), "truncation_factor": 6,
+        "output_dir": str(tmp_path / "run"), "device": "cpu", **{k: told(v) for k, v in changes.items()},
+    }  # fmt: skip
+    words = [word for name, value in made.items() if value is not None for word in (f"--{name}", str(value))]
+    assert run_script(run_distill.main, words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line), line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_truncated_shard_is_one_line(inputs, tmp_path, capsys):
+    import shutil
+
+    folder = shutil.copytree(inputs / "answers", tmp_path / "answers")
+    path = next((folder / "shard-00000").glob("teacher_probs*"))
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match="--input_file: .*expected .* bytes, found .*; make it again"):
+        distill(options(inputs, tmp_path / "run", input_file=str(folder)))
+    assert not (tmp_path / "run").exists()
+
+
+# Two stages
+
+
+def two_stage_config(inputs, **changes):
+    distill = {
+        "num_train_epochs": 2, "train_batch_size": 16, "learning_rate": 3e-3, "logging_steps": 1, "save_steps": 2,
+    }  # fmt: skip
+    made = {
+        "teacher": str(inputs / "teacher"),
+        "corpus": {
+            "input_dir": [str(inputs / "texts.txt")], "language": "en", "max_seq_length": 24, "max_workers": 1,
+            "doc_stride": 12, "dupe_factor": 1,
+        },
+        "assistant": {"init": {"layers": "0,1,3"}, "answers": {"truncation_factor": 5}, "distill": {
+            **distill, "truncation_factor": 5,
+        }},
+        "student": {"init": {"layers": "0,2", "hidden_size": 16, "num_attention_heads": 2}, "distill": distill},
+    }  # fmt: skip
+    made |= changes
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def write_config(path, config):
+    path.write_text(json.dumps(config))
+    return path
+
+
+def test_two_stages_go_from_teacher_to_student_and_resume(inputs, tmp_path, capsys):
+    path = write_config(tmp_path / "c.json", two_stage_config(inputs))
+    words = ["--config", str(path), "--cache_dir", str(inputs / "cache"), "--device", "cpu", "--output_dir"]
+    assert run_script(two_stage.main, [*words, str(tmp_path / "whole")]) == 0
+    whole = tmp_path / "whole"
+    assert models.load(whole / "assistant").model.config.num_hidden_layers == 3
+    student = models.load(whole / "student").model.config
+    assert (student.num_hidden_layers, student.hidden_size) == (2, 16)
+    # The student began as its assistant's layers, not the teacher's.
+    start, assistant = (layer_weights(models.load(whole / name).model) for name in ("student_start", "assistant"))
+    name = "cls.predictions.decoder.bias"
+    np.testing.assert_array_equal(start[name], assistant[name])
+    child = tiny.start("mlm_distill.two_stage", *words, str(tmp_path / "killed"))
+    log = tmp_path / "killed" / "student" / "metrics.jsonl"
+    for _ in range(30_000):
+        if child.poll() is not None or (log.exists() and log.read_bytes().count(b"\n") >= 3):
+            break
+        time.sleep(0.01)
+    tiny.kill(child)
+    capsys.readouterr()
+    assert run_script(two_stage.main, [*words, str(tmp_path / "killed")]) == 0
+    assert "going on from step" in capsys.readouterr().out
+    for part in ("assistant", "student"):
+        ours, theirs = (tmp_path / name / part / "model.safetensors" for name in ("killed", "whole"))
+        assert ours.read_bytes() == theirs.read_bytes()
+    # Another configuration needs another folder, or permission.
+    write_config(path, two_stage_config(inputs, assistant=None))
+    assert run_script(two_stage.main, [*words, str(whole)]) == 2
+    assert "begun with another configuration; pass --overwrite" in capsys.readouterr().err
+    assert run_script(two_stage.main, [*words, str(whole), "--overwrite"]) == 0
+    assert not (whole / "assistant").exists()
+
+
+def test_one_fault_after_the_other_is_told_before_any_work(inputs, tmp_path, capsys):
+    config = two_stage_config(inputs, extra=1, student={"init": {"preset": "rbt9"}, "distill": {"nope": 1}, "more": {}})
+    config["corpus"]["max_seq_length"] = 0
+    path = write_config(tmp_path / "c.json", config)
+    assert run_script(two_stage.main, ["--config", str(path), "--output_dir", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    for part in (
+        "extra: expected teacher, corpus", "corpus: --max_seq_length 0", "student.init: --preset rbt9",
+        "student.distill: --nope: no such option", "student.more: expected init, answers or distill",
+    ):  # fmt: skip
+        assert part in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("[1]", "expected a JSON object, found list"),
+        ('{"student": {"distill": {"output_dir": "x"}}}', "teacher: expected a folder or a name"),
+        ('{"student": {"distill": {"teacher_dir": "x"}}}', "--teacher: follows from the stage's place"),
+        (
+            '{"teacher": "nope/x/y", "corpus": {"input_dir": ["x"]}, "student": {"init": {}, "distill": {}}}',
+            "nope/x/y: no",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(tmp_path, capsys, content, message):
+    if content is not None:
+        (tmp_path / "c.json").write_text(content)
+    assert run_script(two_stage.main, ["--config", str(tmp_path / "c.json"), "--output_dir", str(tmp_path / "o")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line, line
