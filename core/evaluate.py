@@ -10,9 +10,11 @@ import paddle
 
 from console import progress
 from core.metrics import Diverged, compute_metrics
+from core.spans import ENDS, SpanForward
 from data.batches import Batch, Batches
 from data.columns import Column
 from data.sources import Rows
+from models.bert import Bert
 from models.folder import LoadedModel
 
 Forward = Callable[[Batch], np.ndarray]
@@ -60,6 +62,21 @@ def dygraph_forward(model: Any) -> Forward:
         if was_training:
             model.train()
         return logits
+
+    return forward
+
+
+def dygraph_spans(model: Bert) -> SpanForward:
+    """A model's two ends in evaluation mode, without gradients; the mode is put back after every batch."""
+
+    def forward(batch: Batch) -> Mapping[str, np.ndarray]:
+        was_training = model.training
+        model.eval()
+        with paddle.no_grad():
+            found = model.features_of(batch)
+        if was_training:
+            model.train()
+        return {name: found[name].numpy() for name in ENDS}
 
     return forward
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from console import InputError
+from data.questions import find_questions, read_questions
 from data.sources import find_split, read_rows
 from data.tasks import Task
 from files import check_new_folder, file_checksum, is_plain_name, read_json, write_json
@@ -38,17 +39,13 @@ def write_export(loaded: LoadedModel, folder: Path, rows: list[list[str]]) -> fl
     Raises:
         InputError: the difference is above :data:`TOLERANCE`, or the model has no task to serve.
     """
-    from core.evaluate import dygraph_forward, predict_logits
     from core.static_graph import StaticGraph, save_graph
 
     task = loaded.labelled
-    save_graph(loaded, folder)
+    names = save_graph(loaded, folder)
     loaded.tokenizer.save(folder)
-    graph = StaticGraph(folder)
-    encoder = loaded.encoder
-    columns = encoder.encode(rows)
-    expected = predict_logits(dygraph_forward(loaded.model), columns, encoder.pad_id, 32)
-    found = predict_logits(graph, columns, encoder.pad_id, 32)
+    graph = StaticGraph(folder, outputs=names)
+    expected, found = _both_sides(loaded, graph, rows)
     largest = float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
     if not largest <= TOLERANCE:
         raise InputError(
@@ -58,9 +55,10 @@ def write_export(loaded: LoadedModel, folder: Path, rows: list[list[str]]) -> fl
         "format": EXPORT_FORMAT,
         "model_type": loaded.model.model_type,
         "task": task.name,
+        "kind": task.kind,
         "language": task.language,
         "text_columns": task.text_columns,
-        "labels": task.labels,
+        "labels": task.labels or [],
         "tokenizer": loaded.tokenizer.kind,
         "layout": loaded.model.layout,
         "max_seq_length": loaded.max_seq_length,
@@ -74,6 +72,23 @@ def write_export(loaded: LoadedModel, folder: Path, rows: list[list[str]]) -> fl
     }
     write_json(folder / EXPORT_CONFIG, record)
     return largest
+
+
+def _both_sides(loaded: LoadedModel, graph: Any, rows: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """All numbers that model and graph put out for some rows."""
+    from core.evaluate import dygraph_forward, dygraph_spans, predict_logits
+    from core.spans import span_logits
+
+    encoder = loaded.encoder
+    columns = encoder.encode(rows)
+    if loaded.labelled.kind == "span":
+        sides = [
+            np.concatenate([end.values for end in span_logits(forward, columns, encoder.pad_id)])
+            for forward in (dygraph_spans(loaded.model), graph.run)  # type: ignore[arg-type]
+        ]
+        return sides[0], sides[1]
+    forward = dygraph_forward(loaded.model)
+    return predict_logits(forward, columns, encoder.pad_id, 32), predict_logits(graph, columns, encoder.pad_id, 32)
 
 
 def read_export_config(folder: str | os.PathLike[str], option: str = "--model_dir") -> dict[str, Any]:
@@ -117,6 +132,9 @@ def _check_file(path: Path, known: Mapping[str, Any]) -> None:
 
 def parity_rows(task: Task, data_dir: str | None, count: int) -> list[list[str]]:
     """Texts of a task: dev rows of ``data_dir``, or of the built-in corpus in the task's language."""
+    if data_dir and task.kind == "span":
+        asked = read_questions(find_questions(data_dir, "dev", task.name), labelled=False)
+        return [asked.questions[:count], [asked.contexts[number] for number in asked.context_of[:count]]]
     if data_dir:
         rows, _ = read_rows(find_split(data_dir, "dev"), task, labelled=False)
         if len(rows) == 0:

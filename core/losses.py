@@ -312,3 +312,45 @@ def distillation_losses(
         raise ValueError("alpha above 0 needs labels")
     hard = hard_label_loss(student, labels)
     return {"loss": alpha * hard + (1 - alpha) * soft, "hard": hard, "soft": soft}
+
+
+def span_losses(
+    ends: Sequence[paddle.Tensor],
+    lengths: paddle.Tensor,
+    labels: paddle.Tensor | None = None,
+    teacher: Sequence[paddle.Tensor] | None = None,
+    alpha: float = 1.0,
+    temperature: float = 1.0,
+) -> dict[str, paddle.Tensor]:
+    """alpha * CE(the answer's two ends) + (1 - alpha) * CE(the teacher's softened ends), over a row's own tokens.
+
+    Args:
+        ends: logits of the first and of the last token, [rows, tokens] each.
+        lengths: int64, [rows], tokens that are no padding.
+        labels: int64, [rows, 2]; may be None when ``alpha`` is 0.
+        teacher: the same logits of a teacher; may be None when ``alpha`` is 1.
+        alpha: weight of the labels.
+        temperature: softens both sides; the factor T^2 keeps gradients of one size.
+
+    Returns:
+        ``loss`` and its parts; of both ends the mean, over rows the mean.
+
+    Raises:
+        ValueError: what ``alpha`` gives a weight is not there.
+    """
+    with paddle.amp.auto_cast(enable=False):
+        padding = (1 - _own_tokens(lengths, ends[0].shape[1])) * -1e4
+        mine = [end.astype("float32") + padding for end in ends]
+        parts = {}
+        if alpha > 0:
+            if labels is None:
+                raise ValueError("alpha above 0 needs labels")
+            parts["hard"] = paddle.add_n([F.cross_entropy(end, labels[:, i]) for i, end in enumerate(mine)]) / 2
+        if alpha < 1:
+            if teacher is None:
+                raise ValueError("alpha below 1 needs a teacher")
+            theirs = [end.astype("float32") + padding for end in teacher]
+            both = zip(mine, theirs, strict=True)
+            parts["soft"] = paddle.add_n([soft_cross_entropy_loss(a, b, temperature) for a, b in both]) / 2
+        weights = {"hard": alpha, "soft": 1 - alpha}
+        return {"loss": paddle.add_n([weights[name] * part for name, part in parts.items()]), **parts}

@@ -10,7 +10,7 @@ import numpy as np
 
 from console import InputError
 from data.streams import generator
-from data.tasks import NUMBERS
+from data.tasks import NUMBERS, SPANS
 
 # The entry of a metric's figures that chooses checkpoints.
 MAIN_METRIC = {
@@ -18,6 +18,7 @@ MAIN_METRIC = {
     "acc_and_f1": "accuracy",
     "matthews": "matthews",
     NUMBERS: "pearson",
+    SPANS: "f1",
 }
 
 

@@ -137,8 +137,11 @@ class Teacher:
 
     def outputs(self, transfer: TransferSet) -> TeacherOutputs:
         """The teacher's outputs for every row of a transfer set, from the cache where they are there."""
+        return self.outputs_for(self.loaded.encoder.arrange(transfer.encode(self.loaded.tokenizer)))
+
+    def outputs_for(self, encoded: Columns) -> TeacherOutputs:
+        """The same for rows as the teacher reads them."""
         began = time.perf_counter()
-        encoded = self.loaded.encoder.arrange(transfer.encode(self.loaded.tokenizer))
         folder = self._cache / "teacher_outputs" / self._key(encoded)
         parts = folder.with_name(folder.name + ".parts")
         try:

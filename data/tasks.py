@@ -121,7 +121,7 @@ class Task:
             raise ValueError("a task needs a name, one or two text columns, and labels that are texts")
         if any("\ud800" <= char <= "\udfff" for text in texts for char in text):
             raise ValueError("half a surrogate pair in a name: this is not Unicode text")
-        if task.kind not in KINDS or task.metric not in METRICS:
+        if task.kind not in KINDS or task.metric not in (*METRICS, SPANS):
             raise ValueError(f"expected a task of a known kind and metric, found {task.kind!r} and {task.metric!r}")
         return task
 
@@ -144,6 +144,8 @@ ELSEWHERE = {"hub", "submission"}
 METRICS = ("accuracy", "acc_and_f1", "matthews", "pearson_and_spearman")
 # The metric of numbers to predict.
 NUMBERS = "pearson_and_spearman"
+# The metric of parts of a text; see data.questions.
+SPANS = "em_and_f1"
 SENTENCES = ("sentence1", "sentence2")
 NLI = ("contradiction", "entailment", "neutral")
 # PaddleNLP's copies call every GLUE label "labels".
@@ -328,6 +330,8 @@ TASKS: dict[str, Task] = {
 }
 ALIASES = {"senta": "chnsenticorp", "sst2": "sst-2", "stsb": "sts-b", "bq": "bq_corpus"}
 LANGUAGES = ("en", "zh")
+# Tasks of reading comprehension, which data.questions reads.
+QUESTIONS = ("cmrc2018", "drcd")
 # What tells parts of speech; see data.part_of_speech.
 TAGGERS = ("auto", "textblob", "spacy", "jieba")
 
@@ -340,6 +344,8 @@ def get_task(name: str) -> Task:
     """
     key = name.strip().lower()
     key = ALIASES.get(key, key)
+    if key in QUESTIONS:
+        raise InputError(f"--task_name {name}: asks for a part of a text: use finetune.run_mrc")
     if key not in TASKS:
         known = ", ".join(sorted(TASKS))
         raise InputError(

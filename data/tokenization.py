@@ -101,6 +101,31 @@ class BertWords:
         parts = SPECIAL_PATTERN.split(text)
         return " ".join(part if part in SPECIAL_TOKENS else self._words(part) for part in parts)
 
+    def placed_words(self, text: str) -> list[tuple[str, np.ndarray]]:
+        """The same words, each with the character of ``text`` that every one of its characters comes from.
+
+        Special tokens in the text are words like others here.
+        """
+        words: list[tuple[str, np.ndarray]] = []
+        kept: list[str] = []
+        places: list[int] = []
+        for place, char in enumerate(text):
+            for one in self._of(char):
+                if not one.isspace():
+                    kept.append(one)
+                    places.append(place)
+                elif kept:
+                    words.append(("".join(kept), np.asarray(places)))
+                    kept, places = [], []
+        if kept:
+            words.append(("".join(kept), np.asarray(places)))
+        return words
+
+    def _of(self, char: str) -> str:
+        """What a character becomes, whatever stands around it."""
+        cleaned = char.translate(self._clean)
+        return (unicodedata.normalize("NFD", cleaned) if self.lowercase else cleaned).translate(self._split)
+
     def _words(self, text: str) -> str:
         if text.isascii() and (self.lowercase or "[" not in text):
             return text.translate(self._ascii)
@@ -233,6 +258,32 @@ class WordPieceTokenizer:
                 Ragged.from_rows([e.ids for e in self._fast.encode_batch_fast(block, add_special_tokens=False)])
             )
         return Ragged.concat(parts)
+
+    def encode_placed(self, texts: Sequence[str]) -> tuple[Ragged, Ragged]:
+        """Token ids of texts, and where in its text each token stands.
+
+        Returns:
+            Ids; and the first character of every token and the one behind its last, int64, [tokens, 2].
+        """
+        ids: list[list[int]] = []
+        spans: list[np.ndarray] = []
+        for text in texts:
+            words = self._bert_words.placed_words(text)
+            found = self._fast.encode([word for word, _ in words], is_pretokenized=True, add_special_tokens=False)
+            ids.append(found.ids)
+            own = np.empty((len(found.ids), 2), np.int64)
+            start, before = 0, -1
+            for token, (piece, number) in enumerate(zip(found.tokens, found.word_ids, strict=True)):
+                word, places = words[number]
+                start = 0 if number != before else start
+                # What is unknown is so as a whole.
+                length = len(word) if piece == UNK else len(piece.removeprefix("##") if start else piece)
+                own[token] = places[start], places[min(start + length, len(word)) - 1] + 1
+                start, before = start + length, number
+            spans.append(own)
+        flat = np.concatenate([np.empty((0, 2), np.int64), *spans])
+        encoded = Ragged.from_rows(ids)
+        return encoded, Ragged(flat, encoded.offsets)
 
     def words(self, text: str) -> list[str]:
         """White-space words, as published for English."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from console import InputError, say, silence
+from data.questions import read_questions
 from data.sources import SKIP_HINT, BadRow, checked_text, decoded_lines, iterate_records
 from data.tasks import Task
 from deploy.options import PredictOptions
@@ -37,9 +38,11 @@ def predict(options: PredictOptions) -> int:
         raise InputError(f"--input_file {options.input_file}: no such file")
     if not options.text and not options.input_file and sys.stdin is None:
         raise InputError("standard input is closed; give --text or --input_file")
-    predictor = Predictor(options.model_dir, options.threads or None, options.device)
+    predictor = Predictor(options.model_dir, options.threads or None, options.device, options.n_best_size)
     if options.text_pair and not predictor.is_pair:
         raise InputError(f"--text_pair: the model in {options.model_dir} reads single texts")
+    if options.n_best_size > 1 and not predictor.finds_answers:
+        raise InputError(f"--n_best_size: the model in {options.model_dir} labels texts, it finds no answers in them")
     if options.text and predictor.is_pair and not options.text_pair:
         raise InputError(f"--text_pair is missing: the model in {options.model_dir} reads pairs")
     rows = input_rows(options, predictor.task)
@@ -63,6 +66,10 @@ def input_rows(options: PredictOptions, task: Task) -> Iterator[tuple[str, ...]]
     columns = task.text_columns
     if options.text:
         yield from zip(*([options.text, options.text_pair] if options.text_pair else [options.text]), strict=True)
+        return
+    if options.input_file and task.kind == "span" and Path(options.input_file).suffix == ".json":
+        asked = read_questions(options.input_file, labelled=False)
+        yield from ((text, asked.contexts[of]) for text, of in zip(asked.questions, asked.context_of, strict=True))
         return
     skipped = 0
     if options.input_file and Path(options.input_file).suffix != ".txt":

@@ -35,6 +35,7 @@ class PredictOptions(Options):
     output_file: str | None = option(None, "where the predictions go (.jsonl); standard output when left out")
     skip_bad_rows: bool = option(False, "leave out rows that cannot be read instead of stopping", group="data")
     batch_size: int = option(32, "rows of a batch", check=between(1, 100_000))
+    n_best_size: int = option(1, "answers to a question, of a model that finds them", check=between(1, 1000))
     threads: int = option(0, "threads of the matrix kernels; 0 takes one per core", check=THREADS)
     device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
 

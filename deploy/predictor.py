@@ -13,11 +13,13 @@ import numpy as np
 
 from console import InputError
 from core.export import EXPORT_CONFIG, read_export_config
+from core.spans import ENDS, span_logits
 from core.static_graph import StaticGraph
 from data.batches import Batches
+from data.questions import Answer, Windows, as_questions, best_answers, encode
 from data.sources import BadRow, checked_text
-from data.tasks import TASKS, Task
-from data.tokenization import InputEncoder, load_tokenizer
+from data.tasks import KINDS, TASKS, Task
+from data.tokenization import InputEncoder, WordPieceTokenizer, load_tokenizer
 
 WIDTH_MULTIPLE = 8
 
@@ -51,6 +53,26 @@ class Prediction:
         return {**values, **{f"predicted_{name}" if name in values else name: v for name, v in found.items()}}
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What a model of reading comprehension finds in a passage.
+
+    Attributes:
+        texts: the question and the passage.
+        answers: the best first.
+    """
+
+    texts: tuple[str, ...]
+    answers: tuple[Answer, ...]
+
+    def as_dict(self, columns: Sequence[str]) -> dict[str, Any]:
+        """A JSON object: the question, its answer, where that begins, and further ones where several were asked for."""
+        every = [
+            {"answer": one.text, "probability": round(one.probability, 6), "start": one.start} for one in self.answers
+        ]
+        return {columns[0]: self.texts[0], **every[0], **({"n_best": every} if len(every) > 1 else {})}
+
+
 class Predictor:
     """A model that serves.
 
@@ -58,12 +80,15 @@ class Predictor:
         folder: an export folder.
         threads: for matrix kernels; None takes one per core.
         device: ``cpu`` or ``gpu``.
+        n_best: of reading comprehension, answers to a question.
 
     Raises:
         InputError: no export folder, or a damaged one.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu", n_best: int = 1
+    ) -> None:
         self.folder = Path(folder)
         self.config = read_export_config(folder)
         try:
@@ -83,7 +108,13 @@ class Predictor:
             raise InputError(
                 f"{Path(folder) / EXPORT_CONFIG}: damaged ({type(error).__name__}: {error}); export again"
             ) from error
-        self.graph = StaticGraph(folder, threads, device)
+        self._n_best = n_best
+        self.graph = StaticGraph(folder, threads, device, outputs=ENDS if self.finds_answers else ("logits",))
+
+    @property
+    def finds_answers(self) -> bool:
+        """Whether it answers questions on passages, instead of labelling rows."""
+        return self.task.kind == "span"
 
     @property
     def is_pair(self) -> bool:
@@ -115,7 +146,20 @@ class Predictor:
             out[batch["rows"]] = found
         return out
 
-    def predict(self, rows: Sequence[tuple[str, ...]], batch_size: int = 32) -> list[Prediction]:
+    def answers(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> list[list[Answer]]:
+        """The best answers to questions, given as one list of questions and one of passages."""
+        tokenizer, length = self.encoder.tokenizer, self.encoder.max_seq_length
+        assert isinstance(tokenizer, WordPieceTokenizer)
+        asked = as_questions(list(zip(*texts, strict=True)))
+        encoded = encode(asked, tokenizer, Windows(length, question=min(Windows.question, length // 2)))
+        ends = span_logits(self.graph.run, encoded.columns, self.encoder.pad_id, batch_size, WIDTH_MULTIPLE, length)
+        return best_answers(asked, encoded, *ends, self._n_best)
+
+    def run(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> Sequence[Any]:
+        """What the model says of rows given as one list of strings per text column: logits, or answers."""
+        return self.answers(texts, batch_size) if self.finds_answers else self.logits(texts, batch_size)  # type: ignore[return-value]
+
+    def predict(self, rows: Sequence[tuple[str, ...]], batch_size: int = 32) -> list[Prediction] | list[Answered]:
         """Predictions for rows in memory.
 
         Raises:
@@ -123,12 +167,15 @@ class Predictor:
         """
         for number, row in enumerate(rows, 1):
             self._check(row, f"row {number}")
+        if self.finds_answers:
+            found = self.answers([list(column) for column in zip(*rows, strict=True)], batch_size) if rows else []
+            return [Answered(row, tuple(known)) for row, known in zip(rows, found, strict=True)]
         logits = (
             self.logits([list(column) for column in zip(*rows, strict=True)], batch_size) if rows else np.empty((0, 1))
         )
         return [self._prediction(row, values) for row, values in zip(rows, logits, strict=True)]
 
-    def stream(self, rows: Iterable[tuple[str, ...]], batch_size: int = 32) -> Iterator[Prediction]:
+    def stream(self, rows: Iterable[tuple[str, ...]], batch_size: int = 32) -> Iterator[Prediction | Answered]:
         """Predictions in the order of the rows, in constant memory."""
         rows = iter(rows)
         # Rows of similar length share a batch within a block of 32 batches.
@@ -157,4 +204,7 @@ def _task(config: Mapping[str, Any]) -> Task:
     known, columns = TASKS.get(config["task"]), tuple(config["text_columns"])
     if known is not None and known.text_columns == columns:
         return known
-    return Task(config["task"], columns, language=config["language"])
+    kind = config.get("kind", "classification")
+    if kind not in KINDS or (kind == "span" and len(columns) != 2):
+        raise ValueError(f"kind {kind!r}")
+    return Task(config["task"], columns, language=config["language"], kind=kind)

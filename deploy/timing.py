@@ -98,17 +98,17 @@ def measure_alternating(
     rates: list[list[float]] = [[] for _ in predictors]
     for predictor, known in zip(predictors, texts, strict=True):
         # Once through everything: a served model has met its shapes before.
-        predictor.logits(known, 1)
-        predictor.logits(known, batch_size)
+        predictor.run(known, 1)
+        predictor.run(known, batch_size)
     for turn in progress(range(rounds), f"benchmark, {threads} thread(s)", unit="round"):
         for number, (predictor, known) in enumerate(zip(predictors, texts, strict=True)):
             for step in range(latency_rows):
                 row = (turn * latency_rows + step) % len(known[0])
                 began = time.perf_counter()
-                predictor.logits([column[row : row + 1] for column in known], 1)
+                predictor.run([column[row : row + 1] for column in known], 1)
                 latencies[number].append(1e3 * (time.perf_counter() - began))
             began = time.perf_counter()
-            predictor.logits(known, batch_size)
+            predictor.run(known, batch_size)
             rates[number].append(len(known[0]) / (time.perf_counter() - began))
     return [_record(folders[n], threads, latencies, rates, n) for n in range(len(folders))]
 

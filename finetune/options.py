@@ -5,67 +5,45 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from args import option, parse_value, positive
+from args import below_one, between, not_negative, option, parse_value, positive, probability, size
 from console import InputError
-from core.options import BertTrainingOptions
-from data.tasks import TEACHERS, get_task
+from core.options import AdamWOptions, BertTrainingOptions, RunOptions
+from data.questions import QUESTION_TASKS, Windows, own_questions
+from data.tasks import LANGUAGES, QUESTIONS, TEACHERS, Task, get_task
 from files import read_json
 
 # Tasks with enough rows for large batches.
 MANY_ROWS = ("sst-2", "qqp", "mnli", "qnli", "tnews", "cmnli", "lcqmc", "bq_corpus")
-# A narrow BERT wants larger steps and more passes than the base size that the published values are for.
-NARROW = 512
+# A small BERT wants larger steps and more passes than the base size that the published values are for (MiniRBT, table
+# of learning rates).
+NARROW, SHALLOW = 512, 4
+SMALL_RATE, SMALL_RATES = 1e-4, {"ocnli": 5e-5}
+S = TypeVar("S", bound="SweepOptions")
 
 
-def is_narrow(model: str) -> bool:
-    """Whether a model is known to be narrower than the base size, without loading it."""
+def is_small(model: str) -> bool:
+    """Whether a model is known to be narrower or shallower than the base size, without loading it."""
     if model == TEACHERS["en"]:
         return True
     try:
-        return int(read_json(Path(model) / "config.json")["hidden_size"]) <= NARROW
+        config = read_json(Path(model) / "config.json")
+        return int(config["hidden_size"]) <= NARROW or int(config["num_hidden_layers"]) <= SHALLOW
     except (OSError, ValueError, KeyError, TypeError):
         # Not a folder, or a damaged one, which loading it will tell.
         return False
 
 
-class FinetuneOptions(BertTrainingOptions):
-    """Options of ``finetune.run_classifier``."""
+class SweepOptions(RunOptions):
+    """A grid of runs instead of one."""
 
-    model_name_or_path: str = option(
-        TEACHERS["en"],
-        "a folder with weights, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
-        group="model",
-    )
-    trust_pickle: bool = option(
-        False,
-        "open pickled weights that hold more than numbers: doing so runs code that they may hold",
-        group="model",
-    )
-    learning_rate: float = option(5e-5, "the rate at its peak", check=positive)
-    num_train_epochs: int = option(3, "passes over the training rows", check=positive)
+    group = "training"
+
     sweep: tuple[str, ...] = option(
         (), "a grid instead of one run: option=value,value,… ; may be given again for another option", repeat=True
     )
     seeds: int = option(1, "runs of every cell of the grid, with --seed and the seeds after it", check=positive)
-
-    @classmethod
-    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        task = get_task(given["task_name"]) if given.get("task_name") else None
-        model = TEACHERS[task.language if task else given.get("language", "en")]
-        values: dict[str, Any] = {"model_name_or_path": model}
-        if task is None:
-            return values
-        values |= {"warmup_proportion": 0.06, "weight_decay": 0.01}
-        if "warmup_steps" in given:
-            del values["warmup_proportion"]
-        if given.get("optimizer", "adamw") != "adamw":
-            del values["weight_decay"]
-        values["batch_size"] = 128 if task.name in MANY_ROWS else 32
-        if is_narrow(given.get("model_name_or_path", model)):
-            return {**values, "learning_rate": 1e-4, "num_train_epochs": 4}
-        return {**values, "learning_rate": 3e-5, "num_train_epochs": 3}
 
     def faults(self) -> list[str]:
         found = super().faults()
@@ -84,12 +62,52 @@ class FinetuneOptions(BertTrainingOptions):
                 found += [f"--sweep, at {shown}: {fault}" for fault in faults]
         return found
 
-    def at(self, cell: Mapping[str, Any]) -> FinetuneOptions:
+    def at(self: S, cell: Mapping[str, Any]) -> S:
         """The options of one cell of a sweep; what depends on the cell's values and was not given follows them."""
         return self.replace(sweep=(), seeds=1, **cell)
 
+    def task(self) -> Task:
+        """What is learnt."""
+        raise NotImplementedError
 
-def grid(cls: type[FinetuneOptions], sweep: Sequence[str]) -> list[dict[str, Any]]:
+
+class FinetuneOptions(BertTrainingOptions, SweepOptions):
+    """Options of ``finetune.run_classifier``."""
+
+    group = "training"
+
+    model_name_or_path: str = option(
+        TEACHERS["en"],
+        "a folder with weights, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
+        group="model",
+    )
+    trust_pickle: bool = option(
+        False,
+        "open pickled weights that hold more than numbers: doing so runs code that they may hold",
+        group="model",
+    )
+    learning_rate: float = option(5e-5, "the rate at its peak", check=positive)
+    num_train_epochs: int = option(3, "passes over the training rows", check=positive)
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        task = get_task(given["task_name"]) if given.get("task_name") else None
+        model = TEACHERS[task.language if task else given.get("language", "en")]
+        values: dict[str, Any] = {"model_name_or_path": model}
+        if task is None:
+            return values
+        values |= {"warmup_proportion": 0.06, "weight_decay": 0.01}
+        if "warmup_steps" in given:
+            del values["warmup_proportion"]
+        if given.get("optimizer", "adamw") != "adamw":
+            del values["weight_decay"]
+        values["batch_size"] = 128 if task.name in MANY_ROWS else 32
+        if is_small(given.get("model_name_or_path", model)):
+            return {**values, "learning_rate": SMALL_RATES.get(task.name, SMALL_RATE), "num_train_epochs": 4}
+        return {**values, "learning_rate": 3e-5, "num_train_epochs": 3}
+
+
+def grid(cls: type[SweepOptions], sweep: Sequence[str]) -> list[dict[str, Any]]:
     """The cells of a sweep, each the values of its options.
 
     Raises:
@@ -117,3 +135,95 @@ NOT_SWEPT = (
     *("metric", "model_type", "do_predict", "output_dir", "overwrite", "resume", "seed", "seeds", "sweep", "device"),
     *("cache_dir", "num_workers", "logging_steps", "save_steps", "trust_pickle"),
 )
+
+
+class MrcOptions(SweepOptions, AdamWOptions, RunOptions):
+    """Options of ``finetune.run_mrc``."""
+
+    group = "training"
+
+    task_name: str | None = option(None, "a task of reading comprehension", choices=QUESTIONS, group="data")
+    data_dir: str | None = option(None, "folder with the task's train.json (or trial.json) and dev.json", group="data")
+    train_file: str | None = option(None, "your own questions to learn from: JSON in the layout of SQuAD", group="data")
+    dev_file: str | None = option(None, "your own questions for the evaluation", group="data")
+    test_file: str | None = option(
+        None, "questions to answer into --output_dir/predictions, with --do_predict", state=False, group="data"
+    )
+    do_predict: bool = option(False, "also answer the questions of --test_file", state=False, group="output")
+    language: str = option("zh", "the language of your own files", choices=LANGUAGES, group="data")
+    holdout: float = option(
+        0.0,
+        "share of the training passages on which checkpoints are chosen; 0 chooses them on dev",
+        check=below_one,
+        group="data",
+    )
+    max_train_rows: int = option(
+        0, "use this many training questions only, drawn at random; 0 means all", check=not_negative, group="data"
+    )
+    max_seq_length: int = option(512, "tokens of an input, special tokens included", check=size, group="data")
+    doc_stride: int = option(
+        128, "tokens between the beginnings of two windows of a passage", check=positive, group="data"
+    )
+    max_query_length: int = option(64, "tokens of a question; the rest is cut", check=size, group="data")
+    max_answer_length: int = option(50, "tokens of an answer at most", check=size, group="data")
+    n_best_size: int = option(20, "answers that are told of every question", check=between(1, 1000), group="output")
+    model_name_or_path: str = option(
+        TEACHERS["zh"],
+        "a folder with weights, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
+        group="model",
+    )
+    trust_pickle: bool = option(
+        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold", group="model"
+    )
+    teacher_model: str | None = option(
+        None,
+        "distil: model folder of a teacher of reading comprehension with the same vocabulary",
+        group="model",
+        also=("teacher_dir",),
+    )
+    alpha: float = option(0.5, "weight of the labels beside the teacher", check=probability)
+    temperature: float = option(2.0, "softens teacher and student", check=between(1e-3, 1e4))
+    batch_size: int = option(32, "windows of a batch over all processes", check=positive, also=("train_batch_size",))
+    learning_rate: float = option(3e-5, "the rate at its peak", check=positive)
+    num_train_epochs: int = option(3, "passes over the windows", check=positive)
+
+    @classmethod
+    def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        values = super().derived(given)
+        if not given.get("task_name"):
+            values["model_name_or_path"] = TEACHERS[given.get("language", "zh")]
+        if is_small(given.get("model_name_or_path", values.get("model_name_or_path", TEACHERS["zh"]))):
+            values["learning_rate"] = SMALL_RATE
+        return values
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        own = [f"--{name}" for name in ("train_file", "dev_file") if getattr(self, name)]
+        if self.task_name:
+            if own:
+                found.append(f"--task_name and {own[0]} exclude each other: give a task or your own files")
+            if not self.data_dir:
+                found.append("--data_dir is required with --task_name")
+            if self.asks("language"):
+                found.append("--language goes with --train_file, not with --task_name")
+        elif len(own) < 2:
+            found.append("give --task_name with --data_dir, or your own questions with --train_file and --dev_file")
+        elif self.data_dir:
+            found.append("--data_dir goes with --task_name")
+        if bool(self.test_file) != self.do_predict:
+            found.append("--do_predict and --test_file go together")
+        if self.max_seq_length - self.max_query_length < 4:
+            found.append(
+                f"--max_query_length {self.max_query_length}: leaves no room in --max_seq_length {self.max_seq_length}"
+            )
+        if self.teacher_model is None:
+            found += [f"--{name} goes with --teacher_model" for name in ("alpha", "temperature") if self.asks(name)]
+        return found
+
+    def task(self) -> Task:
+        """The task that these options name."""
+        return QUESTION_TASKS[self.task_name] if self.task_name else own_questions(self.language)
+
+    def windows(self) -> Windows:
+        """How passages are cut."""
+        return Windows(self.max_seq_length, self.doc_stride, self.max_query_length)

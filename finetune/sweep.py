@@ -11,12 +11,12 @@ from console import InputError, say, table
 from core.checkpoint import ARGUMENTS
 from core.metrics import MAIN_METRIC
 from files import FolderLock, check_new_folder, write_json
-from finetune.options import FinetuneOptions, grid
+from finetune.options import S, grid
 
 RECORD = "sweep.json"
 
 
-def sweep(options: FinetuneOptions, train: Callable[[FinetuneOptions], Mapping[str, Any]]) -> dict[str, Any]:
+def sweep(options: S, train: Callable[[S], Mapping[str, Any]]) -> dict[str, Any]:
     """Trains every cell of the grid with every seed, one after the other.
 
     A run is a model folder of its own below ``--output_dir``; the same command with ``--resume`` leaves out those that
