@@ -104,9 +104,9 @@ def test_tokens_know_their_characters():
         for token, (start, stop) in zip(ids[row], spans[row], strict=True):
             piece = tiny.VOCAB[token]
             if piece != "[UNK]":
-                assert text[start:stop].lower() == piece.removeprefix("##")
+                assert text[start:stop].lower().replace("é", "e") == piece.removeprefix("##")
     pieces = [text for start, stop in spans[0] if (text := texts[0][start:stop])]
-    assert pieces[:4] == ["The", "good", "ly", "film"]
+    assert pieces[:5] == ["The", "good", "l", "y", "film"]
     # What is unknown stands there as a whole.
     assert texts[2][slice(*spans[2][0])] == "unknownword"
 
