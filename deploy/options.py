@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from args import Options, between, option, positive
+from args import Options, between, option, positive, size
+from core.shapes import SHAPES
 
 # More threads than this are a slip of the hand.
 THREADS = between(0, 1024)
@@ -51,7 +52,23 @@ class PredictOptions(Options):
 class BenchmarkOptions(Options):
     """Options of ``deploy.benchmark``."""
 
-    model_dir: tuple[str, ...] = option(help="export folders; speed-ups are over the first", group="model")
+    model_dir: tuple[str, ...] = option((), "export folders; speed-ups are over the first", group="model")
+    table: tuple[str, ...] = option(
+        (),
+        f"instead of exports: model folders or published shapes ({', '.join(SHAPES)}), to compare sizes and the speed of "
+        "their encoders with that of the first",
+        group="model",
+    )
+    scores: tuple[str, ...] = option(
+        (),
+        "NAME=FOLDER,FOLDER,… : a model and what it came to on several tasks, as fine-tuned model folders; the table of "
+        "scores and their shares of the first model's",
+        group="model",
+    )
+    vocab_size: int = option(
+        21_128, "entries of the vocabulary of published shapes in --table", check=size, group="model"
+    )
+    max_seq_length: int = option(128, "tokens of the inputs of --table", check=between(3, 512), group="data")
     data_dir: str | None = option(
         None, "folder of the task whose dev rows are read; else the built-in corpus", group="data"
     )
@@ -60,3 +77,14 @@ class BenchmarkOptions(Options):
     latency_rows: int = option(100, "single rows per turn", check=positive)
     batch_size: int = option(32, "rows of a batch for the throughput", check=between(1, 100_000))
     output_file: str | None = option(None, "JSON file that receives the figures")
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if not self.model_dir and not self.table and not self.scores:
+            found.append("--model_dir is required, or --table with model folders or shapes, or --scores")
+        if self.model_dir and (self.table or self.scores):
+            found.append("--model_dir excludes --table and --scores")
+        for name in ("vocab_size", "max_seq_length"):
+            if self.asks(name) and not self.table:
+                found.append(f"--{name} goes with --table")
+        return found

@@ -681,3 +681,60 @@ def test_long_rows_give_the_answers_of_their_beginnings(models):
     text = "the film is good , and the music was a very lovely one ! " * 50_000
     np.testing.assert_array_equal(predictor.logits([[text]]), predictor.logits([[text[:4000]]]))
     assert predictor.encoder.encode([["a" * 3_000_000]])["input_ids"].values.tolist() == [1]
+
+
+# Encoders side by side
+
+
+def test_encoders_are_compared_by_size_and_speed(models, tmp_path, capsys):
+    words = ["--table", "rbt4-h312", "minirbt-h256", str(tiny.write_pretrained(tmp_path / "mine"))]
+    words += ["--max_seq_length", "16", "--rounds", "1", "--latency_rows", "1", "--batch_size", "2"]
+    assert run_script(benchmark.main, [*words, "--output_file", str(tmp_path / "o.json")]) == 0
+    first, second, mine = json.loads((tmp_path / "o.json").read_text())["models"]
+    # As published but for the rounding of the last: 11.4M and 4.7M; 10.4M and 4.8M.
+    assert round(first["parameters"] / 1e6, 1) == 11.4
+    assert round(first["without_embeddings"] / 1e6, 1) == 4.7
+    assert (round(second["parameters"] / 1e6, 1), round(second["without_embeddings"] / 1e6, 1)) == (10.3, 4.8)
+    assert first["latency_speedup"] == first["throughput_speedup"] == 1.0
+    assert (mine["layers"], mine["hidden_size"], mine["model"]) == (2, 16, "mine")
+    assert second["parameters_share"] == second["parameters"] / first["parameters"]
+    assert "10.3M (90.6%)" in capsys.readouterr().out
+
+
+def test_scores_are_told_beside_their_shares_of_the_first_models(tmp_path, capsys):
+    for name, task, value in (("a1", tiny.SINGLE, 0.9), ("a2", tiny.PAIR, 0.8), ("b1", tiny.SINGLE, 0.45)):
+        tiny.write_model(tmp_path / name, tiny.bert(task))
+        (tmp_path / name / "metrics.json").write_text(json.dumps({"dev": {"accuracy": value}}))
+    words = ["--scores", f"large={tmp_path / 'a1'},{tmp_path / 'a2'}", f"small={tmp_path / 'b1'}"]
+    assert run_script(benchmark.main, words) == 0
+    out = capsys.readouterr().out
+    assert "90.00 (100.0%)" in out
+    assert "45.00 (50.0%)" in out
+    assert "–" in out
+    for entries, message in (
+        (["x"], "expected NAME=FOLDER"),
+        ([f"a={tmp_path / 'nope'}"], "no such model folder"),
+        ([f"a={tmp_path / 'a1'}", f"a={tmp_path / 'a2'}"], "a stands there twice"),
+        ([f"a={tmp_path / 'a1'},{tmp_path / 'b1'}"], "two folders of sst-2"),
+        ([f"a={tmp_path / 'a1'}", f"b={tmp_path / 'a2'}"], "qqp is none of the first model's tasks"),
+    ):
+        assert run_script(benchmark.main, ["--scores", *entries]) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "a1" / "metrics.json").unlink()
+    assert run_script(benchmark.main, ["--scores", f"a={tmp_path / 'a1'}"]) == 2
+    assert "no finished run of a task" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "--model_dir is required, or --table"),
+        (["--table", "rbt9"], "--table rbt9: neither a model folder nor one of bert-base"),
+        (["--table", "rbt3", "--model_dir", "x"], "--model_dir excludes --table"),
+        (["--model_dir", "x", "--vocab_size", "5"], "--vocab_size goes with --table"),
+    ],
+)
+def test_an_impossible_comparison_is_one_line(capsys, words, message):
+    assert run_script(benchmark.main, words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line

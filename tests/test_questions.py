@@ -95,7 +95,7 @@ def test_placed_words_are_the_words_of_the_tokenizer(text, lowercase):
 
 
 def test_tokens_know_their_characters():
-    texts = ["The goodly  film, É 很好", "", "unknownword good"]
+    texts = ["The goodly  film, É 很好", "", "猫cat☃ good"]
     ids, spans = TOKENIZER.encode_placed(texts)
     assert ids.lengths.tolist() == spans.lengths.tolist()
     whole = TOKENIZER.encode(texts)
@@ -108,7 +108,9 @@ def test_tokens_know_their_characters():
     pieces = [text for start, stop in spans[0] if (text := texts[0][start:stop])]
     assert pieces[:5] == ["The", "good", "l", "y", "film"]
     # What is unknown stands there as a whole.
-    assert texts[2][slice(*spans[2][0])] == "unknownword"
+    assert [texts[2][start:stop] for start, stop in spans[2]][-1] == "good"
+    unknown = spans[2][ids[2] == TOKENIZER.token_id("[UNK]")]
+    assert all(texts[2][start:stop] in ("猫", "cat", "☃") for start, stop in unknown)
 
 
 # Files
