@@ -55,8 +55,8 @@ class BenchmarkOptions(Options):
     model_dir: tuple[str, ...] = option((), "export folders; speed-ups are over the first", group="model")
     table: tuple[str, ...] = option(
         (),
-        f"instead of exports: model folders or published shapes ({', '.join(SHAPES)}), to compare sizes and the speed of "
-        "their encoders with that of the first",
+        "instead of exports: model folders or published shapes, whose sizes and speeds are compared with those of the "
+        f"first: {', '.join(SHAPES)}",
         group="model",
     )
     scores: tuple[str, ...] = option(

@@ -1,0 +1,193 @@
+"""Two real encoders: a Chinese one from nothing, and a masked-LM head for the bundled English one.
+
+    python -m benchmarks.encoders --language zh --data_dir DIR_WITH_TEXT
+
+What is trained is the product's own: mlm_distill.create_pretraining_data, init_student, run_distill --teacher none. The
+vocabulary of the Chinese one are the characters of the text and the commonest pieces of what stands between them in
+letters and digits; the text is that of zh_corpus, none of which stands in an evaluation set. A run goes on from its
+checkpoint; the result holds the accuracy at hidden places of held-out text against steps, and its picture is beside it.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import recipe
+from benchmarks.common import RESULTS, parser, work_dir, write_result
+from benchmarks.picture import line_plot
+from console import run_script
+
+# Characters rarer than this are unknown; pieces of letters and digits.
+RARE, PIECES = 4, 3000
+SHAPE = {
+    "num_hidden_layers": 6,
+    "hidden_size": 384,
+    "intermediate_size": 1536,
+    "num_attention_heads": 12,
+    "max_position_embeddings": 512,
+}
+CORPUS = {"max_seq_length": 128, "doc_stride": 128, "short_seq_prob": 0.0, "dynamic_masking": True, "held_out": 0.005}
+TRAINING: dict[str, dict[str, Any]] = {
+    "zh": {
+        "max_steps": 6000,
+        "train_batch_size": 32,
+        "learning_rate": 5e-4,
+        "warmup_proportion": 0.05,
+        # Few tokens, so more of each: a fifth is hidden.
+        "masked_lm_prob": 0.2,
+        "max_predictions_per_seq": 26,
+        "eval_steps": 250,
+    },
+    "en": {
+        "max_steps": 2000,
+        "train_batch_size": 32,
+        "learning_rate": 1e-3,
+        "warmup_proportion": 0.05,
+        "masked_lm_prob": 0.2,
+        "max_predictions_per_seq": 26,
+        "eval_steps": 250,
+    },
+}
+
+
+def main(argv: list[str]) -> None:
+    """Trains what has not been trained yet and writes the result."""
+    made = parser(__doc__ or "")
+    made.add_argument("--language", choices=tuple(TRAINING), default="zh")
+    made.add_argument("--trained", choices=("all", "head"), default="all", help="of the English one: what learns")
+    made.add_argument(
+        "--jobs", type=int, default=1, help="of how many at a time this is one: 2 takes half of the cores"
+    )
+    made.add_argument("--only_report", action="store_true", help="train nothing: write what is there")
+    arguments = made.parse_args(argv)
+    folder = work_dir(arguments.work_dir) / "encoders"
+    target = encoder_folder(folder, arguments.language, arguments.trained)
+    began = time.perf_counter()
+    if not arguments.only_report:
+        train(arguments, folder, target)
+    earlier = json.loads((target / "metrics.json").read_text(encoding="utf-8"))["training"]["seconds"]
+    arguments.only_report = False
+    name = f"encoder_{arguments.language}" + ("_head" if arguments.trained == "head" else "")
+    found = figures(target, folder / arguments.language / "corpus")
+    write_result(name, arguments, found, max(earlier, time.perf_counter() - began), script="encoders")
+    points = [(point["tokens"] / 1e6, 100 * point["accuracy"]) for point in found["evaluations"]]
+    picture = line_plot({"held-out text": points}, "million tokens read", "accuracy at hidden places, %")
+    (RESULTS.parent / "pictures" / f"{name}.svg").write_text(picture, encoding="utf-8")
+
+
+def encoder_folder(folder: Path, language: str, trained: str = "all") -> Path:
+    """Where an encoder is, or will be."""
+    return folder / language / ("head" if trained == "head" else "encoder")
+
+
+def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
+    """Vocabulary, corpus, first weights, training."""
+    from data.tokenization import WordPieceTokenizer
+
+    language, place = arguments.language, folder / arguments.language
+    place.mkdir(parents=True, exist_ok=True)
+    shared: dict[str, Any] = {"cache_dir": str(folder / "cache")}
+    if language == "zh":
+        source = {"vocab_file": str(place / "vocab.txt")}
+        if not (place / "vocab.txt").is_file():
+            WordPieceTokenizer(chinese_vocabulary([str(arguments.data_dir)])).save(place)
+    else:
+        source = {"model_name": "all-MiniLM-L6-v2"}
+    corpus = {"input_dir": str(arguments.data_dir), "output_dir": str(place / "corpus"), "language": language}
+    recipe.run("mlm_distill.create_pretraining_data", {**corpus, **CORPUS, **source, **shared}, jobs=1)
+    start = place / "start"
+    if not start.is_dir():
+        own = {**SHAPE, "seed": arguments.seed} if language == "zh" else {"layers": "0,1,2,3,4,5"}
+        teacher = source if language == "zh" else {"teacher_dir": "all-MiniLM-L6-v2"}
+        recipe.run("mlm_distill.init_student", {**own, **teacher, "output_dir": str(start), **shared}, jobs=1)
+    options = {
+        **TRAINING[language],
+        **shared,
+        "input_file": str(place / "corpus"),
+        "student_model": str(start),
+        "teacher": "none",
+        "trained": arguments.trained,
+        "output_dir": str(target),
+        "seed": arguments.seed,
+        "resume": True,
+    }
+    recipe.run("mlm_distill.run_distill", options, jobs=arguments.jobs)
+
+
+def chinese_vocabulary(names: Sequence[str]) -> list[str]:
+    """Special tokens, the characters of texts, and the commonest pieces of their words of letters and digits."""
+    from data.corpus import corpus_files, text_lines
+    from data.tokenization import SPECIAL_TOKENS, BertWords
+
+    words = BertWords(lowercase=True)
+    characters: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for file in corpus_files(names):
+        for line in text_lines(file):
+            for word in words(line).split():
+                characters.update(word)
+                if len(word) > 1 and word.isascii():
+                    others[word] += 1
+    known = sorted(char for char, count in characters.items() if count >= RARE)
+    continued = sorted({char for word in others for char in word} & set(known))
+    whole = [word for word, count in others.most_common(PIECES) if count >= RARE]
+    return list(dict.fromkeys([*SPECIAL_TOKENS, *known, *(f"##{char}" for char in continued), *whole]))
+
+
+def figures(target: Path, corpus: Path) -> dict[str, Any]:
+    """What the run has come to."""
+    from core.checkpoint import read_metrics
+    from core.train import LOG
+    from models.folder import bert_shape
+
+    metrics = read_metrics(target)
+    record = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
+    tokens_a_row = record["tokens"] / record["rows"]
+    shape, rows = bert_shape(target), metrics["training"]["rows"] / metrics["training"]["steps"]
+    log = [json.loads(line) for line in (target / LOG).read_text(encoding="utf-8").splitlines()]
+    return {
+        "settings": {"corpus": CORPUS, "training": recorded_settings(target)},
+        "shape": {name: getattr(shape, name) for name in SHAPE},
+        "vocabulary": shape.vocab_size,
+        "parameters": metrics["parameters"],
+        "corpus": {name: record[name] for name in ("rows", "tokens", "held_out_rows")},
+        "held_out": metrics["dev"],
+        "steps": metrics["training"]["steps"],
+        "tokens_read": round(metrics["training"]["rows"] * tokens_a_row),
+        "training_minutes": round(metrics["training"]["seconds"] / 60, 1),
+        "evaluations": [
+            {
+                "step": row["step"],
+                "tokens": round(row["step"] * rows * tokens_a_row),
+                "accuracy": row["accuracy"],
+                "perplexity": row["perplexity"],
+            }
+            for row in log
+            if row["part"] == "evaluation"
+        ],
+    }
+
+
+def recorded_settings(target: Path) -> dict[str, Any]:
+    """The options of a run that a reader needs."""
+    given = json.loads((target / "training_args.json").read_text(encoding="utf-8"))
+    options = given.get("options", given)
+    return {
+        name: options[name]
+        for name in ("trained", "batch_size", "learning_rate", "max_steps", "masked_lm_prob", "seed")
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
