@@ -55,8 +55,8 @@ class BenchmarkOptions(Options):
     model_dir: tuple[str, ...] = option((), "export folders; speed-ups are over the first", group="model")
     table: tuple[str, ...] = option(
         (),
-        "instead of exports: model folders or published shapes, whose sizes and speeds are compared with those of the "
-        f"first: {', '.join(SHAPES)}",
+        "instead of exports: model folders or published shapes, compared in size and speed with "
+        f"the first: {', '.join(SHAPES)}",
         group="model",
     )
     scores: tuple[str, ...] = option(
