@@ -1,7 +1,7 @@
 """Instances of masked language modelling from documents: windows of tokens, with next sentences and masks on demand.
 
-Everything random of a document follows from the seed, the shard, the pass and the document's number, so that output
-does not depend on workers or on where a run was interrupted.
+Everything random of a shard follows from the seed and its number, so that output does not depend on workers or on where
+a run was interrupted.
 """
 
 from __future__ import annotations
@@ -212,8 +212,8 @@ def instances(
     """
     cls, sep = tokenizer.token_id(CLS), tokenizer.token_id(SEP)
     room = how.length - (3 if how.random_next else 2)
+    rng = generator(seed, "instances", *place)
     for number, document in enumerate(documents):
-        rng = generator(seed, "instances", *place, number)
         tokens, start = len(document.ids), 0
         while tokens - start >= FEWEST or (start == 0 and tokens):
             target = room
@@ -249,16 +249,19 @@ def _middle(document: Document, start: int, stop: int, rng: np.random.Generator)
 def _joined(
     document: Document, start: int, stop: int, second: tuple[Document, int, int] | None, cls: int, sep: int, next: int
 ) -> Instance:
-    ids, starts = [[cls], document.ids[start:stop], [sep]], [[True], document.starts[start:stop], [True]]
-    types = [np.zeros(stop - start + 2, np.int8)]
+    parts = [(document, start, stop)]
     if second is not None and second[2] > second[1]:
-        other, begin, end = second
-        ids += [other.ids[begin:end], [sep]]
-        starts += [other.starts[begin:end], [True]]
-        types.append(np.ones(end - begin + 1, np.int8))
-    return Instance(
-        np.concatenate(ids).astype(np.int32), np.concatenate(types), np.concatenate(starts).astype(bool), next
-    )
+        parts.append(second)
+    length = 1 + sum(end - begin + 1 for _, begin, end in parts)
+    ids, types, starts = np.empty(length, np.int32), np.zeros(length, np.int8), np.ones(length, bool)
+    ids[0], place = cls, 1
+    for number, (source, begin, end) in enumerate(parts):
+        behind = place + end - begin
+        ids[place:behind], starts[place:behind] = source.ids[begin:end], source.starts[begin:end]
+        ids[behind] = sep
+        types[place : behind + 1] = number
+        place = behind + 1
+    return Instance(ids, types, starts, next)
 
 
 class Masker:
@@ -281,15 +284,22 @@ class Masker:
         self._vocabulary = np.flatnonzero(known)
         self.pad_id = tokenizer.token_id(PAD)
 
-    def __call__(
-        self, ids: np.ndarray, starts: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The row with hidden tokens replaced, their positions, and what stood there.
+    def __call__(self, ids: Ragged, starts: Ragged, rng: np.random.Generator) -> tuple[Ragged, Ragged, Ragged]:
+        """Rows with hidden tokens replaced, their positions, and what stood there.
 
         Args:
-            ids: token ids, [tokens].
-            starts: whether a token begins a word, [tokens].
-            rng: of the row.
+            ids: token ids.
+            starts: whether a token begins a word.
+            rng: of the rows.
         """
-        positions = choose_positions(starts, ~self._is_special[ids], self._how, rng)
-        return hide(ids, positions, self._mask_id, self._vocabulary, rng), positions, ids[positions]
+        ids, starts = ids.compact(), starts.compact()
+        allowed = ~self._is_special[ids.values]
+        places = choose_positions(starts.values.astype(bool), allowed, self._how, rng, ids.offsets)
+        hidden = hide(ids.values, places, self._mask_id, self._vocabulary, rng)
+        rows = np.searchsorted(ids.offsets, places, side="right") - 1
+        lengths = np.bincount(rows, minlength=len(ids))
+        return (
+            Ragged(hidden, ids.offsets),
+            Ragged.from_lengths((places - ids.offsets[rows]).astype(np.int32), lengths),
+            Ragged.from_lengths(ids.values[places], lengths),
+        )

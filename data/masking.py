@@ -1,8 +1,7 @@
 """Masked language modelling: which tokens of a sequence are hidden, and by what (Devlin et al. 2018; whole words: Cui
 et al. 2019).
 
-Whole words are hidden, or none of their tokens: a word's first token is marked as its start. Every row has a random
-stream of its own, so that masks depend on the seed and the row alone, not on blocks, workers or machines.
+Whole words are hidden, or none of their tokens: a word's first token is marked as its start.
 """
 
 from __future__ import annotations
@@ -32,9 +31,10 @@ class Masking:
     most: int = 20
     whole_words: bool = True
 
-    def wanted(self, tokens: int) -> int:
-        """How many tokens of a row are to be hidden: one at least where there is one."""
-        return min(self.most, tokens, max(1, round(tokens * self.prob)))
+    def wanted(self, tokens: np.ndarray) -> np.ndarray:
+        """How many tokens of rows are to be hidden: one at least where there is one."""
+        share = np.rint(np.asarray(tokens) * self.prob).astype(np.int64)
+        return np.minimum(np.minimum(self.most, tokens), np.maximum(1, share))
 
 
 def word_starts(pieces: Sequence[str]) -> np.ndarray:
@@ -42,52 +42,71 @@ def word_starts(pieces: Sequence[str]) -> np.ndarray:
     return np.asarray([not piece.startswith("##") for piece in pieces], bool)
 
 
-def choose_positions(starts: np.ndarray, allowed: np.ndarray, how: Masking, rng: np.random.Generator) -> np.ndarray:
-    """The positions of a row that are hidden, rising.
+def choose_positions(
+    starts: np.ndarray,
+    allowed: np.ndarray,
+    how: Masking,
+    rng: np.random.Generator,
+    offsets: np.ndarray | None = None,
+) -> np.ndarray:
+    """The positions that are hidden, rising; of one row, or of many that stand one after the other.
 
-    Words are drawn in random order; one that would go beyond the number is passed over for a shorter one.
+    In every row words are drawn in random order; one that would go beyond the row's number is passed over for a
+    shorter one.
 
     Args:
         starts: whether a token begins a word, [tokens].
         allowed: whether a token may be hidden: no special token, [tokens].
         how: the share.
-        rng: of the row.
+        rng: of the rows.
+        offsets: where rows begin, and the end, [rows + 1]; a single row when left out.
 
     Returns:
-        int64; of as many tokens as :meth:`Masking.wanted`, or fewer where words do not fit.
+        int64; in every row of as many tokens as :meth:`Masking.wanted`, or fewer where words do not fit.
     """
+    offsets = np.asarray([0, len(starts)]) if offsets is None else offsets
     begins = allowed & (starts if how.whole_words else True)
-    # A word's continuation behind a token that may not be hidden is a word of its own.
-    begins |= allowed & ~np.concatenate([[False], allowed[:-1]])
+    # A word's continuation behind a token that may not be hidden, or of another row, is a word of its own.
+    before = np.concatenate([[False], allowed])
+    before[offsets[:-1]] = False
+    begins |= allowed & ~before[:-1]
     places = np.flatnonzero(allowed)
-    if len(places) == 0:
-        return places
     first = np.flatnonzero(begins[places])
+    if not len(first):
+        return places[:0]
     lengths = np.diff(np.append(first, len(places)))
-    wanted = how.wanted(len(places))
-    chosen: list[int] = []
-    count = 0
-    for word in rng.permutation(len(first)).tolist():
-        if count + lengths[word] <= wanted:
-            chosen.append(word)
-            count += int(lengths[word])
-            if count == wanted:
-                break
-    hidden = [places[first[word] : first[word] + lengths[word]] for word in sorted(chosen)]
-    return np.concatenate(hidden) if hidden else places[:0]
+    rows = np.searchsorted(offsets, places[first], side="right") - 1
+    count = len(offsets) - 1
+    words = np.bincount(rows, minlength=count)
+    wanted = how.wanted(np.bincount(rows, lengths, count).astype(np.int64))
+    # Row after row, in each in random order.
+    order = np.argsort(rows + rng.random(len(first)), kind="stable")
+    at = np.cumsum(words) - words
+    taken, filled = np.zeros(len(first), bool), np.zeros(count, np.int64)
+    # All rows at once: the next word of each.
+    active = np.flatnonzero(words)
+    while len(active):
+        word = order[at[active]]
+        fits = filled[active] + lengths[word] <= wanted[active]
+        taken[word[fits]] = True
+        filled[active[fits]] += lengths[word[fits]]
+        at[active] += 1
+        words[active] -= 1
+        active = active[(words[active] > 0) & (filled[active] < wanted[active])]
+    return places[np.repeat(taken, lengths)]
 
 
 def hide(
     ids: np.ndarray, positions: np.ndarray, mask_id: int, vocabulary: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """A row with its hidden tokens replaced: 80 % by the mask, 10 % by a random token, 10 % by themselves.
+    """Tokens with hidden ones replaced: 80 % by the mask, 10 % by a random token, 10 % by themselves.
 
     Args:
         ids: [tokens].
         positions: that are hidden.
         mask_id: the mask.
         vocabulary: ids that a random token is drawn from.
-        rng: of the row.
+        rng: of the rows.
     """
     drawn = rng.random(len(positions))
     other = vocabulary[rng.integers(0, len(vocabulary), len(positions))]

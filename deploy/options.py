@@ -61,7 +61,7 @@ class BenchmarkOptions(Options):
     )
     scores: tuple[str, ...] = option(
         (),
-        "NAME=FOLDER,FOLDER,… : a model and what it came to on several tasks, as fine-tuned model folders; the table of "
+        "NAME=FOLDER,FOLDER,… : a model and what it came to on several tasks, as fine-tuned folders; the table of "
         "scores and their shares of the first model's",
         group="model",
     )

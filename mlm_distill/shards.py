@@ -172,16 +172,9 @@ def columns(
         found["input_ids"] = _ragged([i.ids for i in block], np.int32)
         found["word_starts"] = _ragged([i.starts for i in block], np.int8)
     else:
-        made = [
-            masker(i.ids, i.starts, generator(options.random_seed, "masks", number, first + row))
-            for row, i in enumerate(block)
-        ]
-        for name, place, dtype in (
-            ("input_ids", 0, np.int32),
-            ("masked_positions", 1, np.int32),
-            ("masked_ids", 2, np.int32),
-        ):
-            found[name] = _ragged([row[place] for row in made], dtype)
+        ids, starts = _ragged([i.ids for i in block], np.int32), _ragged([i.starts for i in block], np.int8)
+        made = masker(ids, starts, generator(options.random_seed, "masks", number, first))
+        found |= dict(zip(("input_ids", "masked_positions", "masked_ids"), made, strict=True))
     if options.ramdom_next:
         found["next"] = np.asarray([i.next for i in block if i.next != NO_NEXT], np.int8)
     return found

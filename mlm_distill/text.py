@@ -57,14 +57,12 @@ class Hides:
         self._masker, self._seed = masker, seed
 
     def __call__(self, columns: Columns, rows: np.ndarray, epoch: int) -> Columns:
-        """``word_starts`` become ``masked_positions`` and ``masked_ids``; what is drawn follows from row and epoch."""
+        """``word_starts`` become ``masked_positions`` and ``masked_ids``; what is drawn follows from batch and epoch."""
         ids, starts = columns["input_ids"], columns[STARTS]
         assert isinstance(ids, Ragged) and isinstance(starts, Ragged)
-        made = [
-            self._masker(ids[place], starts[place].astype(bool), generator(self._seed, "masks", epoch, int(row)))
-            for place, row in enumerate(rows)
-        ]
-        hidden, positions, targets = (Ragged.from_rows(part) for part in zip(*made, strict=True))
+        # No two batches of an epoch begin with the same row.
+        rng = generator(self._seed, "masks", epoch, int(rows[0]))
+        hidden, positions, targets = self._masker(ids, starts, rng)
         kept = {name: column for name, column in columns.items() if name != STARTS}
         return Columns({**kept, "input_ids": hidden, PLACES: positions, TARGETS: targets})
 

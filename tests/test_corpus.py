@@ -21,6 +21,7 @@ from console import InputError, run_script
 from data.corpus import corpus_files, documents, shares
 from data.instances import Document, Masker, Windows, held_out, instances, tokenize
 from data.masking import Masking
+from data.ragged import Ragged
 from data.segmentation import segmenter
 from data.store import Store
 from data.tokenization import WordPieceTokenizer
@@ -183,7 +184,12 @@ def test_english_words_are_those_of_their_pieces():
 def test_masks_keep_what_stood_there_and_spare_special_tokens():
     masker = Masker(Masking(0.5, 20), TOKENIZER)
     ids = np.asarray([CLS, *TOKENIZER.encode(["the film is good and the cast was lovely"])[0].tolist(), SEP])
-    made, places, stood = masker(ids, np.ones(len(ids), bool), np.random.default_rng(0))
+    rows = Ragged.from_rows([ids, ids[:4]])
+    found = masker(rows, Ragged(np.ones(len(ids) + 4, np.int8), rows.offsets), np.random.default_rng(0))
+    # A row's positions count from its own beginning.
+    assert all(0 < place < 4 for place in found[1][1])
+    assert found[2][1].tolist() == ids[found[1][1]].tolist()
+    made, places, stood = (part[0] for part in found)
     np.testing.assert_array_equal(ids[places], stood)
     assert 0 not in places and len(ids) - 1 not in places
     assert (made[places] == MASK).sum() > 1

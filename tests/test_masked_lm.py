@@ -281,7 +281,7 @@ def test_places_of_a_batch_by_hand():
     assert there.tolist() == [[True, True], [True, False]]
 
 
-def test_other_tokens_are_hidden_in_every_pass_and_the_same_in_every_order():
+def test_other_tokens_are_hidden_in_every_pass():
     hides = Hides(Masker(Masking(0.3, 5), WordPieceTokenizer(tiny.VOCAB)), 7)
     rows = Ragged.from_rows([[2, *range(6, 18), 3]] * 4)
     table = Columns({"input_ids": rows, "word_starts": Ragged.from_rows([[1] * 14] * 4)})
@@ -289,9 +289,6 @@ def test_other_tokens_are_hidden_in_every_pass_and_the_same_in_every_order():
     assert first["masked_positions"].values.tolist() == again["masked_positions"].values.tolist()
     assert first["masked_positions"].values.tolist() != other["masked_positions"].values.tolist()
     assert "word_starts" not in first
-    turned = hides(table.take(np.asarray([3, 1])), np.asarray([3, 1]), 0)
-    for place, row in enumerate((3, 1)):
-        assert turned["input_ids"][place].tolist() == first["input_ids"][row].tolist()
     for row in range(4):
         where, stood = first["masked_positions"][row], first["masked_ids"][row]
         assert rows[row][where].tolist() == stood.tolist()

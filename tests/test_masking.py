@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -60,6 +62,22 @@ def test_single_tokens_give_exactly_the_number(tokens, prob, most, seed):
 def test_numbers_wanted_by_hand():
     # 0.15 of 100 is 15; of 512 it is 77, of which 20; of 3 it is 0, of which one all the same.
     assert [Masking().wanted(tokens) for tokens in (100, 512, 3, 0)] == [15, 20, 1, 0]
+
+
+@given(st.lists(ROWS, min_size=1, max_size=6), st.floats(0.01, 1), st.integers(1, 30), st.integers(0, 1000))
+def test_rows_together_are_hidden_like_rows_alone(rows, prob, most, seed):
+    starts, allowed = (np.asarray([bool(t[side]) for row in rows for t in row]) for side in (0, 1))
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    how = Masking(prob, most)
+    hidden = choose_positions(starts, allowed, how, np.random.default_rng(seed), offsets)
+    assert hidden.tolist() == sorted(set(hidden.tolist()))
+    for begin, end in pairwise(offsets):
+        own = set(hidden[(hidden >= begin) & (hidden < end)] - begin)
+        words = words_of(starts[begin:end], allowed[begin:end])
+        assert own == set().union(*(word for word in words if word & own))
+        wanted = how.wanted(int(allowed[begin:end].sum()))
+        assert len(own) <= wanted
+        assert all(len(own) + len(word) > wanted for word in words if not word & own)
 
 
 def test_every_word_is_drawn_alike():
