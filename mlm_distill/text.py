@@ -57,7 +57,7 @@ class Hides:
         self._masker, self._seed = masker, seed
 
     def __call__(self, columns: Columns, rows: np.ndarray, epoch: int) -> Columns:
-        """``word_starts`` become ``masked_positions`` and ``masked_ids``; what is drawn follows from batch and epoch."""
+        """``word_starts`` become ``masked_positions`` and ``masked_ids``; drawn by batch and epoch."""
         ids, starts = columns["input_ids"], columns[STARTS]
         assert isinstance(ids, Ragged) and isinstance(starts, Ragged)
         # No two batches of an epoch begin with the same row.
