@@ -208,7 +208,7 @@ def judge(model: BertForMaskedLM, batches: Batches) -> dict[str, float]:
             inputs = inputs_of(batch, model.config.pad_token_id)
             logits = model.features(*inputs, masked_positions=paddle.to_tensor(places))["logits"]
             targets = batch[TARGETS][there]
-            best = logits.argmax(-1).numpy()
+            best = logits.numpy().argmax(-1)
             count += len(places)
             sums["loss"] += float(F.cross_entropy(logits, paddle.to_tensor(targets), reduction="sum"))
             sums["accuracy"] += float((best == targets).sum())
