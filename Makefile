@@ -1,5 +1,6 @@
 # make setup   creates .venv with everything pinned        make demo    the main job, end to end
 # make demo-ofa, make demo-tinybert   the same with a once-for-all BERT, with a TinyBERT
+# make demo-mlm   a masked language model distilled through an assistant
 # make test    all tests (what continuous integration runs) make lint    style checks
 # make test-slow  kills runs wherever they touch the disk
 SHELL := /bin/bash
@@ -17,7 +18,7 @@ REVIEWS_DIR ?=
 CHINESE_DIR ?=
 FRESH ?=
 
-.PHONY: setup demo demo-ofa demo-tinybert test test-slow lint format test-hf clean
+.PHONY: setup demo demo-ofa demo-tinybert demo-mlm test test-slow lint format test-hf clean
 
 setup: $(VENV)/.$(DEVICE)
 
@@ -53,6 +54,9 @@ demo-ofa: setup
 
 demo-tinybert: setup
 	$(DEMO) --recipe tinybert
+
+demo-mlm: setup
+	$(DEMO) --recipe mlm
 
 lint: setup
 	$(BIN)/ruff check .

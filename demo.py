@@ -12,16 +12,17 @@ if __name__ == "__main__":
     process.tune()
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 from args import Options, option, parse
 from console import duration, run_script, say, table
-from data.demo_corpus import write_folder
+from data.demo_corpus import english_raw_text, write_folder
 from data.tasks import TEACHERS, get_task
 from distill_lstm.options import DistillOptions, SmallOptions
-from files import cache_folder, write_json
+from files import cache_folder, write_atomically, write_json
 from finetune.options import FinetuneOptions
 
 BUILT_IN = "demo"
@@ -96,6 +97,32 @@ TINYBERT_SMALL = {
     "distilled": {"intermediate_epochs": 1, "max_train_rows": 1500},
 }
 TINYBERT_SHAPE = {"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12}
+# Lines of the built-in text, and how masked language models learn from it.
+MLM_LINES = 6000
+MLM_CORPUS = {"language": "en", "max_seq_length": 64, "doc_stride": 64, "short_seq_prob": 0.0, "dupe_factor": 1}
+MLM_HEAD = {
+    "batch_size": 32,
+    "num_train_epochs": 2,
+    "learning_rate": 2e-3,
+    "warmup_proportion": 0.1,
+    "logging_steps": 20,
+}
+MLM_DISTILL = {
+    "batch_size": 32,
+    "num_train_epochs": 2,
+    "learning_rate": 5e-4,
+    "warmup_proportion": 0.1,
+    "logging_steps": 20,
+}
+MLM_STAGES: dict[str, Any] = {
+    "assistant": {"init": {"layers": "0,2,5"}, "answers": {"truncation_factor": 64}, "distill": {**MLM_DISTILL}},
+    "student": {
+        "init": {"layers": "0,2", "hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 6},
+        "distill": {**MLM_DISTILL, "learning_rate": 1e-3},
+    },
+}
+MLM_STAGES["assistant"]["distill"]["truncation_factor"] = 64
+MLM_FINETUNED = {"learning_rate": 2e-4, "num_train_epochs": 3, "batch_size": 32, "holdout": 0.05}
 # Rows of the built-in corpus that the once-for-all network learns from, and the share of the encoder it may keep.
 OFA_ROWS = 1500
 ENCODER_SHARE = 0.51
@@ -119,8 +146,8 @@ class DemoOptions(Options):
 
     recipe: str = option(
         "lstm",
-        "distil into a Bi-LSTM or a TinyBERT, or train a once-for-all BERT",
-        choices=("lstm", "ofa", "tinybert"),
+        "distil into a Bi-LSTM or a TinyBERT, train a once-for-all BERT, or distil a masked language model",
+        choices=("lstm", "ofa", "tinybert", "mlm"),
     )
     task: str = option(
         BUILT_IN, "demo (built-in corpus), or a task of the registry such as sst-2 or chnsenticorp", group="data"
@@ -146,6 +173,8 @@ class DemoOptions(Options):
             found.append("--data_dir goes with --task and the name of a registered task")
         if self.overwrite and self.resume:
             found.append("--overwrite and --resume exclude each other")
+        if self.recipe == "mlm" and self.task != BUILT_IN:
+            found.append(f"--task {self.task}: --recipe mlm reads built-in text; mlm_distill.two_stage reads yours")
         return found
 
 
@@ -181,6 +210,8 @@ def run(options: DemoOptions) -> dict[str, Any]:
     teacher = options.teacher or TEACHERS[task.language]
     if options.recipe == "ofa":
         return run_ofa(folder, shared, teacher, built_in, examples, began)
+    if options.recipe == "mlm":
+        return run_mlm(folder / "mlm", shared, teacher, began)
     if options.recipe == "tinybert":
         place, name = folder / "tinybert", "summary-tinybert.json"
         metrics = train_tinyberts(folder, place, shared, teacher, small=built_in)
@@ -319,6 +350,76 @@ def run_ofa(
     }
     write_json(folder / "summary-ofa.json", summary)
     return summary
+
+
+def run_mlm(place: Path, shared: dict[str, Any], teacher: str, began: float) -> dict[str, Any]:
+    """Gives an encoder a masked-LM head, distils it through an assistant into a small one, and fine-tunes that.
+
+    Returns:
+        What ``summary-mlm.json`` in the folder holds.
+    """
+    from core.checkpoint import read_metrics
+    from deploy.comparison import compared, show_comparison
+    from finetune.train import finetune
+    from mlm_distill.corpus import create
+    from mlm_distill.options import CorpusOptions, InitStudentOptions, RunDistillOptions, TwoStageOptions
+    from mlm_distill.stages import run_stages
+    from mlm_distill.student import init_student
+    from mlm_distill.train import distill
+
+    if shared["overwrite"]:
+        shutil.rmtree(place, ignore_errors=True)
+    text, cache = place / "text.txt", shared["cache_dir"]
+    if not text.is_file():
+        write_atomically(text, _raw_text(Path(shared["data_dir"]), shared["seed"]))
+    say("\n== 1 of 5: a masked-LM head for the encoder, which learns alone")
+    corpus = {"input_dir": (str(text),), "model_name": teacher, "cache_dir": cache, **MLM_CORPUS}
+    create(CorpusOptions(**corpus, output_dir=str(place / "corpus"), dynamic_masking=True))
+    head = {"input_file": str(place / "corpus"), "student_model": teacher, "teacher": "none", "trained": "head"}
+    head |= {"output_dir": str(place / "teacher"), "cache_dir": cache, "seed": shared["seed"], **MLM_HEAD}
+    distill(RunDistillOptions(**head, resume=(place / "teacher").is_dir()))
+    say("\n== 2 and 3 of 5: teacher to assistant by stored answers, assistant to student by states and answers")
+    config = place / "two_stage.json"
+    stages = {"teacher": str(place / "teacher"), "corpus": {"input_dir": [str(text)], **MLM_CORPUS}, **MLM_STAGES}
+    write_json(config, stages)
+    run_stages(TwoStageOptions(config=str(config), output_dir=str(place / "stages"), cache_dir=cache))
+    say("\n== 4 of 5: the student and the same shape with random weights are fine-tuned")
+    student, random = place / "stages" / "student", place / "random"
+    shape = MLM_STAGES["student"]["init"]
+    sizes = {name: value for name, value in shape.items() if name != "layers"}
+    if not random.is_dir():
+        sizes["num_hidden_layers"] = len(str(shape["layers"]).split(","))
+        init_student(InitStudentOptions(teacher_dir=teacher, init="random", output_dir=str(random), **sizes))
+    scores = {}
+    for name, start in (("random weights", random), ("distilled", student)):
+        tuned = {**shared, **MLM_FINETUNED, "overwrite": False, "resume": (place / f"tuned-{start.name}").is_dir()}
+        tuned |= {"model_name_or_path": str(start), "output_dir": str(place / f"tuned-{start.name}")}
+        scores[name] = finetune(FinetuneOptions(**tuned))["dev"]["accuracy"]
+    say("\n== 5 of 5: sizes and speeds")
+    folders = {"teacher": place / "teacher", "assistant": place / "stages" / "assistant", "student": student}
+    records = compared([str(path) for path in folders.values()], 0, 64, 3, 20, 32)
+    show_comparison(records, 32)
+    figures = {name: read_metrics(path)["dev"] for name, path in folders.items()}
+    rows = [
+        (name, *(f"{found[key]:.4f}" if key in found else "–" for key in ("accuracy", "perplexity", "agreement")))
+        for name, found in figures.items()
+    ]
+    say("")
+    say(table(("on held-out text", "accuracy at hidden places", "perplexity", "agreement with its teacher"), rows))
+    shown = [(name, f"{score:.4f}") for name, score in scores.items()]
+    say(f"\n{table(('student, fine-tuned', 'dev accuracy'), shown)}")
+    say(f"\n{place}: done in {duration(time.perf_counter() - began)}")
+    summary = {"seed": shared["seed"], "models": records, "held_out": figures, "fine_tuned": scores}
+    write_json(place / "summary-mlm.json", summary)
+    return summary
+
+
+def _raw_text(data_dir: Path, seed: int) -> str:
+    """Built-in sentences on facts, and the training sentences of the task, without their labels, some a document."""
+    rows = (data_dir / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    reviews = [row.split("\t")[0] for row in rows]
+    documents = ["\n".join(reviews[start : start + 5]) for start in range(0, len(reviews), 5)]
+    return "\n\n".join(["\n".join(english_raw_text(MLM_LINES, seed)), *documents]) + "\n"
 
 
 def _encoder_parameters(folder: Path) -> int:

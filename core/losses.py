@@ -54,8 +54,8 @@ def logit_mse_loss(student: paddle.Tensor, teacher: paddle.Tensor) -> paddle.Ten
 def _cross_entropy(logits: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
     """-sum of p log q over the last axis, whose dimension goes.
 
-    By the fused operation: on a CPU the time of Paddle's ``log_softmax`` grows with the square of that axis, which for a
-    vocabulary is minutes.
+    By the fused operation: on a CPU the time of Paddle's ``log_softmax`` grows with the square of that axis, which for
+    a vocabulary is minutes.
     """
     return F.cross_entropy(logits, targets, soft_label=True, reduction="none", axis=-1).squeeze(-1)
 

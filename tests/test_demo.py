@@ -39,6 +39,24 @@ def tiny_demo(monkeypatch):
     monkeypatch.setattr(demo, "OFA_ROWS", 48)
     monkeypatch.setattr(demo, "TINYBERT", {**demo.TINYBERT, "batch_size": 16, "holdout": 0.0})
     monkeypatch.setattr(demo, "TINYBERT_SMALL", {"alone": {"num_train_epochs": 1}, "distilled": {}})
+    corpus = {**demo.MLM_CORPUS, "max_seq_length": 32}
+    monkeypatch.setattr(demo, "MLM_CORPUS", corpus)
+    monkeypatch.setattr(demo, "MLM_LINES", 60)
+    quick_mlm = {"num_train_epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    monkeypatch.setattr(demo, "MLM_HEAD", quick_mlm)
+    stages = {
+        "assistant": {
+            "init": {"layers": "0,1"},
+            "answers": {"truncation_factor": 8},
+            "distill": {**quick_mlm, "truncation_factor": 8},
+        },
+        "student": {
+            "init": {"layers": "1", "hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2},
+            "distill": quick_mlm,
+        },
+    }
+    monkeypatch.setattr(demo, "MLM_STAGES", stages)
+    monkeypatch.setattr(demo, "MLM_FINETUNED", {**demo.MLM_FINETUNED, "num_train_epochs": 1, "batch_size": 16})
     quick = functools.partial(timing.measure_alternating, rows=8, rounds=2, latency_rows=3)
     monkeypatch.setattr(timing, "measure_alternating", quick)
 
@@ -186,3 +204,23 @@ def test_without_a_gap_none_is_closed(tmp_path):
     rows = rows_of(tmp_path, 0.8, 0.8, 0.85)
     assert rows[2]["gap_closed"] is None
     assert demo.summary_table(rows, "accuracy").splitlines()[-1].split()[6] == "-"
+
+
+def test_the_masked_lm_demo_ends_with_its_summary_and_is_found_again(tiny_demo, teacher, tmp_path, capsys):
+    summary = demo.run(options(tmp_path, teacher, recipe="mlm"))
+    out = capsys.readouterr().out
+    place = tmp_path / "demo" / "mlm"
+    assert json.loads((place / "summary-mlm.json").read_text(encoding="utf-8")) == summary
+    assert "agreement with its teacher" in out
+    assert set(summary["held_out"]) == {"teacher", "assistant", "student"}
+    assert "agreement" not in summary["held_out"]["teacher"]
+    assert set(summary["fine_tuned"]) == {"random weights", "distilled"}
+    assert [model["layers"] for model in summary["models"]] == [2, 2, 1]
+    again = demo.run(options(tmp_path, teacher, recipe="mlm", resume=True))
+    assert capsys.readouterr().out.count("this run had finished") == 5
+    assert again["held_out"] == summary["held_out"]
+
+
+def test_the_masked_lm_demo_reads_the_built_in_text_alone(tmp_path, teacher):
+    with pytest.raises(InputError, match="--task sst-2: --recipe mlm reads built-in text"):
+        options(tmp_path, teacher, recipe="mlm", task="sst-2", data_dir="x")

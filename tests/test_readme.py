@@ -15,7 +15,14 @@ from benchmarks.readme import TABLES, filled
 from data.overview import OverviewOptions
 from deploy.options import BenchmarkOptions, ExportOptions, PredictOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
-from finetune.options import FinetuneOptions
+from finetune.options import FinetuneOptions, MrcOptions
+from mlm_distill.options import (
+    CorpusOptions,
+    InitStudentOptions,
+    RunDistillOptions,
+    TeacherOutputOptions,
+    TwoStageOptions,
+)
 from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
 from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
 
@@ -36,6 +43,12 @@ OPTIONS = {
     "tinybert.general_distill": GeneralDistillOptions,
     "tinybert.data_augmentation": TinyAugmentOptions,
     "tinybert.task_distill": TaskDistillOptions,
+    "mlm_distill.create_pretraining_data": CorpusOptions,
+    "mlm_distill.create_teacher_output_data": TeacherOutputOptions,
+    "mlm_distill.init_student": InitStudentOptions,
+    "mlm_distill.run_distill": RunDistillOptions,
+    "mlm_distill.two_stage": TwoStageOptions,
+    "finetune.run_mrc": MrcOptions,
 }
 
 

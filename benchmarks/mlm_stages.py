@@ -1,0 +1,156 @@
+"""MiniRBT-H256 from the Chinese encoder of benchmarks.encoders: in one stage, in two, and alone for as many tokens.
+
+    python -m benchmarks.mlm_stages --data_dir DIR_WITH_TEXT --tasks_dir DIR
+
+All students start with the same weights, cut out of the encoder (in two stages out of the assistant), and take as many
+steps over the same instances. Each is then fine-tuned on Chinese tasks below --tasks_dir, with three seeds; checkpoints
+are chosen on rows held out of train, dev is only reported. CMRC 2018 has no training file offline: what is learnt from
+there is its trial set. Runs are found again when they have finished, and go on from their checkpoints.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import recipe
+from benchmarks.common import parser, work_dir, write_result
+from benchmarks.encoders import encoder_folder
+from console import InputError, run_script
+
+SEEDS = (1, 2, 3)
+STEPS = 1500
+DISTILLATION = {
+    "max_steps": STEPS,
+    "batch_size": 32,
+    "learning_rate": 5e-4,
+    "warmup_proportion": 0.05,
+    "masked_lm_prob": 0.2,
+    "max_predictions_per_seq": 26,
+    "eval_steps": 250,
+}
+# The published assistant has half of its teacher's layers and the student as many as it; here all have six, and the
+# assistant stands between the two in width.
+ASSISTANT = {"hidden_size": "320", "intermediate_size": "1280", "num_attention_heads": "10"}
+STUDENT = {"preset": "minirbt-h256"}
+CLASSIFIERS: dict[str, dict[str, Any]] = {
+    "chnsenticorp": {"max_seq_length": 256, "num_train_epochs": 4, "batch_size": 32},
+    "tnews": {"max_seq_length": 64, "num_train_epochs": 3, "batch_size": 64, "max_train_rows": 12000},
+    "afqmc": {"max_seq_length": 64, "num_train_epochs": 3, "batch_size": 64, "max_train_rows": 12000},
+}
+TUNING = {"learning_rate": 1e-4, "holdout": 0.05, "average_checkpoints": 2}
+READING = {"max_seq_length": 384, "num_train_epochs": 5, "learning_rate": 1e-4, "batch_size": 16}
+
+
+def main(argv: list[str]) -> None:
+    """Trains what has not been trained yet and writes the result."""
+    made = parser(__doc__ or "")
+    made.add_argument("--tasks_dir", required=True, help=f"folder with {', '.join((*CLASSIFIERS, 'cmrc2018'))}")
+    made.add_argument("--tasks", nargs="+", choices=(*CLASSIFIERS, "cmrc2018"), default=[*CLASSIFIERS, "cmrc2018"])
+    made.add_argument("--jobs", type=int, default=1, help="of how many at a time this is one")
+    made.add_argument("--only_report", action="store_true", help="train nothing: write what is there")
+    arguments = made.parse_args(argv)
+    began = time.perf_counter()
+    root = work_dir(arguments.work_dir)
+    encoder, place = encoder_folder(root / "encoders", "zh"), root / "mlm_stages"
+    if not (encoder / "metrics.json").is_file():
+        raise InputError(f"{encoder}: no encoder here yet; run python -m benchmarks.encoders --language zh first")
+    if not arguments.only_report:
+        pretrain(arguments, root / "encoders" / "zh" / "corpus", encoder, place)
+        fine_tune(arguments, encoder, place)
+    arguments.only_report = False
+    write_result("mlm_stages", arguments, figures(arguments, encoder, place), time.perf_counter() - began)
+
+
+def students(encoder: Path, place: Path) -> dict[str, Path]:
+    """What is fine-tuned, by its name."""
+    return {"encoder": encoder, **{name: place / name for name in ("alone", "one_stage", "two_stage")}}
+
+
+def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: Path) -> None:
+    """The assistant and the three students."""
+
+    def start(name: str, teacher: Path, shape: dict[str, str]) -> str:
+        folder = place / f"{name}_start"
+        if not folder.is_dir():
+            options = {**shape, "teacher_dir": str(teacher), "output_dir": str(folder), "seed": arguments.seed}
+            recipe.run("mlm_distill.init_student", options, jobs=1)
+        return str(folder)
+
+    def learn(name: str, first: str, teacher: str) -> None:
+        options = {
+            **DISTILLATION,
+            "input_file": str(corpus),
+            "student_model": first,
+            "teacher": teacher,
+            "output_dir": str(place / name),
+            "cache_dir": str(place / "cache"),
+            "seed": arguments.seed,
+            "resume": True,
+        }
+        recipe.run("mlm_distill.run_distill", options, jobs=arguments.jobs)
+
+    cut = start("student", encoder, STUDENT)
+    learn("alone", cut, "none")
+    learn("one_stage", cut, str(encoder))
+    learn("assistant", start("assistant", encoder, ASSISTANT), str(encoder))
+    learn("two_stage", start("from_assistant", place / "assistant", STUDENT), str(place / "assistant"))
+
+
+def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path) -> None:
+    """Every student on every task, with every seed."""
+    for name, folder in students(encoder, place).items():
+        for task in arguments.tasks:
+            for seed in SEEDS:
+                options = {
+                    "task_name": task,
+                    "data_dir": str(Path(arguments.tasks_dir) / task),
+                    "model_name_or_path": str(folder),
+                    "output_dir": str(place / "tuned" / f"{name}-{task}-{seed}"),
+                    "cache_dir": str(place / "cache"),
+                    "seed": seed,
+                    "resume": True,
+                }
+                if task == "cmrc2018":
+                    recipe.run("finetune.run_mrc", {**options, **READING}, jobs=arguments.jobs)
+                else:
+                    own = {**options, **TUNING, **CLASSIFIERS[task]}
+                    recipe.run("finetune.run_classifier", own, jobs=arguments.jobs)
+
+
+def figures(arguments: argparse.Namespace, encoder: Path, place: Path) -> dict[str, Any]:
+    """What the runs that are there have come to."""
+    from core.checkpoint import read_metrics
+
+    def known(folder: Path) -> dict[str, Any] | None:
+        return read_metrics(folder) if (folder / "metrics.json").is_file() else None
+
+    found: dict[str, Any] = {"settings": {"distillation": DISTILLATION, "tuning": TUNING, "tasks": CLASSIFIERS}}
+    models = {}
+    for name, folder in students(encoder, place).items():
+        if (record := known(folder)) is None:
+            continue
+        tasks = {}
+        for task in arguments.tasks:
+            runs = [known(place / "tuned" / f"{name}-{task}-{seed}") for seed in SEEDS]
+            there = [run["dev"] for run in runs if run is not None]
+            if there:
+                tasks[task] = {
+                    metric: {"mean": statistics.mean(values), "per_seed": values}
+                    for metric in there[0]
+                    for values in [[dev[metric] for dev in there]]
+                }
+        models[name] = {"parameters": record["parameters"], "held_out": record["dev"], "tasks": tasks}
+    return {**found, "models": models}
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
