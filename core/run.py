@@ -20,7 +20,7 @@ from core.options import OptimizerOptions, RunOptions
 from core.train import Loop, LoopSettings, Step, TrainingResult
 from data.batches import Batches
 from data.columns import Column
-from files import FolderLock, real_place
+from files import FolderLock, read_json, real_place, write_json
 from models.folder import LoadedModel, load, save
 
 
@@ -159,6 +159,26 @@ class Run:
             if now.finished and not self.finished:
                 raise InputError(f"--output_dir {self.path}: another process has finished this run meanwhile")
         self.folder.open(self.overwrite)
+
+    def began_with(self, name: str, record: Mapping[str, Any], what: str) -> None:
+        """Refuses to go on with other inputs than the run began with: its steps would be others. Call it after opening.
+
+        Args:
+            name: of the file in the output folder that keeps the record.
+            record: changes with the inputs.
+            what: these are, in the error.
+
+        Raises:
+            InputError: they have changed.
+        """
+        if self.world.is_main:
+            path = self.path / name
+            if path.is_file() and read_json(path) != record:
+                raise InputError(
+                    f"{self.path}: this run began with another {what}; give that one, or start anew with --overwrite"
+                )
+            write_json(path, record)
+        distributed.wait(self.world)
 
     def stage(self, name: str, **changes: Any) -> Run:
         """A part of this run, in a folder of its own below; it is found again, or goes on from its checkpoint.

@@ -115,7 +115,7 @@ def read_text(options: RunDistillOptions, tokenizer: WordPieceTokenizer) -> Text
         )
     wanted = [*INPUTS, *((STARTS,) if is_dynamic else (PLACES, TARGETS))]
     truncation = options.truncation_factor if options.teacher == "stored" else 0
-    rows = [_columns(store, wanted, truncation) for store in folder.stores(SHARD)]
+    rows = [_columns(store, wanted, truncation) for store in folder.stores(SHARD, verify=True)]
     if not sum(part.rows for part in rows):
         raise InputError(f"--input_file {folder.path}: no instances")
     return Text(
@@ -143,7 +143,7 @@ def _held_out(options: RunDistillOptions, source: ShardFolder) -> Columns:
     if options.eval_file:
         folder, part = folder_of_instances(options.eval_file, "--eval_file"), SHARD
     found = []
-    for store in folder.stores(part):
+    for store in folder.stores(part, verify=True):
         if PLACES not in store.columns:
             raise InputError(f"{folder.option} {folder.path}: made with --dynamic_masking: nothing is hidden in it")
         columns = Columns.read(store)

@@ -14,7 +14,7 @@ import paddle
 from paddle.nn import functional as F  # noqa: N812 - the field's own name
 
 from console import InputError, say, table
-from core.distributed import choose_device, from_main, main_first, wait
+from core.distributed import choose_device, from_main, main_first
 from core.layer_loss import LayerLoss, LayerStep, Projections, frozen
 from core.losses import kept_outputs_losses, soft_cross_entropy_loss
 from core.masked_lm import MaskedLM, largest, load_masked_lm
@@ -38,7 +38,7 @@ from models.folder import LoadedModel
 SCRIPT = "mlm_distill.run_distill"
 # Rows on which the first projections are fitted.
 FITTED_ROWS = 64
-EVALUATION = "eval.json"
+EVALUATION, TEXT = "eval.json", "text.json"
 
 
 def distill(options: RunDistillOptions) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def distill(options: RunDistillOptions) -> dict[str, Any]:
             return run.found()
         student, teacher, text = _inputs(options, run)
         run.open()
-        wait(run.world)
+        run.began_with(TEXT, text.made_from, "text")
         tokens = int(text.rows.costs.sum())
         run.say(f"{text.rows.rows:,} instances, {tokens:,} tokens; {text.held_out.rows:,} instances judge")
         run.say(f"student: {student.parameters / 1e6:.1f} M parameters")

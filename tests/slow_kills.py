@@ -76,6 +76,8 @@ import sys; sys.path[:0] = [{str(tiny.ROOT / "tests")!r}]
 import tiny; from pathlib import Path
 root = Path({str(root)!r})
 tiny.write_single(root / "data"); tiny.write_pretrained(root / "bert"); tiny.write_model(root / "teacher")
+from test_masked_lm import write_stored; write_stored(root)
+from test_questions import write_small; write_small(root / "questions")
 tiny.write_model(root / "wide", tiny.bert(hidden_size=24, num_attention_heads=4, num_hidden_layers=4))
 """
     assert tiny.run(["-c", code]).returncode == 0
@@ -86,15 +88,19 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
     """What is run, by name: its ``main`` and its command line."""
     # The work is imported here, so that not every child must.
     import distill_lstm.train
+    import finetune.mrc
     import finetune.train
+    import mlm_distill.train
     import ofa_bert.train
     import tinybert.general
     from distill_lstm import bert_distill, small
-    from finetune import run_classifier
+    from finetune import run_classifier, run_mrc
+    from mlm_distill import run_distill
     from ofa_bert import run_glue_ofa
     from tinybert import general_distill, task_distill
 
     assert distill_lstm.train and finetune.train and ofa_bert.train and tinybert.general
+    assert finetune.mrc and mlm_distill.train
 
     rhythm = {"eval_steps": 3, "save_steps": 2, "average_checkpoints": 2, "max_steps": 6}
     vocabulary = inputs / "bert" / "vocab.txt"
@@ -115,7 +121,23 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
         **{"text": inputs / "data" / "train.tsv", "teacher_model": inputs / "bert", "device": "cpu", "max_steps": 2},
         **{"output_dir": folder, "cache_dir": folder.parent / "cache", "max_seq_length": 24, "held_out": 0.1},
     }
+    masked = {
+        **{
+            "input_file": inputs / "answers",
+            "student_model": inputs / "small",
+            "truncation_factor": 6,
+            "device": "cpu",
+        },
+        **{"output_dir": folder, "cache_dir": folder.parent / "cache", "batch_size": 8, "max_steps": 3},
+    }
+    reading = {
+        **{"task_name": "cmrc2018", "data_dir": inputs / "questions", "model_name_or_path": inputs / "bert"},
+        **{"output_dir": folder, "cache_dir": folder.parent / "cache", "max_seq_length": 16, "max_query_length": 3},
+        **{"max_steps": 2, "device": "cpu", "batch_size": 8},
+    }
     return {
+        "masked": (run_distill.main, [word for k, v in masked.items() for word in (f"--{k}", str(v))]),
+        "reading": (run_mrc.main, [word for k, v in reading.items() for word in (f"--{k}", str(v))]),
         "tinybert": (
             task_distill.main,
             [word for k, v in layers.items() for word in (f"--{k}", *str(v).split())],
@@ -137,7 +159,7 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
     }
 
 
-@pytest.mark.parametrize("name", ["small", "finetune", "distill", "ofa", "tinybert", "general"])
+@pytest.mark.parametrize("name", ["small", "finetune", "distill", "ofa", "tinybert", "general", "masked", "reading"])
 @pytest.mark.parametrize("way", ["resume", "overwrite"])
 def test_a_run_killed_before_any_step_on_the_disk_ends_all_the_same(inputs, tmp_path, name, way):
     def run(folder: Path, *more: str) -> Callable[[], int]:

@@ -63,6 +63,21 @@ def inputs(tmp_path_factory):
     return root
 
 
+def write_stored(root):
+    """A corpus with a teacher's stored answers, ``answers``, and a student for it, ``small``."""
+    rng = random.Random(0)
+    write(root / "few.txt", [[tiny.sentence(rng, n % 2) for n in range(3)] for _ in range(12)])
+    tiny.write_model(root / "masked_teacher", masked_lm())
+    made = {"model_name": str(root / "masked_teacher"), "language": "en", "max_seq_length": 24, "max_workers": 1}
+    create_corpus(
+        CorpusOptions(input_dir=(str(root / "few.txt"),), output_dir=str(root / "few"), dupe_factor=1, **made)
+    )
+    asked = {"teacher_dir": str(root / "masked_teacher"), "truncation_factor": 6, "cache_dir": str(root / "cache")}
+    create_outputs(TeacherOutputOptions(input_file=str(root / "few"), output_dir=str(root / "answers"), **asked))
+    made = {"teacher_dir": str(root / "masked_teacher"), "layers": "1"}
+    make_student(InitStudentOptions(**made, output_dir=str(root / "small")))
+
+
 def options(inputs, folder, **changes):
     made = {
         "input_file": str(inputs / "answers"), "student_model": str(inputs / "student"), "truncation_factor": 6,
@@ -358,6 +373,32 @@ def test_a_killed_run_ends_with_the_same_bits(inputs, tmp_path, kind):
     before = ours.stat().st_mtime_ns
     assert run_script(run_distill.main, [*tiny.arguments(given), "--resume"]) == 0
     assert ours.stat().st_mtime_ns == before
+
+
+def test_a_run_does_not_go_on_over_another_text(inputs, tmp_path):
+    import shutil
+
+    shutil.copytree(inputs / "dynamic", tmp_path / "corpus")
+    given = live(inputs, tmp_path / "run", teacher="none", input_file=str(tmp_path / "corpus"), save_steps=1)
+    tiny.kill(tiny.started_until(RUN, given, 2))
+    record = json.loads((tmp_path / "corpus" / "corpus.json").read_text())
+    record["made_from"]["options"]["random_seed"] += 1
+    (tmp_path / "corpus" / "corpus.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="this run began with another text; give that one, or start anew"):
+        distill(given.replace(resume=True))
+    distill(given.replace(overwrite=True))
+
+
+def test_a_changed_byte_in_a_shard_is_one_line(inputs, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(inputs / "answers", tmp_path / "answers")
+    path = next((folder / "shard-00000").glob("teacher_probs.bin"))
+    content = bytearray(path.read_bytes())
+    content[5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="--input_file: .*checksum differs.*; make it again"):
+        distill(options(inputs, tmp_path / "run", input_file=str(folder)))
 
 
 # The command line

@@ -337,6 +337,13 @@ def passages(rng, count):
     return rows
 
 
+def write_small(folder):
+    """Questions to learn from, and for the evaluation."""
+    rng = random.Random(0)
+    for name, count in (("trial.json", 20), ("dev.json", 6)):
+        write(folder / name, passages(rng, count))
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     root = tmp_path_factory.mktemp("inputs")

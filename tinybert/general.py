@@ -6,15 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from console import InputError
-from core.distributed import main_first, wait
+from core.distributed import main_first
 from core.layer_loss import LayerLoss
 from core.run import Run
 from core.teacher_features import TeacherFeatures
 from data.augment import row_hashes
 from data.columns import Columns
 from data.raw_text import raw_text_store, text_files
-from files import read_json, write_json
 from models.pretrained import pretrained_bert
 from tinybert.options import GeneralDistillOptions
 from tinybert.student import build_student
@@ -53,9 +51,7 @@ def distill_on_text(options: GeneralDistillOptions) -> dict[str, Any]:
             run.world, lambda: raw_text_store(files, encoder, cache, options.held_out, options.seed, language)
         )
         run.open()
-        if run.world.is_main:
-            _same_text(run, [rows, held_out])
-        wait(run.world)
+        run.began_with(TEXT, {"sha256": _checksum([rows, held_out])}, "text")
         tokens = int(rows.costs.sum())
         run.say(f"{len(files)} file(s): {rows.rows:,} sequences, {tokens:,} tokens; {held_out.rows:,} held out")
         run.say(f"student: {student.loaded.parameters / 1e6:.1f} M parameters; starts from {student.start}")
@@ -77,18 +73,11 @@ def distill_on_text(options: GeneralDistillOptions) -> dict[str, Any]:
         return run.finish(student.loaded, record)
 
 
-def _same_text(run: Run, parts: Sequence[Columns]) -> None:
-    """Refuses to go on over another text than the run began with: its steps would be others.
-
-    Raises:
-        InputError: the text has changed.
-    """
+def _checksum(parts: Sequence[Columns]) -> str:
+    """Changes with any sequence."""
     digest = hashlib.sha256()
     for part in parts:
         for start in range(0, part.rows, HASHED_ROWS):
             block = part.slice(start, min(start + HASHED_ROWS, part.rows))
             digest.update(row_hashes((block["input_ids"],)).tobytes())  # type: ignore[arg-type]
-    record, path = {"sha256": digest.hexdigest()}, run.path / TEXT
-    if path.is_file() and read_json(path) != record:
-        raise InputError(f"{run.path}: this run began with another text; give that one, or start anew with --overwrite")
-    write_json(path, record)
+    return digest.hexdigest()
