@@ -16,6 +16,8 @@ DATA_DIR ?=
 TEACHER ?=
 REVIEWS_DIR ?=
 CHINESE_DIR ?=
+LANGUAGE ?=
+TASKS_DIR ?=
 FRESH ?=
 
 .PHONY: setup demo demo-ofa demo-tinybert demo-mlm test test-slow lint format test-hf clean
@@ -85,7 +87,8 @@ test-hf: setup
 bench-%: setup
 	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") \
 		$(if $(filter-out demo,$(TASK)),--task "$(TASK)") $(if $(REVIEWS_DIR),--reviews_dir "$(REVIEWS_DIR)") \
-		$(if $(CHINESE_DIR),--chinese_dir "$(CHINESE_DIR)")
+		$(if $(CHINESE_DIR),--chinese_dir "$(CHINESE_DIR)") $(if $(LANGUAGE),--language "$(LANGUAGE)") \
+		$(if $(TASKS_DIR),--tasks_dir "$(TASKS_DIR)")
 
 clean:
 	rm -rf build outputs

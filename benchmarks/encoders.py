@@ -27,7 +27,9 @@ from benchmarks import recipe
 from benchmarks.common import RESULTS, parser, work_dir, write_result
 from benchmarks.picture import line_plot
 from console import run_script
+from files import write_atomically
 
+PICTURES = RESULTS.parent / "pictures"
 # Characters rarer than this are unknown; pieces of letters and digits.
 RARE, PIECES = 4, 3000
 SHAPE = {
@@ -83,7 +85,7 @@ def main(argv: list[str]) -> None:
     write_result(name, arguments, found, max(earlier, time.perf_counter() - began), script="encoders")
     points = [(point["tokens"] / 1e6, 100 * point["accuracy"]) for point in found["evaluations"]]
     picture = line_plot({"held-out text": points}, "million tokens read", "accuracy at hidden places, %")
-    (RESULTS.parent / "pictures" / f"{name}.svg").write_text(picture, encoding="utf-8")
+    write_atomically(PICTURES / f"{name}.svg", picture)
 
 
 def encoder_folder(folder: Path, language: str, trained: str = "all") -> Path:

@@ -26,7 +26,8 @@ from typing import Any
 
 from benchmarks import recipe
 from benchmarks.common import parser, work_dir, write_result
-from console import InputError, run_script
+from benchmarks.encoders import encoder_folder
+from console import InputError, run_script, say
 from demo import TEACHER
 
 SEEDS, STAGES = (1, 2, 3), ("intermediate", "prediction")
@@ -57,6 +58,7 @@ DISTILLED = {
 ALONE = {"stage": "prediction", "alpha": 1.0, "num_train_epochs": 3}
 # Steps of each stage in the ablation, and passes that are more than them.
 ABLATION_STEPS = 300
+COPIES = {"aug_train": True, "N": 2}
 ABLATED = {**DISTILLED, "max_steps": ABLATION_STEPS, "num_train_epochs": 50, "intermediate_epochs": 50}
 
 
@@ -139,7 +141,12 @@ def ablation(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
         ("ablation-after raw text", {**ABLATED, **more, "seed": own["seed"], "student_model": "general"}),
         ("ablation-no intermediate stage", {**own, **prediction, **more, "stage": "prediction"}),
         ("ablation-no rows without labels", {**own, **ABLATED}),
-        ("ablation-copies instead", {**own, **ABLATED, "aug_train": True, "N": 2}),
+        ("ablation-copies instead", {**own, **ABLATED, **COPIES}),
+        # By the masked language model of benchmarks.encoders, where that has been trained.
+        (
+            "ablation-copies by a masked LM",
+            {**own, **ABLATED, "aug_train": True, "N": 2, "pretrained_bert_model": "head"},
+        ),
         ("ablation-labels instead of answers", {**own, **ABLATED, **more, "alpha": 1.0}),
     ]
 
@@ -173,7 +180,13 @@ def train(runs: list[tuple[str, dict[str, Any]]], arguments: argparse.Namespace,
         }
         recipe.run("tinybert.general_distill", general, jobs=1)
     jobs = []
+    head = encoder_folder(folder.parent / "encoders", "en", "head")
     for name, options in runs:
+        if options.get("pretrained_bert_model") == "head":
+            if not (head / "metrics.json").is_file():
+                say(f"{name}: left out; run python -m benchmarks.encoders --language en --trained head first")
+                continue
+            options = {**options, "pretrained_bert_model": str(head)}
         if options.get("student_model") == "general":
             options = {**options, "student_model": str(place / "general")}
         jobs.append({**shared, **options, "output_dir": str(place / name.replace(" ", "_"))})
