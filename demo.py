@@ -98,7 +98,7 @@ TINYBERT_SMALL = {
 }
 TINYBERT_SHAPE = {"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12}
 # Lines of the built-in text, and how masked language models learn from it.
-MLM_LINES = 6000
+MLM_LINES = 3000
 MLM_CORPUS = {"language": "en", "max_seq_length": 64, "doc_stride": 64, "short_seq_prob": 0.0, "dupe_factor": 1}
 MLM_HEAD = {
     "batch_size": 32,
