@@ -8,10 +8,17 @@ import shutil
 import numpy as np
 import pytest
 import tiny
+from test_masked_lm import write_stored
+from test_questions import write_small
 
 from console import InputError
 from core.distributed import World, choose_device, main_first
 from distill_lstm.train import distill, train_small
+from finetune.mrc import finetune as finetune_mrc
+from finetune.options import MrcOptions
+from mlm_distill.corpus import create as create_corpus
+from mlm_distill.options import CorpusOptions, RunDistillOptions
+from mlm_distill.train import distill as distill_masked
 from models.weights import read_safetensors
 from ofa_bert.options import OfaOptions
 from ofa_bert.train import train as train_ofa
@@ -139,6 +146,63 @@ def test_two_processes_distil_layers_as_one_does(inputs, tmp_path, budget):
     assert two["processes"] == 2
     for stage in ("intermediate", "prediction", "."):
         assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
+
+
+@pytest.mark.parametrize("kind", ["layers", "text"])
+def test_two_processes_distil_a_masked_language_model_as_one_does(tmp_path, kind):
+    """Other tokens are hidden in every pass, and the processes' shares of a batch hide other numbers of them."""
+    write_stored(tmp_path)
+    made = {"model_name": str(tmp_path / "masked_teacher"), "language": "en", "max_seq_length": 24, "max_workers": 1}
+    made |= {"input_dir": (str(tmp_path / "few.txt"),), "dynamic_masking": True}
+    create_corpus(CorpusOptions(**made, output_dir=str(tmp_path / "dynamic")))
+
+    def options(name):
+        return RunDistillOptions(
+            input_file=str(tmp_path / "dynamic"),
+            student_model=str(tmp_path / "small"),
+            teacher="none" if kind == "text" else str(tmp_path / "masked_teacher"),
+            output_dir=str(tmp_path / name / "run"),
+            cache_dir=str(tmp_path / "cache"),
+            batch_size=8,
+            # Adam would blow up the rounding noise in gradients that are nothing, such as that of the keys' bias.
+            optimizer="adadelta",
+            learning_rate=0.1,
+            num_train_epochs=2,
+            device="cpu",
+        )
+
+    code, said = launch("mlm_distill/run_distill.py", options("two"), tmp_path / "logs")
+    assert code == 0, said
+    distill_masked(options("one"))
+    two = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert two["processes"] == 2
+    assert_equal_models(tmp_path / "two" / "run", tmp_path / "one" / "run")
+
+
+def test_two_processes_learn_to_find_answers_as_one_does(tmp_path):
+    write_small(tmp_path / "questions")
+    tiny.write_pretrained(tmp_path / "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+    def options(name):
+        return MrcOptions(
+            task_name="cmrc2018",
+            data_dir=str(tmp_path / "questions"),
+            model_name_or_path=str(tmp_path / "bert"),
+            output_dir=str(tmp_path / name / "run"),
+            cache_dir=str(tmp_path / "cache"),
+            max_seq_length=16,
+            max_query_length=3,
+            batch_size=8,
+            optimizer="adadelta",
+            learning_rate=0.1,
+            num_train_epochs=1,
+            device="cpu",
+        )
+
+    code, said = launch("finetune/run_mrc.py", options("two"), tmp_path / "logs")
+    assert code == 0, said
+    finetune_mrc(options("one"))
+    assert_equal_models(tmp_path / "two" / "run", tmp_path / "one" / "run")
 
 
 def test_a_gpu_that_this_build_has_not_is_named():
