@@ -56,6 +56,8 @@ def write_export(loaded: LoadedModel, folder: Path, rows: list[list[str]]) -> fl
         "model_type": loaded.model.model_type,
         "task": task.name,
         "kind": task.kind,
+        "metric": task.metric,
+        "label_column": task.label_column,
         "language": task.language,
         "text_columns": task.text_columns,
         "labels": task.labels or [],

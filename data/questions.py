@@ -211,6 +211,11 @@ class Windows:
     stride: int = 128
     question: int = 64
 
+    @classmethod
+    def within(cls, length: int) -> Windows:
+        """The windows of a model whose inputs have so many tokens: of short ones half are the question's."""
+        return cls(length, question=min(cls.question, length // 2))
+
 
 @dataclass(frozen=True)
 class Encoded:

@@ -49,6 +49,24 @@ class PredictOptions(Options):
         return found
 
 
+class EvaluateOptions(Options):
+    """Options of ``deploy.evaluate``."""
+
+    model_dir: str = option(help="a model folder or an export folder", group="model")
+    against: str | None = option(
+        None, "another one, such as the teacher's, whose answers are compared with the first one's", group="model"
+    )
+    input_file: str = option(
+        help="rows with labels (.tsv, .csv, .jsonl); of a model that finds answers, questions as SQuAD's", group="data"
+    )
+    label_column: str | None = option(None, "the column of the label; the task's when left out", group="data")
+    skip_bad_rows: bool = option(False, "leave out rows that cannot be read instead of stopping", group="data")
+    output_file: str | None = option(None, "JSON file that receives the figures")
+    batch_size: int = option(32, "rows of a batch", check=between(1, 100_000))
+    threads: int = option(0, "threads of the matrix kernels of an export; 0 takes one per core", check=THREADS)
+    device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
+
+
 class BenchmarkOptions(Options):
     """Options of ``deploy.benchmark``."""
 

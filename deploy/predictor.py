@@ -16,9 +16,9 @@ from core.export import EXPORT_CONFIG, read_export_config
 from core.spans import ENDS, span_logits
 from core.static_graph import StaticGraph
 from data.batches import Batches
-from data.questions import Answer, Windows, as_questions, best_answers, encode
+from data.questions import Answer, Questions, Windows, as_questions, best_answers, encode
 from data.sources import BadRow, checked_text
-from data.tasks import KINDS, TASKS, Task
+from data.tasks import KINDS, METRICS, NUMBERS, SPANS, TASKS, Task
 from data.tokenization import InputEncoder, WordPieceTokenizer, load_tokenizer
 
 WIDTH_MULTIPLE = 8
@@ -146,14 +146,17 @@ class Predictor:
             out[batch["rows"]] = found
         return out
 
-    def answers(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> list[list[Answer]]:
-        """The best answers to questions, given as one list of questions and one of passages."""
+    def answers_to(self, asked: Questions, batch_size: int = 32) -> list[list[Answer]]:
+        """The best answers to questions."""
         tokenizer, length = self.encoder.tokenizer, self.encoder.max_seq_length
         assert isinstance(tokenizer, WordPieceTokenizer)
-        asked = as_questions(list(zip(*texts, strict=True)))
-        encoded = encode(asked, tokenizer, Windows(length, question=min(Windows.question, length // 2)))
+        encoded = encode(asked, tokenizer, Windows.within(length))
         ends = span_logits(self.graph.run, encoded.columns, self.encoder.pad_id, batch_size, WIDTH_MULTIPLE, length)
         return best_answers(asked, encoded, *ends, self._n_best)
+
+    def answers(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> list[list[Answer]]:
+        """The same, given as one list of questions and one of passages."""
+        return self.answers_to(as_questions(list(zip(*texts, strict=True))), batch_size)
 
     def run(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> Sequence[Any]:
         """What the model says of rows given as one list of strings per text column: logits, or answers."""
@@ -203,8 +206,13 @@ def _task(config: Mapping[str, Any]) -> Task:
     """What the model reads; of a registered task with the other names that published copies give to its columns."""
     known, columns = TASKS.get(config["task"]), tuple(config["text_columns"])
     if known is not None and known.text_columns == columns:
-        return known
-    kind = config.get("kind", "classification")
+        return known.with_labels(config["labels"])
+    kind = config.get("kind", "classification" if config["labels"] else "regression")
     if kind not in KINDS or (kind == "span" and len(columns) != 2):
         raise ValueError(f"kind {kind!r}")
-    return Task(config["task"], columns, language=config["language"], kind=kind)
+    # Exports of earlier versions say neither.
+    metric = config.get("metric", NUMBERS if kind == "regression" else "accuracy")
+    if metric not in (*METRICS, SPANS):
+        raise ValueError(f"metric {metric!r}")
+    label = str(config.get("label_column", "label"))
+    return Task(config["task"], columns, label, tuple(config["labels"]), metric, config["language"], kind=kind)

@@ -13,7 +13,7 @@ import pytest
 from args import parse
 from benchmarks.readme import TABLES, filled
 from data.overview import OverviewOptions
-from deploy.options import BenchmarkOptions, ExportOptions, PredictOptions
+from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions, MrcOptions
 from mlm_distill.options import (
@@ -37,6 +37,7 @@ OPTIONS = {
     "deploy.export": ExportOptions,
     "deploy.predict": PredictOptions,
     "deploy.benchmark": BenchmarkOptions,
+    "deploy.evaluate": EvaluateOptions,
     "ofa_bert.run_glue_ofa": OfaOptions,
     "ofa_bert.search": SearchOptions,
     "ofa_bert.export_model": SubModelOptions,

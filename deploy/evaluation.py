@@ -1,0 +1,202 @@
+"""Figures of models on labelled rows, of model folders and export folders alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from console import InputError, say, table
+from core.export import EXPORT_CONFIG
+from core.metrics import agreement, compute_metrics
+from core.spans import answered, evaluated
+from data.questions import Answer, Questions, Windows, encode, read_questions
+from data.sources import Rows, read_rows
+from data.tasks import Task
+from data.tokenization import WordPieceTokenizer
+from deploy.options import EvaluateOptions
+from deploy.predictor import Predictor
+from files import check_new_file, write_json
+
+LONGEST_ANSWER = 50
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model that is asked.
+
+    Attributes:
+        name: of its folder.
+        task: what it was trained for.
+        logits: of rows given as one list of strings per text column, [rows, labels]; of classifiers.
+        answers: the best answer to every question; of models that find answers.
+    """
+
+    name: str
+    task: Task
+    logits: Callable[[Sequence[Sequence[str]]], np.ndarray]
+    answers: Callable[[Questions], list[list[Answer]]]
+
+
+def evaluate(options: EvaluateOptions) -> dict[str, Any]:
+    """Judges a model, shows the figures and writes them where that is asked.
+
+    Returns:
+        ``rows``, ``metrics``; of a classifier ``labels`` (precision, recall, F1 and rows of each) and ``confusion``
+        (rows of each label by what they were taken for); with another model ``against``.
+
+    Raises:
+        InputError: a model or the rows cannot be used.
+    """
+    if options.output_file:
+        check_new_file(options.output_file, "--output_file")
+    if not Path(options.input_file).is_file():
+        raise InputError(f"--input_file {options.input_file}: no such file")
+    model = opened(options.model_dir, "--model_dir", options)
+    other = opened(options.against, "--against", options) if options.against else None
+    if other is not None and _read_alike(other.task) != _read_alike(model.task):
+        raise InputError(f"--against {options.against}: was trained for other rows or labels than {options.model_dir}")
+    found = _spans(model, other, options) if model.task.kind == "span" else _rows(model, other, options)
+    if options.output_file:
+        write_json(options.output_file, found)
+    return found
+
+
+def _read_alike(task: Task) -> tuple[Any, ...]:
+    return task.kind, len(task.text_columns), tuple(task.labels or ())
+
+
+def opened(folder: str, option: str, options: EvaluateOptions) -> Judged:
+    """A model folder or an export folder, ready to be asked.
+
+    Raises:
+        InputError: neither, or a model without a task.
+    """
+    if (Path(folder) / EXPORT_CONFIG).is_file():
+        served = Predictor(folder, options.threads or None, options.device)
+        return Judged(
+            folder,
+            served.task,
+            lambda texts: served.logits(texts, options.batch_size),
+            lambda asked: served.answers_to(asked, options.batch_size),
+        )
+    # A model folder needs the networks, whose import costs seconds.
+    import paddle
+
+    from core.distributed import choose_device
+    from core.evaluate import dygraph_forward, dygraph_spans, predict_logits
+    from models.folder import load
+
+    if not Path(folder).is_dir():
+        raise InputError(f"{option} {folder}: no such folder")
+    paddle.set_device(choose_device(options.device))
+    loaded = load(folder)
+    encoder, task = loaded.encoder, loaded.labelled
+
+    def answers(asked: Questions) -> list[list[Answer]]:
+        assert isinstance(loaded.tokenizer, WordPieceTokenizer)
+        windows = Windows.within(loaded.max_seq_length)
+        parts = encode(asked, loaded.tokenizer, windows)
+        forward = dygraph_spans(loaded.model)  # type: ignore[arg-type]
+        return answered(forward, asked, parts, encoder.pad_id, 1, LONGEST_ANSWER, options.batch_size)
+
+    return Judged(
+        folder,
+        task,
+        lambda texts: predict_logits(
+            dygraph_forward(loaded.model), encoder.encode(texts), encoder.pad_id, options.batch_size
+        ),
+        answers,
+    )
+
+
+def _rows(model: Judged, other: Judged | None, options: EvaluateOptions) -> dict[str, Any]:
+    task = model.task
+    if options.label_column:
+        task = replace(task, label_column=options.label_column, column_aliases=_without_label(task))
+    rows, _ = read_rows(options.input_file, task, options.skip_bad_rows)
+    if not len(rows):
+        raise InputError(f"--input_file {options.input_file}: no rows")
+    assert rows.labels is not None
+    logits = model.logits(rows.texts)
+    found: dict[str, Any] = {"rows": len(rows), "metrics": compute_metrics(task.metric, logits, rows.labels)}
+    if task.labels:
+        found |= by_label(task.labels, logits.argmax(-1), rows.labels)
+    if other is not None:
+        found["against"] = _compared(other, logits, rows, task)
+    _show(model, other, found, rows.skipped)
+    return found
+
+
+def _without_label(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((name, others) for name, others in task.column_aliases if name != task.label_column)
+
+
+def _compared(other: Judged, logits: np.ndarray, rows: Rows, task: Task) -> dict[str, float]:
+    """What the other model comes to, and how often both say the same."""
+    assert rows.labels is not None
+    said = other.logits(rows.texts)
+    return {**compute_metrics(task.metric, said, rows.labels), **agreement(logits, said, task.is_regression)}
+
+
+def by_label(labels: Sequence[str], predicted: np.ndarray, true: np.ndarray) -> dict[str, Any]:
+    """Precision, recall and F1 of every label, and what rows of each were taken for.
+
+    Args:
+        labels: their names.
+        predicted: label ids, [rows].
+        true: label ids, [rows].
+
+    Returns:
+        ``labels`` and ``confusion``, [labels, labels]: rows of each label by what they were taken for. Shares of no
+        rows are 0.
+    """
+    count = len(labels)
+    confusion = np.bincount(true * count + predicted, minlength=count * count).reshape(count, count)
+    hits, asked, given = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    precision, recall = (hits / np.maximum(1, total) for total in (given, asked))
+    f1 = 2 * hits / np.maximum(1, asked + given)
+    return {
+        "labels": {
+            name: {
+                "precision": float(precision[n]),
+                "recall": float(recall[n]),
+                "f1": float(f1[n]),
+                "rows": int(asked[n]),
+            }
+            for n, name in enumerate(labels)
+        },
+        "confusion": confusion.tolist(),
+    }
+
+
+def _spans(model: Judged, other: Judged | None, options: EvaluateOptions) -> dict[str, Any]:
+    if options.label_column or options.skip_bad_rows:
+        raise InputError("--label_column and --skip_bad_rows go with rows, not with questions")
+    asked = read_questions(options.input_file)
+    answers = model.answers(asked)
+    found: dict[str, Any] = {"rows": len(asked), "metrics": evaluated(asked, answers, model.task.language)}
+    if other is not None:
+        said = other.answers(asked)
+        same = [mine[0].text == theirs[0].text for mine, theirs in zip(answers, said, strict=True)]
+        found["against"] = {**evaluated(asked, said, model.task.language), "agreement": sum(same) / len(same)}
+    _show(model, other, found, asked.skipped)
+    return found
+
+
+def _show(model: Judged, other: Judged | None, found: dict[str, Any], skipped: int) -> None:
+    rows = [(name, f"{value:.4f}") for name, value in found["metrics"].items()]
+    rows.append(("rows", f"{found['rows']:,}" + (f" ({skipped:,} skipped)" if skipped else "")))
+    say(table(("", model.name), rows))
+    if "labels" in found:
+        header = ("label", "precision", "recall", "F1", "rows", *(f"taken for {name}" for name in found["labels"]))
+        shown = [
+            (name, *(f"{known[key]:.4f}" for key in ("precision", "recall", "f1")), known["rows"], *taken)
+            for (name, known), taken in zip(found["labels"].items(), found["confusion"], strict=True)
+        ]
+        say(f"\n{table(header, shown)}")
+    if other is not None:
+        say(f"\n{table(('against', other.name), [(k, f'{v:.4f}') for k, v in found['against'].items()])}")
