@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import json
 import math
 import numbers
@@ -225,8 +226,11 @@ def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None 
     parsed, unknown = parser.parse_known_args([_underscores(word, cls) for word in argv])
     raw = vars(parsed)
     values: dict[str, Any] = {}
-    # Under a name that no option can have.
-    wrong = {" ": f"unrecognized arguments: {' '.join(unknown)}; --help lists the options"} if unknown else {}
+    wrong = {}
+    if unknown:
+        # Under a name that no option can have.
+        shown = f"unrecognized arguments: {' '.join(unknown)}{_near(cls, unknown)}"
+        wrong[" "] = f"{shown}; --help lists the options"
     for name in _fields(cls):
         if raw[name] is not None:
             try:
@@ -238,6 +242,14 @@ def parse(cls: type[O], argv: Sequence[str], description: str, prog: str | None 
     return options
 
 
+def _near(cls: type[Options], unknown: Sequence[str]) -> str:
+    """The options whose names are near to words that are none."""
+    known = [*_fields(cls), *(other for item in _fields(cls).values() for other in item.metadata["also"])]
+    names = [word[2:].partition("=")[0].replace("-", "_") for word in unknown if word.startswith("--")]
+    found = [near[0] for name in names if (near := difflib.get_close_matches(name, known, 1, 0.8))]
+    return f"; did you mean {', '.join(f'--{name}' for name in found)}?" if found else ""
+
+
 def parse_value(cls: type[Options], name: str, text: str | list[str]) -> Any:
     """Reads the value of one option.
 
@@ -245,7 +257,7 @@ def parse_value(cls: type[Options], name: str, text: str | list[str]) -> Any:
         InputError: no such option, or a value that it does not take.
     """
     if name not in _fields(cls):
-        raise InputError(f"--{name}: no such option")
+        raise InputError(f"--{name}: no such option{_near(cls, [f'--{name}'])}")
     try:
         return _checked(cls, name, _convert(text, _types(cls)[name]))
     except ValueError as error:

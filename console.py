@@ -232,7 +232,8 @@ class ProgressBar:
             rate = (self._done - self._start_done) / (now - self._started)
             left = (self._total - self._done) / rate if rate else float("inf")
             print(
-                f"{self._what}: {self._done:,}/{self._total:,} {self._unit}s, {rate:,.0f}/s, {duration(left)} left",
+                f"{self._what}: {self._done:,}/{self._total:,} {_plural(self._unit)}, {_rate(rate)}/s, "
+                f"{duration(left)} left",
                 file=sys.stderr,
                 flush=True,
             )
@@ -240,6 +241,15 @@ class ProgressBar:
     def close(self) -> None:
         """Takes the bar off the screen."""
         self._bar.close()
+
+
+def _plural(unit: str) -> str:
+    return f"{unit}es" if unit.endswith(("ch", "s", "x")) else f"{unit}s"
+
+
+def _rate(rate: float) -> str:
+    """Slow work in decimals: 0.4 a second is not none."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def duration(seconds: float) -> str:

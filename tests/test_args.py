@@ -16,9 +16,16 @@ from core.options import RunOptions
 from data.options import DataOptions
 from data.overview import OverviewOptions
 from demo import DemoOptions
-from deploy.options import BenchmarkOptions, ExportOptions, PredictOptions
+from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
-from finetune.options import FinetuneOptions, grid
+from finetune.options import FinetuneOptions, MrcOptions, grid
+from mlm_distill.options import (
+    CorpusOptions,
+    InitStudentOptions,
+    RunDistillOptions,
+    TeacherOutputOptions,
+    TwoStageOptions,
+)
 from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
 
 TASK = ["--task_name", "sst-2"]
@@ -34,6 +41,13 @@ REQUIRED = {
     PredictOptions: ["--model_dir", "m"],
     SearchOptions: ["--model_dir", "m", "--data_dir", "d", "--output_dir", "o"],
     SmallOptions: [*TASK, "--output_dir", "o"],
+    CorpusOptions: ["--input_dir", "t", "--vocab_file", "v", "--output_dir", "o"],
+    EvaluateOptions: ["--model_dir", "m", "--input_file", "f"],
+    InitStudentOptions: ["--teacher_dir", "t", "--output_dir", "o"],
+    MrcOptions: ["--task_name", "drcd", "--data_dir", "d", "--output_dir", "o"],
+    RunDistillOptions: ["--input_file", "c", "--student_model", "s", "--output_dir", "o"],
+    TeacherOutputOptions: ["--input_file", "c", "--teacher_dir", "t", "--output_dir", "o"],
+    TwoStageOptions: ["--config", "c", "--output_dir", "o"],
     SubModelOptions: ["--model_name_or_path", "m", "--sub_model_output_dir", "o"],
 }
 every_class = pytest.mark.parametrize("cls", REQUIRED, ids=lambda cls: cls.__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import console
-from console import InputError, Interrupted, ProgressBar, duration, progress, run_script, say, table
+from console import InputError, Interrupted, ProgressBar, _plural, _rate, duration, progress, run_script, say, table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -231,3 +231,10 @@ def test_characters_that_a_terminal_cannot_show_are_written_as_codes():
         [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True
     )
     assert (done.returncode, done.stdout) == (0, b"\\ud800 \\u597d\n")
+
+
+def test_slow_work_and_batches_are_told_rightly():
+    assert [_rate(rate) for rate in (0.04, 0.43, 5.0, 9.96, 42.4, 1234)] == [
+        "0.04", "0.43", "5", "10", "42", "1,234",
+    ]  # fmt: skip
+    assert [_plural(unit) for unit in ("row", "batch", "round")] == ["rows", "batches", "rounds"]
