@@ -1,4 +1,4 @@
-"""Writes the tables of the README from the files in ``benchmarks/results``.
+"""Writes the tables of the README and of ``docs/results.md`` from the files in ``benchmarks/results``, and a picture.
 
 python -m benchmarks.readme
 """
@@ -6,32 +6,43 @@ python -m benchmarks.readme
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from benchmarks.common import RESULTS, ROOT, read_result
+from benchmarks.picture import scatter_plot
 from console import run_script
 from files import write_atomically
 
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PICTURE = ROOT / "docs" / "pictures" / "recipes.svg"
 
 
 def main(argv: list[str]) -> None:
-    """Replaces what stands between the marks ``<!-- name -->`` and ``<!-- /name -->``."""
+    """Replaces what stands between the marks ``<!-- name -->`` and ``<!-- /name -->``, and draws the picture."""
     del argv
-    text = README.read_text(encoding="utf-8")
-    write_atomically(README, filled(text))
+    for page in PAGES:
+        write_atomically(page, filled(page.read_text(encoding="utf-8")))
+    write_atomically(PICTURE, recipes_picture())
 
 
 def filled(text: str) -> str:
-    """The README with its tables made anew; parts whose measurement is missing stay as they are."""
+    """A page with its tables made anew; parts whose measurement is missing stay as they are."""
+    bodies = {"recipes": _recipes} if (RESULTS / "tinybert_serving.json").is_file() else {}
     for name, render in TABLES.items():
         if (RESULTS / f"{name}.json").is_file():
-            record = read_result(name)
-            body = f"{render(record['figures'])}\n\n{_source(record)}"
-            begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-            head, _, rest = text.partition(begin)
-            text = f"{head}{begin}{body}\n{end}{rest.partition(end)[2]}"
+            bodies[name] = partial(_with_source, name, render)
+    for name, body in bodies.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        head, mark, rest = text.partition(begin)
+        if mark:
+            text = f"{head}{begin}{body()}\n{end}{rest.partition(end)[2]}"
     return text
+
+
+def _with_source(name: str, render: Callable[[Mapping[str, Any]], str]) -> str:
+    record = read_result(name)
+    return f"{render(record['figures'])}\n\n{_source(record)}"
 
 
 def _source(record: Mapping[str, Any]) -> str:
@@ -419,6 +430,77 @@ def _accuracies() -> dict[str, float]:
             if "distilled" in ways:
                 found[shape] = ways["distilled"]["dev"]["accuracy"]
     return found
+
+
+# Of the students in the picture: what makes them, and the script.
+RECIPES = {
+    "bilstm": "`distill_lstm.bert_distill`",
+    "ofa-0.5x0.5": "`ofa_bert.run_glue_ofa`",
+    "ofa-0.6667x0.5": "`ofa_bert.run_glue_ofa`",
+    "3x384": "`tinybert.task_distill`",
+    "4x312": "`tinybert.task_distill`",
+    "teacher": "`finetune.run_classifier`",
+}
+
+
+def _minutes() -> dict[str, str]:
+    """How long the trainings took, by the names of the students; of several seeds the first."""
+    found: dict[str, str] = {}
+    if (RESULTS / "sst2.json").is_file():
+        known = read_result("sst2")["figures"]
+        found["bilstm"] = f"{known['distilled']['training_minutes'][0]:.0f}"
+        found["teacher"] = f"{known['teacher']['training_minutes']:.0f}"
+    if (RESULTS / "ofa_sst2.json").is_file():
+        whole = f"{sum(read_result('ofa_sst2')['figures']['minutes'].values()):.0f}, for all sizes"
+        found |= dict.fromkeys(("ofa-0.5x0.5", "ofa-0.6667x0.5"), whole)
+    if (RESULTS / "tinybert_sst2.json").is_file():
+        for shape, ways in read_result("tinybert_sst2")["figures"]["students"].items():
+            if "distilled" in ways:
+                found[shape] = f"{ways['distilled']['training_minutes'][0]:.0f}"
+    return found
+
+
+def _recipes() -> str:
+    record = read_result("tinybert_serving")
+    served, known, minutes = record["figures"], _accuracies(), _minutes()
+    rows = []
+    for name, script in RECIPES.items():
+        if name not in known:
+            continue
+        speed = served["1"][name]
+        rows.append(
+            [
+                SERVED[name],
+                script,
+                f"{100 * known[name]:.2f}",
+                f"{speed['p50_ms']:.1f}",
+                f"{speed['rows_per_second']:,.0f}",
+                f"{served['parameters'][name] / 1e6:.1f} M",
+                minutes.get(name, ""),
+            ]
+        )
+    header = [
+        "SST-2",
+        "script",
+        "dev accuracy, %",
+        "ms a sentence",
+        "rows/s, batch 32",
+        "parameters",
+        "training, minutes",
+    ]
+    machine = record["machine"]
+    return (
+        f"{_table(header, rows)}\n\nAccuracies: means over three seeds, of the once-for-all network and the teacher "
+        f"one run. Speed: one thread of {machine['processor']}, static graphs, text in and label out. Minutes: two "
+        "trainings at a time on two cores of the processors that [docs/results.md](docs/results.md) names."
+    )
+
+
+def recipes_picture() -> str:
+    """Accuracy against the time of a sentence."""
+    served, known = read_result("tinybert_serving")["figures"]["1"], _accuracies()
+    points = {SERVED[name]: (served[name]["p50_ms"], 100 * known[name]) for name in RECIPES if name in known}
+    return scatter_plot(points, "milliseconds a sentence (median, one thread)", "SST-2 dev accuracy, %")
 
 
 def _encoder(figures: Mapping[str, Any]) -> str:

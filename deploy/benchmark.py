@@ -19,9 +19,13 @@ def main(argv: list[str]) -> None:
     """Parses the command line and runs."""
     options = parse(BenchmarkOptions, argv, __doc__ or "", "python -m deploy.benchmark")
     # After --help, which comes at once.
+    from deploy.comparison import compare
     from deploy.timing import benchmark
 
-    benchmark(options)
+    if options.table or options.scores:
+        compare(options)
+    else:
+        benchmark(options)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,40 @@ from core.shapes import SHAPES
 from core.static_graph import StaticGraph, save_graph
 from data.tasks import Task
 from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
+from deploy.options import BenchmarkOptions
+from files import check_new_file, write_json
 from models.bert import BertConfig, BertModel
 from models.folder import LoadedModel, bert_shape, read_config
 
 Record = dict[str, Any]
+
+
+def compare(options: BenchmarkOptions) -> dict[str, Any]:
+    """The published tables of models: sizes and speeds, and what they come to on tasks.
+
+    Returns:
+        ``models``, a record per encoder, and ``scores`` by model and task.
+    """
+    if options.output_file:
+        check_new_file(options.output_file, "--output_file")
+    scores = read_scores(options.scores)
+    records: list[Record] = []
+    if options.table:
+        records = compared(
+            options.table,
+            options.vocab_size,
+            options.max_seq_length,
+            options.rounds,
+            options.latency_rows,
+            options.batch_size,
+        )
+        show_comparison(records, options.batch_size)
+    if scores:
+        show_scores(scores)
+    found = {"models": records, "scores": scores}
+    if options.output_file:
+        write_json(options.output_file, found)
+    return found
 
 
 def compared(

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 
 from console import InputError, say, table
+from core.distributed import choose_device
+from core.evaluate import dygraph_forward, dygraph_spans, predict_logits
 from core.export import EXPORT_CONFIG
 from core.metrics import agreement, compute_metrics
 from core.spans import answered, evaluated
@@ -20,6 +23,7 @@ from data.tokenization import WordPieceTokenizer
 from deploy.options import EvaluateOptions
 from deploy.predictor import Predictor
 from files import check_new_file, write_json
+from models.folder import load
 
 LONGEST_ANSWER = 50
 
@@ -83,13 +87,6 @@ def opened(folder: str, option: str, options: EvaluateOptions) -> Judged:
             lambda texts: served.logits(texts, options.batch_size),
             lambda asked: served.answers_to(asked, options.batch_size),
         )
-    # A model folder needs the networks, whose import costs seconds.
-    import paddle
-
-    from core.distributed import choose_device
-    from core.evaluate import dygraph_forward, dygraph_spans, predict_logits
-    from models.folder import load
-
     if not Path(folder).is_dir():
         raise InputError(f"{option} {folder}: no such folder")
     paddle.set_device(choose_device(options.device))

@@ -27,8 +27,6 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
     """
     if options.output_file:
         check_new_file(options.output_file, "--output_file")
-    if options.table or options.scores:
-        return _compare(options)
     cores = len(os.sched_getaffinity(0))
     results = [
         record
@@ -57,30 +55,6 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
     if options.output_file:
         write_atomically(options.output_file, json.dumps(results, indent=1))
     return results
-
-
-def _compare(options: BenchmarkOptions) -> list[dict[str, Any]]:
-    """The published tables of models: sizes and speeds, and what they come to on tasks."""
-    # Only these build networks; measuring exports imports none.
-    from deploy.comparison import compared, read_scores, show_comparison, show_scores
-
-    scores = read_scores(options.scores)
-    records: list[dict[str, Any]] = []
-    if options.table:
-        records = compared(
-            options.table,
-            options.vocab_size,
-            options.max_seq_length,
-            options.rounds,
-            options.latency_rows,
-            options.batch_size,
-        )
-        show_comparison(records, options.batch_size)
-    if scores:
-        show_scores(scores)
-    if options.output_file:
-        write_atomically(options.output_file, json.dumps({"models": records, "scores": scores}, indent=1))
-    return records
 
 
 def _row(result: dict[str, Any]) -> tuple[str, ...]:

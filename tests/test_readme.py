@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from args import parse
-from benchmarks.readme import TABLES, filled
+from benchmarks.readme import PAGES, PICTURE, TABLES, filled, recipes_picture
 from data.overview import OverviewOptions
 from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
@@ -28,6 +28,7 @@ from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugm
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MEASURING = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
 OPTIONS = {
     "finetune.run_classifier": FinetuneOptions,
     "distill_lstm.small": SmallOptions,
@@ -54,8 +55,8 @@ OPTIONS = {
 
 
 def commands() -> list[list[str]]:
-    """Every command line in a shell block of the README, as words."""
-    blocks = re.findall(r"```shell\n(.*?)```", README, re.S)
+    """Every command line in a shell block of the README and of that on measuring, as words."""
+    blocks = re.findall(r"```shell\n(.*?)```", README + MEASURING, re.S)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
@@ -94,8 +95,26 @@ def test_make_targets_exist(words):
     assert all(re.search(rf"\$\({name}\)", makefile) for name in variables)
 
 
-def test_tables_are_those_of_the_result_files():
-    assert filled(README) == README
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_are_those_of_the_result_files(page):
+    text = page.read_text(encoding="utf-8")
+    assert filled(text) == text
+
+
+def test_every_result_has_a_place():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        assert text.count(f"<!-- {path.stem} -->") == 1, path.stem
+
+
+def test_the_picture_is_that_of_the_result_files():
+    assert PICTURE.read_text(encoding="utf-8") == recipes_picture()
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in (*PAGES, *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 # Results of scripts that measure several tasks.
