@@ -15,7 +15,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers between two others."""
     step = (high - low) / count or 1.0
     size = 10 ** math.floor(math.log10(step))
-    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= step * (1 - 1e-9))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= 0.75 * step)
     first = math.ceil(low / step - 1e-9)
     return [round(n * step, 10) for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
