@@ -315,6 +315,10 @@ def _is_no_folder(path: Path) -> bool:
         return path.is_symlink()
 
 
+# More than anybody makes and removes a folder in a row.
+LOCK_TURNS = 1000
+
+
 class FolderLock:
     """A folder that one process at a time works in.
 
@@ -352,7 +356,9 @@ class FolderLock:
         Raises:
             Busy: another process has it.
         """
+        turns = 0
         while self._handle is None:
+            turns += 1
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 handle = os.open(self.path, os.O_RDWR | os.O_CREAT | SAFELY, 0o666)
@@ -360,6 +366,9 @@ class FolderLock:
                 # Its last owner removed the folder meanwhile; what is no folder stays in the way.
                 if _is_no_folder(self.path.parent):
                     raise
+                if turns > LOCK_TURNS:
+                    # A file system that takes no folders, such as /proc.
+                    raise InputError(f"{self._what}: {self.path.parent} cannot be made") from None
                 continue
             except OSError as error:
                 raise InputError(f"{self._what}: {self.path} cannot be a lock ({error.strerror})") from None

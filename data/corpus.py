@@ -6,9 +6,11 @@ finds; so any worker on any machine reads the same documents for it.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import BinaryIO
 
 from console import InputError
 from data.sources import BadRow, checked_text, decoded_lines
+from files import file_checksum
 
 SUFFIXES = (".txt", ".jsonl", ".json", ".txt.gz", ".jsonl.gz", ".json.gz")
 # A longer line is no text.
@@ -133,14 +136,15 @@ def references(share: Share) -> Iterator[tuple[int, list[int]]]:
         InputError: a line of it is no list of positions, or of a blank line not empty; names file and line.
     """
     assert share.reference is not None
-    with _opened(share.path) as text, _opened(share.reference) as told:
+    with _readable(share.path) as text, _readable(share.reference) as told:
         text.seek(share.start)
         told.seek(share.reference_start)
-        for number, line in enumerate(iter(_Until(text, share.stop).readline, b""), share.line):
+        for number, line in enumerate(iter(_Until(text, share.stop, share.path).readline, b""), share.line):
             known = told.readline(LONGEST_LINE)
             where = f"--reference_file {share.reference}, line {number}"
             positions = _positions(known, where)
-            if line.strip():
+            # As text: a line may be blank by an ideographic space alone.
+            if line.decode("utf-8", "replace").removeprefix("\ufeff").strip():
                 yield number, positions
             elif positions:
                 raise InputError(f"{where}: names words of a blank line; is it that of another file?")
@@ -162,8 +166,8 @@ def text_lines(path: Path) -> Iterator[str]:
     Raises:
         InputError: a line that cannot be read; names file and line.
     """
-    with _opened(path) as file:
-        for number, line in decoded_lines(file):
+    with _readable(path) as file:
+        for number, line in decoded_lines(_Until(file, None, path)):  # type: ignore[arg-type]
             try:
                 if isinstance(line, BadRow):
                     raise line
@@ -172,19 +176,28 @@ def text_lines(path: Path) -> Iterator[str]:
                 raise InputError(f"{path}, line {number}: {fault}") from None
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[BinaryIO]:
+    """An opened file whose damage is told in a line.
+
+    Raises:
+        InputError: damaged, or gone.
+    """
     try:
         with _opened(path) as file:
-            while line := file.readline(LONGEST_LINE):
-                if len(line) == LONGEST_LINE:
-                    raise InputError(f"{path}: a line of more than {LONGEST_LINE >> 20} MB: this is no text")
-                yield line
-    except (EOFError, gzip.BadGzipFile) as error:
+            yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: damaged or cut off ({error})") from error
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise InputError(f"{path}: the file has gone") from error
-        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: the file has gone") from error
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with _readable(path) as file:
+        while line := file.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise InputError(f"{path}: a line of more than {LONGEST_LINE >> 20} MB: this is no text")
+            yield line
 
 
 def documents(share: Share) -> Iterator[list[str]]:
@@ -195,10 +208,10 @@ def documents(share: Share) -> Iterator[list[str]]:
     """
     kept: list[str] = []
     holds_records = is_json(share.path)
-    with _opened(share.path) as file:
+    with _readable(share.path) as file:
         # Within a gzipped file this reads all that comes before.
         file.seek(share.start)
-        for number, line in decoded_lines(_Until(file, share.stop)):  # type: ignore[arg-type]
+        for number, line in decoded_lines(_Until(file, share.stop, share.path)):  # type: ignore[arg-type]
             try:
                 if isinstance(line, BadRow):
                     raise line
@@ -217,13 +230,13 @@ def documents(share: Share) -> Iterator[list[str]]:
 
 
 class _Until:
-    """A file that ends at a place."""
+    """A file that ends at a place, and knows its name."""
 
-    def __init__(self, file: BinaryIO, stop: int) -> None:
-        self._file, self._stop = file, stop
+    def __init__(self, file: BinaryIO, stop: int | None, path: Path) -> None:
+        self._file, self._stop, self.path = file, stop, path
 
     def readline(self, limit: int = LONGEST_LINE) -> bytes:
-        return self._file.readline(limit) if self._file.tell() < self._stop else b""
+        return self._file.readline(limit) if self._stop is None or self._file.tell() < self._stop else b""
 
 
 def _json_document(text: str) -> list[str]:
@@ -240,6 +253,6 @@ def _json_document(text: str) -> list[str]:
     return lines
 
 
-def fingerprint(files: Sequence[Path]) -> list[tuple[str, int]]:
-    """Names and sizes of files: what a corpus began with and must go on with."""
-    return [(path.name, os.stat(path).st_size) for path in files]
+def fingerprint(files: Sequence[Path]) -> list[tuple[str, int, str]]:
+    """Names, sizes and checksums of files: what a corpus began with and must go on with."""
+    return [(path.name, os.stat(path).st_size, file_checksum(path)) for path in files]

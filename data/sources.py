@@ -374,7 +374,7 @@ def decoded_lines(source: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[i
     Args:
         source: a path, or an open binary file.
     """
-    path = source if isinstance(source, (str, os.PathLike)) else "standard input"
+    path = source if isinstance(source, (str, os.PathLike)) else getattr(source, "path", "standard input")
     with open(source, "rb") if isinstance(source, (str, os.PathLike)) else contextlib.nullcontext(source) as file:
         for number, raw in enumerate(_bounded_lines(file), 1):
             if raw is None:

@@ -6,7 +6,7 @@ shards says what they were made from, and when all are there how many rows and t
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -20,11 +20,11 @@ from core.distributed import process_place
 from data.corpus import corpus_files, fingerprint, is_json, shares, text_lines
 from data.instances import Masker, references_of
 from data.ragged import Ragged
-from data.store import Store, StoreDamaged
+from data.store import Store
 from data.streams import generator
 from data.tokenization import Tokenizer, WordPieceTokenizer, read_vocab, tokenizer_identity
 from files import check_new_folder, file_checksum, new_file
-from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, ShardFolder
+from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, ShardFolder, mark_of
 from mlm_distill.options import CorpusOptions
 from mlm_distill.shards import Plan, all_passes, blocks, columns, make_all
 from models.pretrained import resolve_pretrained
@@ -49,16 +49,17 @@ def create(options: CorpusOptions) -> dict[str, Any]:
     if options.dry_run:
         return estimate(plan, files, references)
     target = ShardFolder(Path(options.output_dir), CORPUS, "--output_dir")
-    if options.write_reference:
-        write_references(plan, files, Path(options.write_reference))
     rank, world = process_place()
-    record = target.begin(_made_from(plan, files, references), options.overwrite, is_main=rank == 0)
+    record = target.begin(_made_from(plan, files, references), options.overwrite)
+    mark = mark_of(record)
+    if options.write_reference and rank == 0:
+        write_references(plan, files, Path(options.write_reference))
     work = list(enumerate(shares(files, options.shard_megabytes << 20, references)))
     mine = [(number, share) for number, share in work if number % world == rank]
-    missing = [(number, share) for number, share in mine if not target.is_there(number)]
+    missing = [(number, share) for number, share in mine if not target.is_there(number, mark)]
     say(f"{len(files):,} file(s), {len(work):,} shard(s); {len(missing):,} to make")
     began = time.perf_counter()
-    make_all(plan, missing, target)
+    make_all(dataclasses.replace(plan, mark=mark), missing, target)
     if missing:
         say(f"made in {duration(time.perf_counter() - began)}")
     return _finished(target, record, len(work))
@@ -143,14 +144,12 @@ def tokenizer_checksum(tokenizer: Tokenizer) -> str:
 
 def _finished(target: ShardFolder, record: dict[str, Any], count: int) -> dict[str, Any]:
     """Writes the whole record when all shards are there; another process's may be missing still."""
-    stores: dict[str, list[Store]] = {SHARD: [], HELD_OUT: []}
-    for number in range(count):
-        with contextlib.suppress(StoreDamaged):
-            for part in stores:
-                stores[part].append(Store(target.shard(number, part), verify=False))
-    if len(stores[SHARD]) < count:
-        say(f"{target.path}: {len(stores[SHARD]):,} of {count:,} shards are there; other processes make the rest")
+    mark = mark_of(record)
+    there = sum(target.is_there(number, mark) for number in range(count))
+    if there < count:
+        say(f"{target.path}: {there:,} of {count:,} shards are there; other processes make the rest")
         return record
+    stores = {part: [Store(target.shard(n, part), verify=False) for n in range(count)] for part in (SHARD, HELD_OUT)}
     rows, held_out = (sum(map(len, stores[part])) for part in (SHARD, HELD_OUT))
     if not rows:
         target.clear()

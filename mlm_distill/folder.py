@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -38,6 +39,24 @@ TEACHER_OUTPUTS = Kind(
 )
 
 
+def corpus_of(kind: Kind, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the corpus behind a record was made from."""
+    return record["made_from"] if kind == CORPUS else record["made_from"]["corpus"]
+
+
+def mark_of(record: Mapping[str, Any]) -> str:
+    """What a shard says of what it was made from, in its metadata."""
+    return hashlib.sha256(json.dumps(record["made_from"], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_whole(folder: Path, mark: str) -> bool:
+    """Whether a store is undamaged and was made from what a mark tells."""
+    try:
+        return Store(folder).metadata.get("made_from") == mark
+    except StoreDamaged:
+        return False
+
+
 @dataclass(frozen=True)
 class ShardFolder:
     """A folder of shards, each a store.
@@ -56,14 +75,9 @@ class ShardFolder:
         """Where a shard is, or what of its text is held out."""
         return self.path / f"{part}-{number:05d}"
 
-    def is_there(self, number: int) -> bool:
-        """Whether a shard and what belongs to it are whole."""
-        try:
-            for part in (HELD_OUT, SHARD):
-                Store(self.shard(number, part))
-        except StoreDamaged:
-            return False
-        return True
+    def is_there(self, number: int, mark: str) -> bool:
+        """Whether a shard and what belongs to it are whole, and made from what :func:`mark_of` tells."""
+        return all(is_whole(self.shard(number, part), mark) for part in (HELD_OUT, SHARD))
 
     def known(self) -> dict[str, Any] | None:
         """The record, if there is one.
@@ -80,15 +94,45 @@ class ShardFolder:
             raise InputError(f"{path}: damaged ({error}); remove the folder, or choose another") from error
         if record.get("format") != self.kind.format or "made_from" not in record:
             raise InputError(f"{path}: not written by {self.kind.script}; choose another {self.option}")
+        try:
+            self._check(record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{path}: damaged ({type(error).__name__}: {error}); remove the folder, or choose another"
+            ) from error
         return record
 
-    def begin(self, made_from: Mapping[str, Any], overwrite: bool, is_main: bool) -> dict[str, Any]:
-        """Makes the folder ready; shards that were made from the same stay.
+    def _check(self, record: Mapping[str, Any]) -> None:
+        """Refuses values that were never written: whoever reads the record trusts them.
+
+        Raises:
+            KeyError: one is missing.
+            ValueError: one is of another type.
+        """
+        corpus = corpus_of(self.kind, record)
+        expected = [
+            (corpus["options"], {"dynamic_masking": bool, "do_whole_word_mask": bool, "masked_lm_prob": float}),
+            (corpus["options"], {"max_seq_length": int, "max_predictions_per_seq": int}),
+            (corpus, {"tokenizer": str}),
+        ]
+        if self.kind == TEACHER_OUTPUTS:
+            expected.append((record["made_from"], {"truncation_factor": int}))
+        if "shards" in record:
+            expected.append((record, dict.fromkeys(("shards", "rows", "held_out_rows", "tokens"), int)))
+        for values, types in expected:
+            for name, kind in types.items():
+                value = values[name]
+                if type(value) is not kind and not (kind is float and type(value) is int):
+                    raise ValueError(f"{name} {value!r}")
+                if kind is int and not 0 <= value < 2**62:
+                    raise ValueError(f"{name} {value!r}")
+
+    def begin(self, made_from: Mapping[str, Any], overwrite: bool) -> dict[str, Any]:
+        """Makes the folder ready; shards that were made from the same stay, others are made anew one by one.
 
         Args:
             made_from: whatever decides what is in the shards.
             overwrite: whether shards of something else may go.
-            is_main: whether this process is the one that removes them.
 
         Returns:
             The record.
@@ -100,31 +144,36 @@ class ShardFolder:
         # As it will be read again.
         record = json.loads(json.dumps({"format": self.kind.format, "made_from": made_from}))
         known = self.known()
+        if known is None and self.path.is_dir() and any(not name.startswith(".") for name in os.listdir(self.path)):
+            # Another process of the same launch may have begun between the two looks.
+            known = self.known()
+            if known is None:
+                raise InputError(f"{self.option} {self.path} is not empty; choose another")
         is_same = known is not None and known["made_from"] == record["made_from"]
         if known is not None and not is_same and not overwrite:
             raise InputError(
                 f"{self.option} {self.path}: made from something else or with other options; pass --overwrite or "
                 "choose another"
             )
-        if known is None and self.path.is_dir() and any(not name.startswith(".") for name in os.listdir(self.path)):
-            raise InputError(f"{self.option} {self.path} is not empty; choose another")
-        if known is not None and not is_same and is_main:
-            self.clear()
         self.path.mkdir(parents=True, exist_ok=True)
         clear_folder(self.path)
         if not is_same:
             write_json(self.path / self.kind.record, record)
         return record
 
-    def clear(self) -> None:
-        """Removes record and shards."""
-        (self.path / self.kind.record).unlink()
+    def clear(self, first: int = 0) -> None:
+        """Removes shards from a number on; all of them, and the record behind them, from 0."""
         for part in (SHARD, HELD_OUT):
             for path in self.path.glob(f"{part}-*"):
-                shutil.rmtree(path)
+                number = path.name.removeprefix(f"{part}-")
+                if number.isdigit() and int(number) >= first:
+                    shutil.rmtree(path)
+        if first == 0:
+            (self.path / self.kind.record).unlink()
 
     def end(self, record: Mapping[str, Any], **found: Any) -> dict[str, Any]:
-        """Writes the whole record: all shards are there."""
+        """Writes the whole record: all shards are there. Those of an earlier, longer text go."""
+        self.clear(int(found["shards"]))
         whole = {**record, **found}
         write_json(self.path / self.kind.record, whole)
         return whole

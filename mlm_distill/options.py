@@ -86,6 +86,8 @@ class CorpusOptions(Options):
             found += [f"--{name} goes with {other}" for name in ("segmenter", "ltp_model") if self.asks(name)]
         if self.asks("ltp_model") and self.segmenter != "ltp":
             found.append("--ltp_model goes with --segmenter ltp")
+        if self.write_reference and self.dry_run:
+            found.append("--write_reference: --dry_run writes nothing")
         if self.write_reference and (self.language != "zh" or self.reference_file):
             found.append("--write_reference goes with --language zh, and not with --reference_file")
         if self.reference_file and self.language != "zh":

@@ -34,11 +34,13 @@ class Plan:
         options: of the corpus.
         vocab: the vocabulary.
         lowercase: of the tokenizer.
+        mark: what shards say of what they were made from.
     """
 
     options: CorpusOptions
     vocab: tuple[str, ...]
     lowercase: bool
+    mark: str = ""
 
     def tokenizer(self) -> WordPieceTokenizer:
         """A tokenizer of this process."""
@@ -127,7 +129,7 @@ def make_shard(plan: Plan, number: int, share: Share, target: ShardFolder) -> No
     masker = Masker(plan.options.masking(), tokenizer)
     once = dataclasses.replace(plan, options=plan.options.replace(dynamic_masking=False, dupe_factor=1))
     for part, how, known in ((HELD_OUT, once, kept), (SHARD, plan, learn)):
-        metadata = {"kind": "pretraining-data", "shard": number, "part": part}
+        metadata = {"kind": "pretraining-data", "shard": number, "part": part, "made_from": plan.mark}
         with StoreWriter(target.shard(number, part), metadata) as writer:
             for block in blocks(all_passes(how, known, tokenizer, number)):
                 writer.append(**columns(how, block, masker, number, writer.rows))

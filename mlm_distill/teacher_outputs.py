@@ -7,7 +7,6 @@ that a killed run finds again.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from core.masked_lm import MaskedLM, largest, load_masked_lm
 from core.teacher import TOKENS_PER_BATCH, token_parts, weights_checksum
 from data.columns import Columns
 from data.ragged import Ragged
-from data.store import MANIFEST, Store, StoreDamaged, StoreWriter
-from files import scratch_folder
+from data.store import Store, StoreDamaged, StoreWriter
+from files import alone_in, clear_abandoned, clear_inside, scratch_folder
 from mlm_distill.corpus import tokenizer_checksum
-from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder
+from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder, is_whole, mark_of
 from mlm_distill.options import TeacherOutputOptions
 from models.folder import LoadedModel
 
@@ -54,14 +53,15 @@ def create(options: TeacherOutputOptions) -> dict[str, Any]:
         "teacher": weights_checksum(teacher),
         "truncation_factor": options.truncation_factor,
     }
-    record = target.begin(made_from, options.overwrite, is_main=rank == 0)
+    record = target.begin(made_from, options.overwrite)
+    mark = mark_of(record)
     count = int(corpus["shards"])
     mine = [number for number in range(count) if number % world == rank]
     with scratch_folder(options.cache() / "graphs", "masked-lm") as graph:
         asked = MaskedLM(teacher, graph)
         for number in mine:
             for part in (HELD_OUT, SHARD):
-                make_shard(asked, options, source.shard(number, part), target.shard(number, part))
+                make_shard(asked, options, source.shard(number, part), target.shard(number, part), mark)
     return _finished(target, record, corpus)
 
 
@@ -96,7 +96,7 @@ def _check_corpus(options: TeacherOutputOptions, corpus: dict[str, Any]) -> None
             raise InputError(f"--{name} {given}: the instances of {options.input_file} were made with {known[name]}")
 
 
-def make_shard(asked: MaskedLM, options: TeacherOutputOptions, source: Path, target: Path) -> None:
+def make_shard(asked: MaskedLM, options: TeacherOutputOptions, source: Path, target: Path, mark: str) -> None:
     """Writes a shard with what the teacher expects beside its columns; what is there already stays.
 
     Args:
@@ -104,15 +104,22 @@ def make_shard(asked: MaskedLM, options: TeacherOutputOptions, source: Path, tar
         options: of the run.
         source: the shard of the corpus.
         target: the shard that is made.
+        mark: what the shard says of what it was made from.
     """
     parts = target.with_name(f"{target.name}.parts")
-    try:
-        Store(target)
-    except StoreDamaged:
-        pass
-    else:
-        shutil.rmtree(parts, ignore_errors=True)
+    if is_whole(target, mark):
+        clear_abandoned(parts)
         return
+    with alone_in(parts, f"shard {target}"):
+        # The other process may have ended with it.
+        if not is_whole(target, mark):
+            _make_alone(asked, options, source, target, parts, mark)
+        clear_inside(parts)
+
+
+def _make_alone(
+    asked: MaskedLM, options: TeacherOutputOptions, source: Path, target: Path, parts: Path, mark: str
+) -> None:
     try:
         columns = Columns.read(Store(source))
     except StoreDamaged as damage:
@@ -122,21 +129,18 @@ def make_shard(asked: MaskedLM, options: TeacherOutputOptions, source: Path, tar
     for number, start in enumerate(range(0, max(1, columns.rows), PART_ROWS)):
         block = columns.slice(start, min(start + PART_ROWS, columns.rows))
         path = parts / f"part-{number:05d}"
-        try:
-            if len(Store(path)) != block.rows:
-                raise StoreDamaged(f"{path}: other rows")
-        except StoreDamaged:
-            with StoreWriter(path) as writer:
+        if not is_whole(path, mark) or len(Store(path, verify=False)) != block.rows:
+            with StoreWriter(path, {"made_from": mark}) as writer:
                 block.with_(**answers(asked, block, options.truncation_factor, options.predict_batch_size)).write(
                     writer
                 )
         paths.append(path)
         bar.advance(block.rows)
     bar.close()
-    with StoreWriter(target, {"kind": "masked-outputs", "kept": options.truncation_factor}) as writer:
+    metadata = {"kind": "masked-outputs", "kept": options.truncation_factor, "made_from": mark}
+    with StoreWriter(target, metadata) as writer:
         for path in paths:
             Columns.read(Store(path)).write(writer)
-    shutil.rmtree(parts)
 
 
 def answers(asked: MaskedLM, block: Columns, kept: int, batch_size: int) -> dict[str, Ragged]:
@@ -184,7 +188,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def _finished(target: ShardFolder, record: dict[str, Any], corpus: dict[str, Any]) -> dict[str, Any]:
     count = int(corpus["shards"])
-    missing = [number for number in range(count) if not (target.shard(number) / MANIFEST).is_file()]
+    mark = mark_of(record)
+    missing = [number for number in range(count) if not target.is_there(number, mark)]
     if missing:
         say(f"{target.path}: {count - len(missing):,} of {count:,} shards are there; other processes make the rest")
         return record
