@@ -389,7 +389,9 @@ def run_mlm(place: Path, shared: dict[str, Any], teacher: str, began: float) -> 
     sizes = {name: value for name, value in shape.items() if name != "layers"}
     if not random.is_dir():
         sizes["num_hidden_layers"] = len(str(shape["layers"]).split(","))
-        init_student(InitStudentOptions(teacher_dir=teacher, init="random", output_dir=str(random), **sizes))
+        init_student(
+            InitStudentOptions(teacher_dir=teacher, init="random", head="random", output_dir=str(random), **sizes)
+        )
     scores = {}
     for name, start in (("random weights", random), ("distilled", student)):
         tuned = {**shared, **MLM_FINETUNED, "overwrite": False, "resume": (place / f"tuned-{start.name}").is_dir()}

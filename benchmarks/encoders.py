@@ -110,7 +110,7 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     recipe.run("mlm_distill.create_pretraining_data", {**corpus, **CORPUS, **source, **shared}, jobs=1)
     start = place / "start"
     if not start.is_dir():
-        own = {**SHAPE, "seed": arguments.seed} if language == "zh" else {"layers": "0,1,2,3,4,5"}
+        own = {**SHAPE, "seed": arguments.seed} if language == "zh" else {"layers": "0,1,2,3,4,5", "head": "random"}
         teacher = source if language == "zh" else {"teacher_dir": "all-MiniLM-L6-v2"}
         recipe.run("mlm_distill.init_student", {**own, **teacher, "output_dir": str(start), **shared}, jobs=1)
     options = {

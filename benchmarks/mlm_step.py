@@ -124,7 +124,7 @@ def our_step(place: str, batches: int, seed: int, is_stored: bool) -> Turn:
         input_file=f"{place}/answers", student_model=f"{place}/student", output_dir="unused", **given
     )
     student = student_of(options, None)
-    text = read_text(options, student.tokenizer)  # type: ignore[arg-type]
+    text = read_text(options, student)
     live = None
     if not is_stored:
         teacher = load_masked_lm(options.teacher, "--teacher", seed, cache_folder())
@@ -154,7 +154,7 @@ def stock_step(place: str, batches: int, seed: int) -> Turn:
     from models.folder import load
 
     options = RunDistillOptions(input_file=f"{place}/answers", student_model=f"{place}/student", output_dir="unused")
-    text = read_text(options, student_of(options, None).tokenizer)  # type: ignore[arg-type]
+    text = read_text(options, student_of(options, None))
 
     def stock(name: str) -> Any:
         shape = load(f"{place}/{name}").model.config_dict()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from data.questions import Questions
 
@@ -80,11 +80,11 @@ def _f1(found: str, answer: str, language: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def score(answers: Mapping[str, str], asked: Questions, language: str) -> dict[str, float]:
+def score(answers: Sequence[str], asked: Questions, language: str) -> dict[str, float]:
     """Means over all questions.
 
     Args:
-        answers: by the questions' names.
+        answers: in the order of the questions.
         asked: with accepted answers.
         language: of the task.
 
@@ -92,7 +92,7 @@ def score(answers: Mapping[str, str], asked: Questions, language: str) -> dict[s
         ``em`` and ``f1``, from 0 to 1.
     """
     both = [
-        (exact_match(answers[name], accepted, language), f1(answers[name], accepted, language))
-        for name, accepted in zip(asked.ids, asked.answers, strict=True)
+        (exact_match(answer, accepted, language), f1(answer, accepted, language))
+        for answer, accepted in zip(answers, asked.answers, strict=True)
     ]
     return {"em": sum(em for em, _ in both) / len(both), "f1": sum(value for _, value in both) / len(both)}

@@ -58,6 +58,7 @@ def write_export(loaded: LoadedModel, folder: Path, rows: list[list[str]]) -> fl
         "kind": task.kind,
         "metric": task.metric,
         "label_column": task.label_column,
+        "windows": task.windows,
         "language": task.language,
         "text_columns": task.text_columns,
         "labels": task.labels or [],

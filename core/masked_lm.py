@@ -108,13 +108,21 @@ def load_masked_lm(name: str, option: str, seed: int, cache: Path) -> LoadedMode
     Raises:
         InputError: cannot be had, or has no masked-LM head.
     """
-    folder = resolve_pretrained(name, cache)
-    if HEAD not in to_ours(read_weights(folder), "BertForMaskedLM"):
-        raise InputError(f"{option} {name}: has no masked-LM head")
+    check_head(name, option, cache)
     # Its length is that of what is asked: three tokens every BERT has.
     found = pretrained_bert(name, None, 3, seed, cache, architecture="BertForMaskedLM")
     found.model.eval()
     return found
+
+
+def check_head(name: str, option: str, cache: Path, hint: str = "") -> None:
+    """Refuses a model without a masked-LM head; arguments as for :func:`load_masked_lm`.
+
+    Raises:
+        InputError: it has none.
+    """
+    if HEAD not in to_ours(read_weights(resolve_pretrained(name, cache)), "BertForMaskedLM"):
+        raise InputError(f"{option} {name}: has no masked-LM head{hint}")
 
 
 def largest(values: np.ndarray, count: int) -> np.ndarray:

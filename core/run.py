@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -173,7 +174,11 @@ class Run:
         """
         if self.world.is_main:
             path = self.path / name
-            if path.is_file() and read_json(path) != record:
+            try:
+                is_same = not path.is_file() or read_json(path) == json.loads(json.dumps(record))
+            except ValueError as error:
+                raise InputError(f"{path}: damaged ({error}); start anew with --overwrite") from error
+            if not is_same:
                 raise InputError(
                     f"{self.path}: this run began with another {what}; give that one, or start anew with --overwrite"
                 )

@@ -30,6 +30,7 @@ QUESTION_TASKS: dict[str, Task] = {
 FILES = {"train": ("train.json", "{}_train.json", "trial.json", "{}_trial.json"), "dev": ("dev.json", "{}_dev.json")}
 LARGEST_FILE = 4 << 30
 NOT_HERE = -1
+LONGEST_ANSWER = 50
 
 
 def own_questions(language: str) -> Task:
@@ -125,6 +126,7 @@ def read_questions(path: str | os.PathLike[str], labelled: bool = True) -> Quest
         raise InputError(f"{path}: not valid JSON ({error})") from error
     found = Questions([], [], [], np.empty(0, np.int64), [], [])
     of: list[int] = []
+    names: set[str] = set()
     skipped = 0
     for where, paragraph in _paragraphs(path, content):
         found.contexts.append(_text(paragraph, "context", f"{path}, {where}"))
@@ -137,8 +139,12 @@ def read_questions(path: str | os.PathLike[str], labelled: bool = True) -> Quest
                 skipped += 1
                 continue
             answers, starts = _answers(asked, found.contexts[-1], place, labelled)
-            found.ids.append(str(asked.get("id", f"{len(found.ids)}")))
-            found.questions.append(question)
+            name = asked.get("id", f"question-{len(found.ids) + 1}")
+            if type(name) not in (str, int) or str(name) in names:
+                raise InputError(f"{place}: id {name!r}: expected a text or a whole number that stands there once")
+            names.add(_whole_text(str(name), f"{place}.id"))
+            found.ids.append(str(name))
+            found.questions.append(_whole_text(question, f"{place}.question"))
             found.answers.append(answers)
             found.starts.append(starts)
             of.append(len(found.contexts) - 1)
@@ -166,7 +172,18 @@ def _text(value: Any, name: str, where: str) -> str:
     found = value.get(name) if isinstance(value, Mapping) else None
     if not isinstance(found, str) or not found.strip():
         raise InputError(f"{where}: expected a text '{name}' that is not empty")
-    return found
+    return _whole_text(found, f"{where}.{name}")
+
+
+def _whole_text(text: str, where: str) -> str:
+    """The text itself.
+
+    Raises:
+        InputError: half a surrogate pair is in it, which no file can hold.
+    """
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise InputError(f"{where}: half a surrogate pair: this is not Unicode text")
+    return text
 
 
 def _answers(asked: Mapping[str, Any], context: str, where: str, labelled: bool) -> tuple[list[str], list[int]]:
@@ -179,7 +196,7 @@ def _answers(asked: Mapping[str, Any], context: str, where: str, labelled: bool)
         if not isinstance(text, str):
             raise InputError(f"{where}: expected answers with a text")
         start = answer.get("answer_start", NOT_HERE)
-        texts.append(text)
+        texts.append(_whole_text(text, f"{where}.answers"))
         starts.append(located(context, text, start if type(start) is int else NOT_HERE))
     return texts, starts
 
@@ -212,9 +229,21 @@ class Windows:
     question: int = 64
 
     @classmethod
-    def within(cls, length: int) -> Windows:
-        """The windows of a model whose inputs have so many tokens: of short ones half are the question's."""
+    def of(cls, task: Task, length: int) -> Windows:
+        """The windows that a model was trained with; of one that does not say, half of a short input is the question's.
+
+        Args:
+            task: of the model.
+            length: of its inputs.
+        """
+        if task.windows is not None:
+            return cls(length, *task.windows[:2])
         return cls(length, question=min(cls.question, length // 2))
+
+
+def longest_answer(task: Task) -> int:
+    """Tokens of an answer at most, as a model was trained with."""
+    return task.windows[2] if task.windows is not None else LONGEST_ANSWER
 
 
 @dataclass(frozen=True)

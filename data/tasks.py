@@ -68,6 +68,8 @@ class Task:
         kind: see :data:`KINDS`.
         hub: the arguments of ``paddlenlp.datasets.load_dataset``; None for a user's own data.
         submission: how its benchmark takes predictions; None where there is none.
+        windows: of reading comprehension, how its passages are cut and answered: tokens between the beginnings of two
+            windows, of a question at most, of an answer at most.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Task:
     kind: str = "classification"
     hub: tuple[str, ...] | None = field(default=None, compare=False)
     submission: Submission | None = field(default=None, compare=False, repr=False)
+    windows: tuple[int, int, int] | None = field(default=None, compare=False)
 
     @property
     def is_pair(self) -> bool:
@@ -119,6 +122,12 @@ class Task:
         texts = (task.name, task.label_column, task.metric, task.language, *task.text_columns, *(task.labels or ()))
         if not all(isinstance(text, str) for text in texts) or len(task.text_columns) not in (1, 2):
             raise ValueError("a task needs a name, one or two text columns, and labels that are texts")
+        if task.windows is not None and not (
+            type(task.windows) is tuple
+            and len(task.windows) == 3
+            and all(type(size) is int and 0 < size <= 1_000_000 for size in task.windows)
+        ):
+            raise ValueError(f"windows {task.windows!r}: expected three numbers of tokens")
         if any("\ud800" <= char <= "\udfff" for text in texts for char in text):
             raise ValueError("half a surrogate pair in a name: this is not Unicode text")
         if task.kind not in KINDS or task.metric not in (*METRICS, SPANS):

@@ -225,7 +225,7 @@ def _score_of(folder: str) -> tuple[str, float]:
     try:
         task = Task.from_dict(config["paddledistill"]["task"])
         return task.name, float(read_metrics(Path(folder))["dev"][MAIN_METRIC[task.metric]])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"--scores {folder}: no finished run of a task ({type(error).__name__}: {error})") from error
 
 
@@ -237,4 +237,7 @@ def show_scores(scores: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def _shown(value: float | None, best: float) -> str:
-    return "–" if value is None else f"{100 * value:.2f} ({value / best:.1%})"
+    if value is None:
+        return "–"
+    share = f" ({value / best:.1%})" if best else ""
+    return f"{100 * value:.2f}{share}"

@@ -16,7 +16,7 @@ from core.evaluate import dygraph_forward, dygraph_spans, predict_logits
 from core.export import EXPORT_CONFIG
 from core.metrics import agreement, compute_metrics
 from core.spans import answered, evaluated
-from data.questions import Answer, Questions, Windows, encode, read_questions
+from data.questions import Answer, Questions, Windows, encode, longest_answer, read_questions
 from data.sources import Rows, read_rows
 from data.tasks import Task
 from data.tokenization import WordPieceTokenizer
@@ -24,8 +24,6 @@ from deploy.options import EvaluateOptions
 from deploy.predictor import Predictor
 from files import check_new_file, write_json
 from models.folder import load
-
-LONGEST_ANSWER = 50
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,9 @@ def opened(folder: str, option: str, options: EvaluateOptions) -> Judged:
 
     def answers(asked: Questions) -> list[list[Answer]]:
         assert isinstance(loaded.tokenizer, WordPieceTokenizer)
-        windows = Windows.within(loaded.max_seq_length)
-        parts = encode(asked, loaded.tokenizer, windows)
+        parts = encode(asked, loaded.tokenizer, Windows.of(task, loaded.max_seq_length))
         forward = dygraph_spans(loaded.model)  # type: ignore[arg-type]
-        return answered(forward, asked, parts, encoder.pad_id, 1, LONGEST_ANSWER, options.batch_size)
+        return answered(forward, asked, parts, encoder.pad_id, 1, longest_answer(task), options.batch_size)
 
     return Judged(
         folder,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from args import Options, between, option, positive, size
+from args import Options, between, option, positive
 from core.shapes import SHAPES
 
 # More threads than this are a slip of the hand.
@@ -84,7 +84,7 @@ class BenchmarkOptions(Options):
         group="model",
     )
     vocab_size: int = option(
-        21_128, "entries of the vocabulary of published shapes in --table", check=size, group="model"
+        21_128, "entries of the vocabulary of published shapes in --table", check=between(6, 10_000_000), group="model"
     )
     max_seq_length: int = option(128, "tokens of the inputs of --table", check=between(3, 512), group="data")
     data_dir: str | None = option(
@@ -105,4 +105,10 @@ class BenchmarkOptions(Options):
         for name in ("vocab_size", "max_seq_length"):
             if self.asks(name) and not self.table:
                 found.append(f"--{name} goes with --table")
+        for name in ("data_dir", "rows"):
+            if self.asks(name) and not self.model_dir:
+                found.append(f"--{name} goes with --model_dir")
+        for name in ("rounds", "latency_rows", "batch_size"):
+            if self.asks(name) and not (self.model_dir or self.table):
+                found.append(f"--{name} goes with --model_dir or --table")
         return found

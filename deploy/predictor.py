@@ -16,7 +16,7 @@ from core.export import EXPORT_CONFIG, read_export_config
 from core.spans import ENDS, span_logits
 from core.static_graph import StaticGraph
 from data.batches import Batches
-from data.questions import Answer, Questions, Windows, as_questions, best_answers, encode
+from data.questions import Answer, Questions, Windows, as_questions, best_answers, encode, longest_answer
 from data.sources import BadRow, checked_text
 from data.tasks import KINDS, METRICS, NUMBERS, SPANS, TASKS, Task
 from data.tokenization import InputEncoder, WordPieceTokenizer, load_tokenizer
@@ -150,9 +150,9 @@ class Predictor:
         """The best answers to questions."""
         tokenizer, length = self.encoder.tokenizer, self.encoder.max_seq_length
         assert isinstance(tokenizer, WordPieceTokenizer)
-        encoded = encode(asked, tokenizer, Windows.within(length))
+        encoded = encode(asked, tokenizer, Windows.of(self.task, length))
         ends = span_logits(self.graph.run, encoded.columns, self.encoder.pad_id, batch_size, WIDTH_MULTIPLE, length)
-        return best_answers(asked, encoded, *ends, self._n_best)
+        return best_answers(asked, encoded, *ends, self._n_best, longest_answer(self.task))
 
     def answers(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> list[list[Answer]]:
         """The same, given as one list of questions and one of passages."""
@@ -215,4 +215,6 @@ def _task(config: Mapping[str, Any]) -> Task:
     if metric not in (*METRICS, SPANS):
         raise ValueError(f"metric {metric!r}")
     label = str(config.get("label_column", "label"))
-    return Task(config["task"], columns, label, tuple(config["labels"]), metric, config["language"], kind=kind)
+    own = {"kind": kind, "windows": config.get("windows")}
+    task = Task(config["task"], columns, label, tuple(config["labels"]), metric, config["language"])
+    return Task.from_dict({**task.as_dict(), **own})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -166,7 +167,9 @@ class MrcOptions(SweepOptions, AdamWOptions, RunOptions):
     )
     max_query_length: int = option(64, "tokens of a question; the rest is cut", check=size, group="data")
     max_answer_length: int = option(50, "tokens of an answer at most", check=size, group="data")
-    n_best_size: int = option(20, "answers that are told of every question", check=between(1, 1000), group="output")
+    n_best_size: int = option(
+        20, "answers that --do_predict tells of every question", check=between(1, 1000), state=False, group="output"
+    )
     model_name_or_path: str = option(
         TEACHERS["zh"],
         "a folder with weights, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
@@ -210,6 +213,8 @@ class MrcOptions(SweepOptions, AdamWOptions, RunOptions):
             found.append("give --task_name with --data_dir, or your own questions with --train_file and --dev_file")
         elif self.data_dir:
             found.append("--data_dir goes with --task_name")
+        if self.asks("n_best_size") and not self.do_predict:
+            found.append("--n_best_size goes with --do_predict")
         if bool(self.test_file) != self.do_predict:
             found.append("--do_predict and --test_file go together")
         if self.max_seq_length - self.max_query_length < 4:
@@ -222,7 +227,8 @@ class MrcOptions(SweepOptions, AdamWOptions, RunOptions):
 
     def task(self) -> Task:
         """The task that these options name."""
-        return QUESTION_TASKS[self.task_name] if self.task_name else own_questions(self.language)
+        task = QUESTION_TASKS[self.task_name] if self.task_name else own_questions(self.language)
+        return replace(task, windows=(self.doc_stride, self.max_query_length, self.max_answer_length))
 
     def windows(self) -> Windows:
         """How passages are cut."""

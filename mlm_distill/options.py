@@ -390,6 +390,10 @@ class RunDistillOptions(LayerLossOptions, AdamWOptions, RunOptions):
             found.append("--language goes with --data_files_json: a corpus was made for one")
         if not self.student_model and not self.student_config:
             found.append("--student_model is required, or --student_config for random weights")
+        if not self.do_train:
+            found += [f"--{name} goes with --do_train" for name in TRAINING_OPTIONS if self.asks(name)]
+        if self.data_files_json and self.teacher == "stored":
+            found.append("--data_files_json gives text without a teacher's answers: give --teacher, or none")
         if not self.do_train and not self.do_eval:
             found.append("--do_train, --do_eval: at least one of them is needed")
         if self.loss == "hidden+ce" and not self.is_live and self.teacher != "none":
@@ -418,6 +422,12 @@ class RunDistillOptions(LayerLossOptions, AdamWOptions, RunOptions):
         return Masking(self.masked_lm_prob, self.max_predictions_per_seq, self.do_whole_word_mask)
 
 
+# What a student that is only judged does not need.
+TRAINING_OPTIONS = (
+    *("learning_rate", "batch_size", "num_train_epochs", "max_steps", "warmup_steps", "warmup_proportion", "resume"),
+    *("weight_decay", "optimizer", "lr_scheduler", "gradient_accumulation_steps", "trained", "loss", "dropout_prob"),
+    *("average_checkpoints", "early_stopping", "max_grad_norm", "eval_steps", "save_steps"),
+)
 HIDDEN_OPTIONS = (
     *("temperature", "ce_weight", "layer_map", "embedding_weight", "hidden_weight", "attention_weight", "relations"),
     *("relation_weight", "relation_heads", "patient_weight", "projection"),

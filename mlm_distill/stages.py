@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from args import Options, names_of
 from console import InputError, say
+from core.shapes import SHAPES
 from files import FolderLock, check_new_folder, read_json, write_json
 from mlm_distill.corpus import create as create_corpus
 from mlm_distill.options import (
@@ -31,25 +32,30 @@ from mlm_distill.options import (
     RunDistillOptions,
     TeacherOutputOptions,
     TwoStageOptions,
+    layers_from,
 )
 from mlm_distill.student import init_student
 from mlm_distill.teacher_outputs import create as create_answers
 from mlm_distill.train import distill
+from models.folder import bert_shape
 from models.pretrained import resolve_pretrained
 
 RECORD = "two_stage.json"
 STAGES = ("assistant", "student")
 # What every stage is told by its place.
 OWN = (
-    "output_dir",
-    "overwrite",
-    "resume",
-    "input_file",
-    "student_model",
-    "teacher",
-    "teacher_dir",
-    "cache_dir",
-    "device",
+    *(
+        "output_dir",
+        "overwrite",
+        "resume",
+        "input_file",
+        "student_model",
+        "teacher",
+        "teacher_dir",
+        "cache_dir",
+        "device",
+    ),
+    *("do_train", "do_eval", "dry_run"),
 )
 O = TypeVar("O", bound=Options)  # noqa: E741 - the field's own letter for "options"
 
@@ -84,7 +90,8 @@ def run_stages(options: TwoStageOptions) -> dict[str, Any]:
     root = Path(options.output_dir)
     corpus, stages = planned(config, root, options)
     # Before hours of work: is there such a teacher?
-    resolve_pretrained(str(config["teacher"]), Path(stages[0].init.cache()))
+    first = resolve_pretrained(str(config["teacher"]), Path(stages[0].init.cache()))
+    _check_stages(options, corpus, stages, bert_shape(first).num_hidden_layers)
     check_new_folder(root, "--output_dir")
     lock = FolderLock(root, f"--output_dir {root}")
     lock.check()
@@ -97,7 +104,8 @@ def run_stages(options: TwoStageOptions) -> dict[str, Any]:
                 f"--output_dir {root}: begun with another configuration; pass --overwrite to start anew, or "
                 "choose another"
             )
-        for path in root.iterdir():
+        # The record stays to the last: with it the same command is understood again after a kill.
+        for path in (path for path in root.iterdir() if path.name != RECORD):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     root.mkdir(parents=True, exist_ok=True)
     lock.acquire()
@@ -108,6 +116,34 @@ def run_stages(options: TwoStageOptions) -> dict[str, Any]:
         return {stage.name: _run(stage) for stage in stages}
     finally:
         lock.release()
+
+
+def _check_stages(options: TwoStageOptions, corpus: CorpusOptions, stages: list[Stage], depth: int) -> None:
+    """Tells before any work what a later stage would stumble over.
+
+    Args:
+        options: of the run.
+        corpus: that all stages read.
+        stages: in their order.
+        depth: layers of the teacher.
+
+    Raises:
+        InputError: layers that a stage's teacher does not have, or answers over a corpus without masks.
+    """
+    faults = []
+    for stage in stages:
+        init, kept = stage.init, layers_from(stage.init.layers)
+        if kept is not None and kept[-1] >= depth:
+            faults.append(f"{stage.name}.init: --layers {init.layers}: its teacher's are 0 to {depth - 1}")
+        preset = SHAPES[init.preset]["num_hidden_layers"] if init.preset else depth
+        wanted = len(kept) if kept is not None else init.num_hidden_layers or preset
+        if init.init == "teacher" and wanted > depth:
+            faults.append(f"{stage.name}.init: {wanted} layers, its teacher has {depth}; use init random")
+        if stage.answers is not None and corpus.dynamic_masking:
+            faults.append(f"{stage.name}.answers: need stored masks; leave dynamic_masking out of corpus")
+        depth = wanted
+    if faults:
+        raise InputError(f"--config {options.config}: {'; '.join(faults)}")
 
 
 def _run(stage: Stage) -> dict[str, Any]:
@@ -150,13 +186,14 @@ def planned(config: Mapping[str, Any], root: Path, options: TwoStageOptions) -> 
     if "student" not in config:
         faults.append("student: is required")
     places = {"cache_dir": options.cache_dir}
+    given_corpus = config.get("corpus") if isinstance(config.get("corpus"), Mapping) else {}
     text = made(
         CorpusOptions,
         "corpus",
         config.get("corpus"),
         output_dir=str(root / "corpus"),
         cache_dir=options.cache_dir,
-        **({} if "vocab_file" in (config.get("corpus") or {}) else {"model_name": str(teacher)}),
+        **({} if "vocab_file" in given_corpus else {"model_name": str(teacher)}),
     )
     stages: list[Stage] = []
     source = str(teacher)

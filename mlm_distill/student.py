@@ -6,8 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from console import InputError, say
+from core.checkpoint import inputs_inside
 from core.export import check_target
 from core.layer_map import RULES
+from core.masked_lm import check_head
 from core.shapes import SHAPES
 from data.streams import generator
 from data.tokenization import WordPieceTokenizer, read_vocab
@@ -31,8 +33,12 @@ def init_student(options: InitStudentOptions) -> LoadedModel:
     """
     target = Path(options.output_dir)
     check_target(target, "--output_dir", options.overwrite)
+    if inside := inputs_inside(target, {"teacher_dir": options.teacher_dir, "vocab_file": options.vocab_file}):
+        raise InputError(f"--output_dir {target}: holds {inside}, which is read; choose another folder")
     teacher = None
     if options.teacher_dir:
+        if options.head == "teacher":
+            check_head(options.teacher_dir, "--teacher_dir", options.cache(), "; pass --head random")
         teacher = pretrained_bert(
             options.teacher_dir, None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE
         )
@@ -129,6 +135,8 @@ def student_of(options: RunDistillOptions, teacher: LoadedModel | None) -> Loade
         InputError: it cannot be had.
     """
     if options.student_model:
+        if not options.do_train:
+            check_head(folder_of(options.student_model), "--student_model", options.cache())
         found = pretrained_bert(
             folder_of(options.student_model), None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE
         )

@@ -15,11 +15,11 @@ from data.instances import Masker
 from data.ragged import Ragged
 from data.store import Store
 from data.streams import generator
-from data.tokenization import WordPieceTokenizer
 from files import read_json
-from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder
+from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder, corpus_of
 from mlm_distill.options import CorpusOptions, RunDistillOptions
 from mlm_distill.student import folder_of
+from mlm_distill.teacher_outputs import check_reads
 from models.folder import LoadedModel
 
 INPUTS = ("input_ids", "token_type_ids")
@@ -80,22 +80,23 @@ def folder_of_instances(name: str, option: str) -> ShardFolder:
     return found
 
 
-def read_text(options: RunDistillOptions, tokenizer: WordPieceTokenizer) -> Text:
+def read_text(options: RunDistillOptions, student: LoadedModel) -> Text:
     """The instances that options name.
 
     Args:
         options: of the run.
-        tokenizer: the student's.
+        student: reads them.
 
     Raises:
-        InputError: no such folder, unfinished or damaged, or not what the options ask for.
+        InputError: no such folder, unfinished or damaged, not what the options ask for, or not what the student reads.
     """
     folder = folder_of_instances(str(options.input_file), "--input_file")
     record = folder.finished()
     has_answers = folder.kind == TEACHER_OUTPUTS
-    made_from = record["made_from"]["corpus"] if has_answers else record["made_from"]
+    made_from = corpus_of(folder.kind, record)
     known = made_from["options"]
-    if options.teacher == "stored":
+    check_reads(student, made_from, f"--student_model {options.student_model or options.student_config}")
+    if options.teacher == "stored" and options.do_train:
         if not has_answers:
             raise InputError(
                 f"--input_file {folder.path}: holds no answers of a teacher; make them with "
@@ -114,15 +115,15 @@ def read_text(options: RunDistillOptions, tokenizer: WordPieceTokenizer) -> Text
             f"--max_seq_length {options.max_seq_length}: the instances were made with {known['max_seq_length']}"
         )
     wanted = [*INPUTS, *((STARTS,) if is_dynamic else (PLACES, TARGETS))]
-    truncation = options.truncation_factor if options.teacher == "stored" else 0
+    truncation = options.truncation_factor if options.teacher == "stored" and has_answers else 0
     rows = [_columns(store, wanted, truncation) for store in folder.stores(SHARD, verify=True)]
     if not sum(part.rows for part in rows):
         raise InputError(f"--input_file {folder.path}: no instances")
     return Text(
         JoinedColumns(rows),
-        _held_out(options, folder),
+        _held_out(options, folder, student),
         made_from,
-        Hides(Masker(options.masking(), tokenizer), options.seed) if is_dynamic else None,
+        Hides(Masker(options.masking(), student.tokenizer), options.seed) if is_dynamic else None,
     )
 
 
@@ -137,11 +138,13 @@ def _columns(store: Store, names: list[str], truncation: int = 0) -> Columns:
     return Columns(found)
 
 
-def _held_out(options: RunDistillOptions, source: ShardFolder) -> Columns:
+def _held_out(options: RunDistillOptions, source: ShardFolder, student: LoadedModel) -> Columns:
     """The instances that judge: those of another folder, or what was held out of the text."""
     folder, part = source, HELD_OUT
     if options.eval_file:
         folder, part = folder_of_instances(options.eval_file, "--eval_file"), SHARD
+        made_from = corpus_of(folder.kind, folder.finished())
+        check_reads(student, made_from, f"--eval_file {options.eval_file}, which the student reads")
     found = []
     for store in folder.stores(part, verify=True):
         if PLACES not in store.columns:
@@ -177,7 +180,7 @@ def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusO
     try:
         files = read_json(path)["train"]
         names = [files] if isinstance(files, str) else files
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
             raise ValueError("train: expected a list of files")
     except FileNotFoundError:
         raise InputError(f"--data_files_json {path}: no such file") from None
@@ -185,6 +188,9 @@ def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusO
         raise InputError(
             f'--data_files_json {path}: expected {{"train": [text files]}} ({type(error).__name__}: {error})'
         ) from error
+    longest = student.model.config.max_position_embeddings
+    if options.max_seq_length and options.max_seq_length > longest:
+        raise InputError(f"--max_seq_length {options.max_seq_length}: the student has {longest} positions")
     beside = Path(str(options.student_config)).parent / "vocab.txt"
     if options.student_model:
         vocabulary = {"model_name": folder_of(options.student_model)}
@@ -196,7 +202,7 @@ def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusO
         input_dir=[str(path.parent / name) for name in names],
         output_dir=str(options.data_cache_dir),
         language=options.language,
-        max_seq_length=options.max_seq_length or min(512, student.model.config.max_position_embeddings),
+        max_seq_length=options.max_seq_length or min(512, longest),
         dynamic_masking=True,
         cache_dir=options.cache_dir,
         **vocabulary,

@@ -51,6 +51,7 @@ def distill(options: RunDistillOptions) -> dict[str, Any]:
         if run.finished:
             return run.found()
         student, teacher, text = _inputs(options, run)
+        layers = _loss_of_layers(options, student, teacher) if teacher is not None else None
         run.open()
         run.began_with(TEXT, text.made_from, "text")
         tokens = int(text.rows.costs.sum())
@@ -59,9 +60,8 @@ def distill(options: RunDistillOptions) -> dict[str, Any]:
         live = None
         if teacher is not None:
             graph = stack.enter_context(scratch_folder(options.cache() / "graphs", "masked-lm"))
-            live = LiveTeacher(teacher, graph, _loss_of_layers(options, student, teacher))
-            held_out = text.held_out.with_(**{BEST: live.best(text.held_out, options.eval_batch_size)})
-            text = dataclasses.replace(text, held_out=held_out)
+            live = LiveTeacher(teacher, graph, layers)
+            text = live.judging(text, options.eval_batch_size)
         record = _train(run, student, text, live, options)
         return run.finish(student, record)
 
@@ -69,7 +69,7 @@ def distill(options: RunDistillOptions) -> dict[str, Any]:
 def _inputs(options: RunDistillOptions, run: Run | None) -> tuple[LoadedModel, LoadedModel | None, Text]:
     """Student, teacher where one is asked, and text; all of it checked."""
     teacher = None
-    if options.is_live and options.do_train:
+    if options.is_live:
         teacher = load_masked_lm(folder_of(options.teacher), "--teacher", options.seed, options.cache())
     student = student_of(options, teacher)
     if options.data_files_json:
@@ -79,8 +79,7 @@ def _inputs(options: RunDistillOptions, run: Run | None) -> tuple[LoadedModel, L
         else:
             main_first(run.world, lambda: create_corpus(made))
     assert isinstance(student.tokenizer, WordPieceTokenizer)
-    text = read_text(options, student.tokenizer)
-    check_reads(student, text.made_from, f"--student_model {options.student_model or options.student_config}")
+    text = read_text(options, student)
     if teacher is not None:
         check_reads(teacher, text.made_from, f"--teacher {options.teacher}")
     return student, teacher, text
@@ -114,6 +113,11 @@ class LiveTeacher:
         """The features alone, for :class:`core.layer_loss.LayerStep`."""
         found = self.answers(batch, np.zeros(1, np.int64))
         return {name: paddle.to_tensor(value) for name, value in found.items() if name != "logits"}
+
+    def judging(self, text: Text, batch_size: int) -> Text:
+        """The same text, whose held-out part knows this teacher's likeliest pieces."""
+        best = self.best(text.held_out, batch_size)
+        return dataclasses.replace(text, held_out=text.held_out.with_(**{BEST: best}))
 
     def best(self, rows: Columns, batch_size: int) -> Ragged:
         """The likeliest piece of every hidden place."""
@@ -280,10 +284,17 @@ def evaluate_only(options: RunDistillOptions) -> dict[str, float]:
     """
     target = Path(options.output_dir)
     check_new_folder(target, "--output_dir")
+    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    if there - {EVALUATION} or (there and not options.overwrite):
+        raise InputError(f"--output_dir {target} is not empty; choose another, or --overwrite an earlier {EVALUATION}")
     paddle.set_device(choose_device(options.device))
-    student, _, text = _inputs(options, None)
+    student, teacher, text = _inputs(options, None)
     assert isinstance(student.model, BertForMaskedLM)
-    found = judge(student.model, Batches(text.held_out, options.eval_batch_size, student.encoder.pad_id, shuffle=False))
+    if teacher is not None:
+        with scratch_folder(options.cache() / "graphs", "masked-lm") as graph:
+            text = LiveTeacher(teacher, graph, None).judging(text, options.eval_batch_size)
+    batches = Batches(text.held_out, options.eval_batch_size, student.encoder.pad_id, shuffle=False)
+    found = judge(student.model, batches)
     target.mkdir(parents=True, exist_ok=True)
     write_json(target / EVALUATION, finite({**found, "rows": text.held_out.rows}))
     rows = [(name, f"{value:.4f}") for name, value in found.items()]

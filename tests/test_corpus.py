@@ -352,6 +352,68 @@ def test_a_reference_tells_the_words_that_a_segmenter_would(inputs):
     assert starts[:8].tolist() == [1, 1, 0, 0, 0, 0, 0, 1]
 
 
+def test_lines_that_are_blank_by_an_ideographic_space_have_a_reference_too(inputs):
+    (inputs / "zh").mkdir()
+    (inputs / "zh" / "t.txt").write_text("房间很好。\n　\n电影很好\n　\n", encoding="utf-8")
+    made = {"input_dir": (str(inputs / "zh"),), "vocab_file": str(inputs / "vocab.txt"), "language": "zh"}
+    made |= {"max_workers": 1, "dynamic_masking": True, "held_out": 0.0}
+    create(CorpusOptions(**made, output_dir=str(inputs / "a"), write_reference=str(inputs / "ref")))
+    create(CorpusOptions(**made, output_dir=str(inputs / "b"), reference_file=(str(inputs / "ref"),)))
+    assert_same(columns(inputs / "a"), columns(inputs / "b"))
+
+
+def test_a_rank_that_overwrites_first_does_not_keep_old_shards(inputs, small_shards, monkeypatch):
+    create(options(inputs, "fresh", dupe_factor=4))
+    create(options(inputs, dupe_factor=2))
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("PADDLE_TRAINER_ID", rank)
+        create(options(inputs, dupe_factor=4, overwrite=True))
+    assert_same(columns(inputs / "fresh"), columns(inputs / "out"))
+
+
+def test_text_that_changed_at_the_same_size_is_another_text(inputs):
+    create(options(inputs))
+    path = inputs / "texts" / "a.txt"
+    path.write_text(path.read_text().replace("good", "doog"))
+    with pytest.raises(InputError, match="made from something else"):
+        create(options(inputs))
+
+
+def test_shards_of_a_longer_text_go(inputs, monkeypatch):
+    monkeypatch.setattr(room, "shares", lambda files, size, *more: shares(files, size >> 13, *more))
+    before = create(options(inputs))["shards"]
+    monkeypatch.setattr(room, "shares", shares)
+    after = create(options(inputs, dupe_factor=3, overwrite=True))["shards"]
+    assert after < before
+    assert len(list((inputs / "out").glob("shard-*"))) == len(list((inputs / "out").glob("held-out-*"))) == after
+
+
+@pytest.mark.parametrize("position", [12, 40, 200])
+def test_a_damaged_gzip_is_one_line(inputs, position):
+    path = inputs / "texts" / "more" / "d.txt.gz"
+    content = bytearray(path.read_bytes())
+    for offset in range(8):
+        content[position + offset] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="d.txt.gz: damaged or cut off|d.txt.gz, line"):
+        create(options(inputs))
+
+
+@pytest.mark.parametrize("name", ["dynamic_masking", "max_seq_length", "tokenizer", "rows", "shards"])
+@pytest.mark.parametrize("value", [None, "x", [], -1, 1.5])
+def test_a_record_of_other_types_is_damaged(inputs, name, value):
+    create(options(inputs))
+    path = inputs / "out" / "corpus.json"
+    record = json.loads(path.read_text())
+    for place in (record, record["made_from"], record["made_from"]["options"]):
+        if name in place and not (name == "tokenizer" and value == "x"):
+            place[name] = value
+            path.write_text(json.dumps(record))
+            with pytest.raises(InputError, match="corpus.json: damaged .*; remove the folder, or choose another"):
+                create(options(inputs))
+
+
 def test_references_of_shards_are_found_where_their_lines_are(inputs, monkeypatch):
     monkeypatch.setattr(room, "shares", lambda files, size, *more: shares(files, 20, *more))
     create(chinese(inputs, "jieba", dynamic_masking=True, write_reference=str(inputs / "ref")))

@@ -175,12 +175,15 @@ STUDENTS = [
     ({"vocab_file": "nope"}, "--num_hidden_layers, --hidden_size, .*: required without --preset and --teacher_dir"),
     ({"vocab_file": "nope", "preset": "rbt3", "layers": "0,1"}, "--layers goes with --init teacher"),
     ({"teacher_dir": "<texts.txt>"}, "no such model folder"),
+    ({"teacher_dir": "<no head>"}, "has no masked-LM head; pass --head random"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "message"), STUDENTS)
 def test_an_impossible_student_is_one_line(inputs, tmp_path, capsys, given, message):
     made = {**given, "output_dir": str(tmp_path / "s")}
+    if not (inputs / "no head").exists():
+        tiny.write_pretrained(inputs / "no head")
     words = [w for k, v in made.items() for w in (f"--{k}", str(inputs / v[1:-1]) if v.startswith("<") else v)]
     assert run_script(init_student.main, words) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -466,6 +469,11 @@ BAD = [
     ({"teacher": "<student>", "output_encoded_layers": False, "truncation_factor": None}, "--output_encoded_layers"),
     ({"teacher": "<headless>", "truncation_factor": None}, "--teacher .*headless: has no masked-LM head"),
     ({"data_files_json": "x"}, "--data_files_json goes with --data_cache_dir"),
+    ({"teacher": "none", "eval_file": "<elsewhere>", "truncation_factor": None}, "--eval_file .*another vocabulary"),
+    ({"teacher": "none", "eval_file": "<longer>", "truncation_factor": None}, "--eval_file .*up to 80 tokens long"),
+    ({"teacher": "<teacher>", "layer_map": "99:1", "truncation_factor": None, "input_file": "<dynamic>"}, "99"),
+    ({"do_train": False, "learning_rate": 0.1}, "--learning_rate goes with --do_train"),
+    ({"do_train": False, "student_model": "<headless>"}, "--student_model .*headless: has no masked-LM head"),
     ({"student_model": None, "student_config": "nope.json"}, "--student_config nope.json: no such file"),
     ({"student_model": None, "student_config": "<corpus/corpus.json>"}, "no vocab.txt beside it"),
     ({"do_train": False, "do_eval": False}, "at least one of them is needed"),
@@ -484,6 +492,10 @@ def bad(inputs):
         "language": "en", "max_seq_length": 24, "doc_stride": 12, "held_out": 0.0,
     }  # fmt: skip
     create_corpus(CorpusOptions(**made, output_dir=str(inputs / "nothing")))
+    longer = {**made, "max_seq_length": 80, "dupe_factor": 1}
+    create_corpus(CorpusOptions(**longer, output_dir=str(inputs / "longer")))
+    elsewhere = {**made, "model_name": str(inputs / "other"), "dupe_factor": 1}
+    create_corpus(CorpusOptions(**elsewhere, output_dir=str(inputs / "elsewhere")))
     return inputs
 
 
@@ -572,6 +584,44 @@ def test_two_stages_go_from_teacher_to_student_and_resume(inputs, tmp_path, caps
     assert "begun with another configuration; pass --overwrite" in capsys.readouterr().err
     assert run_script(two_stage.main, [*words, str(whole), "--overwrite"]) == 0
     assert not (whole / "assistant").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"corpus": 3}, "corpus: expected an object with options"),
+        ({"corpus": {"dry_run": True}}, "corpus: --dry_run: follows from the stage's place"),
+        ({"student": {"distill": {"do_eval": True}}}, "student.distill: --do_eval: follows"),
+        ({"student": {"init": {"layers": "2,9"}}}, "student.init: --layers 2,9: its teacher's are 0 to 2"),
+        ({"student": {"init": {"num_hidden_layers": 4}}}, "student.init: 4 layers, its teacher has 3"),
+        ({"corpus": {"dynamic_masking": True}}, "assistant.answers: need stored masks"),
+    ],
+)
+def test_what_a_later_stage_would_stumble_over_is_told_before_any_work(inputs, tmp_path, capsys, change, message):
+    config = two_stage_config(inputs)
+    for name, value in change.items():
+        if not isinstance(value, dict):
+            config[name] = value
+        elif name == "corpus":
+            config[name] |= value
+        else:
+            for part, more in value.items():
+                config[name][part] = {**config[name][part], **more}
+                if "num_hidden_layers" in more:
+                    del config[name][part]["layers"]
+    path = write_config(tmp_path / "c.json", config)
+    assert run_script(two_stage.main, ["--config", str(path), "--output_dir", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line, line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_student_does_not_replace_its_own_teacher(inputs, tmp_path, capsys):
+    tiny.write_model(tmp_path / "t", masked_lm())
+    words = ["--teacher_dir", str(tmp_path / "t"), "--layers", "0", "--output_dir", str(tmp_path / "t"), "--overwrite"]
+    assert run_script(init_student.main, words) == 2
+    assert "which is read; choose another folder" in capsys.readouterr().err
+    assert models.load(tmp_path / "t").model.config.num_hidden_layers == 2
 
 
 def test_one_fault_after_the_other_is_told_before_any_work(inputs, tmp_path, capsys):

@@ -275,7 +275,7 @@ def test_english_answers_count_as_squads_do():
 
 def test_a_score_is_the_mean_over_questions():
     rows = asked(("a", "很好的书", ["好的"]), ("b", "很好的书", ["书"]))
-    found = score({"q0": "很好的书", "q1": "书"}, rows, "zh")
+    found = score(["很好的书", "书"], rows, "zh")
     assert found == {"em": 0.5, "f1": pytest.approx((2 / 3 + 1) / 2)}
 
 
@@ -523,3 +523,42 @@ def test_pairs_become_questions_with_shared_passages():
     found = as_questions([("a", "x"), ("b", "y"), ("c", "x")])
     assert found.contexts == ["x", "y"]
     assert found.context_of.tolist() == [0, 1, 0]
+
+
+def test_an_export_cuts_and_answers_as_the_run_did(inputs, tmp_path):
+    given = {"doc_stride": 2, "max_query_length": 4, "max_answer_length": 1, "num_train_epochs": 1}
+    finetune(options(inputs, tmp_path / "run", do_predict=True, test_file=str(inputs / "test.json"), **given))
+    assert models.load(tmp_path / "run").task.windows == (2, 4, 1)
+    words = [
+        "--model_dir",
+        str(tmp_path / "run"),
+        "--output_dir",
+        str(tmp_path / "e"),
+        "--data_dir",
+        str(inputs / "data"),
+    ]
+    assert run_script(export.main, words) == 0
+    predictor = Predictor(tmp_path / "e")
+    assert predictor.task.windows == (2, 4, 1)
+    known = read_questions(inputs / "test.json", labelled=False)
+    best = json.loads((tmp_path / "run" / "predictions" / "cmrc2018.json").read_text())
+    assert [found[0].text for found in predictor.answers_to(known)] == list(best.values())
+    assert all(" " not in text for text in best.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "0-0"}, "id '0-0': expected a text or a whole number that stands there once"),
+        ({"id": None}, "id None: expected a text"),
+        ({"id": "\\ud800"}, "half a surrogate pair"),
+        ({"question": "x\\ud800"}, "half a surrogate pair"),
+    ],
+)
+def test_names_and_texts_of_questions_must_be_told_apart(tmp_path, change, message):
+    path = write(tmp_path / "q.json", [("good film", [("the", "good", 0), ("a", "film", 5)])])
+    content = json.loads(path.read_text())
+    content["data"][0]["paragraphs"][0]["qas"][1].update(change)
+    path.write_text(json.dumps(content).replace("\\\\ud800", "\\ud800"))
+    with pytest.raises(InputError, match=message):
+        read_questions(path)
