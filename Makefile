@@ -34,7 +34,7 @@ $(VENV)/.cpu: $(REQUIREMENTS)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The 3.x GPU builds are on Paddle's own index (README, section GPU): all but Paddle itself is installed here.
+# The 3.x GPU builds are on Paddle's own index (docs/machines.md, section GPU): all but Paddle itself is installed here.
 $(VENV)/.gpu: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements-build.txt
@@ -42,7 +42,7 @@ $(VENV)/.gpu: $(REQUIREMENTS)
 	$(PIP) -r $(VENV)/requirements-gpu.txt -r requirements-dev.txt -c <(grep -v '^paddlepaddle==' constraints.txt)
 	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt -r requirements-slim.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
-	@$(BIN)/python -c 'import paddle' 2>/dev/null || echo "now install paddlepaddle-gpu 3.x into $(VENV) as the README says under GPU"
+	@$(BIN)/python -c 'import paddle' 2>/dev/null || echo "now install paddlepaddle-gpu 3.x into $(VENV) as docs/machines.md says under GPU"
 	@touch $@
 
 DEMO = $(BIN)/python demo.py --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") \

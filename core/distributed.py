@@ -75,7 +75,7 @@ def choose_device(device: str) -> str:
         reason = "this machine shows no GPU to it" if compiled else "it is built without CUDA"
         raise InputError(
             f"--device gpu: the installed build is paddlepaddle {paddle.__version__}, and {reason}; "
-            "use --device cpu, or install a GPU build (README, section GPU)"
+            "use --device cpu, or install a GPU build (docs/machines.md, section GPU)"
         )
     return "gpu" if device == "gpu" or (device == "auto" and usable) else "cpu"
 

@@ -27,8 +27,7 @@ from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
 from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-MEASURING = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+PAGES_OF_COMMANDS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 OPTIONS = {
     "finetune.run_classifier": FinetuneOptions,
     "distill_lstm.small": SmallOptions,
@@ -55,8 +54,9 @@ OPTIONS = {
 
 
 def commands() -> list[list[str]]:
-    """Every command line in a shell block of the README and of that on measuring, as words."""
-    blocks = re.findall(r"```shell\n(.*?)```", README + MEASURING, re.S)
+    """Every command line in a shell block of the README and of the other pages, as words."""
+    texts = [page.read_text(encoding="utf-8") for page in PAGES_OF_COMMANDS]
+    blocks = [block for text in texts for block in re.findall(r"```shell\n(.*?)```", text, re.S)]
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
@@ -73,7 +73,7 @@ def test_the_readme_has_commands_of_every_script():
 @pytest.mark.parametrize("words", [w for w in SCRIPTS if w[2] in OPTIONS], ids=lambda words: " ".join(words[2:5]))
 def test_script_commands_parse(words):
     options = parse(OPTIONS[words[2]], words[3:], "")
-    given = {word[2:] for word in words if word.startswith("--")}
+    given = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
     assert given <= vars(options).keys()
 
 
