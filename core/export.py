@@ -133,15 +133,18 @@ def _check_file(path: Path, known: Mapping[str, Any]) -> None:
         raise InputError(f"{path}: damaged (its checksum differs from the one written); export the model again")
 
 
-def parity_rows(task: Task, data_dir: str | None, count: int) -> list[list[str]]:
-    """Texts of a task: dev rows of ``data_dir``, or of the built-in corpus in the task's language."""
-    if data_dir and task.kind == "span":
-        asked = read_questions(find_questions(data_dir, "dev", task.name), labelled=False)
+def parity_rows(task: Task, data_dir: str | None, count: int, dev_file: str | None = None) -> list[list[str]]:
+    """Texts of a task: of ``dev_file``, dev rows of ``data_dir``, or of the built-in corpus in the language."""
+    find = find_questions if task.kind == "span" else find_split
+    more = (task.name,) if task.kind == "span" else ()
+    source = Path(dev_file) if dev_file else find(data_dir, "dev", *more) if data_dir else None
+    if source is not None and task.kind == "span":
+        asked = read_questions(source, labelled=False)
         return [asked.questions[:count], [asked.contexts[number] for number in asked.context_of[:count]]]
-    if data_dir:
-        rows, _ = read_rows(find_split(data_dir, "dev"), task, labelled=False)
+    if source is not None:
+        rows, _ = read_rows(source, task, labelled=False)
         if len(rows) == 0:
-            raise InputError(f"--data_dir {data_dir}: its dev file has no rows")
+            raise InputError(f"{source}: no rows")
         return [column[:count] for column in rows.texts]
     from data.demo_corpus import chinese_sentiment, english_pairs, english_sentiment
 

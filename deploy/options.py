@@ -20,8 +20,15 @@ class ExportOptions(Options):
     data_dir: str | None = option(
         None, "folder of the task whose dev rows the export is checked on; else the built-in corpus", group="data"
     )
+    dev_file: str | None = option(None, "a file of your own rows, instead of that folder", group="data")
     parity_rows: int = option(64, "rows on which graph and model must agree", check=positive)
     overwrite: bool = option(False, "replace an earlier export in --output_dir")
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.data_dir and self.dev_file:
+            found.append("--data_dir and --dev_file exclude each other")
+        return found
 
 
 class PredictOptions(Options):
@@ -90,6 +97,7 @@ class BenchmarkOptions(Options):
     data_dir: str | None = option(
         None, "folder of the task whose dev rows are read; else the built-in corpus", group="data"
     )
+    dev_file: str | None = option(None, "a file of your own rows, instead of that folder", group="data")
     rows: int = option(256, "different rows to predict", check=positive)
     rounds: int = option(5, "turns of each model", check=positive)
     latency_rows: int = option(100, "single rows per turn", check=positive)
@@ -105,7 +113,9 @@ class BenchmarkOptions(Options):
         for name in ("vocab_size", "max_seq_length"):
             if self.asks(name) and not self.table:
                 found.append(f"--{name} goes with --table")
-        for name in ("data_dir", "rows"):
+        if self.data_dir and self.dev_file:
+            found.append("--data_dir and --dev_file exclude each other")
+        for name in ("data_dir", "dev_file", "rows"):
             if self.asks(name) and not self.model_dir:
                 found.append(f"--{name} goes with --model_dir")
         for name in ("rounds", "latency_rows", "batch_size"):

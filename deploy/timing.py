@@ -39,6 +39,7 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
             options.rounds,
             options.latency_rows,
             options.batch_size,
+            options.dev_file,
         )
     ]
     header = (
@@ -76,6 +77,7 @@ def measure_alternating(
     rounds: int = 5,
     latency_rows: int = 100,
     batch_size: int = 32,
+    dev_file: str | None = None,
 ) -> list[dict[str, Any]]:
     """Lets models take turns with the same texts and the same number of threads.
 
@@ -87,13 +89,14 @@ def measure_alternating(
         rounds: turns of each model.
         latency_rows: single rows per turn.
         batch_size: rows of a batch for the throughput.
+        dev_file: rows of one's own, instead of that folder.
 
     Returns:
         A record per model: percentiles of the latency at batch 1 in milliseconds, rows a second (median over the
         rounds), and the ratios.
     """
     predictors = [Predictor(folder, threads) for folder in folders]
-    texts = [parity_rows(p.task, data_dir, rows) for p in predictors]
+    texts = [parity_rows(p.task, data_dir, rows, dev_file) for p in predictors]
     latencies: list[list[float]] = [[] for _ in predictors]
     rates: list[list[float]] = [[] for _ in predictors]
     for predictor, known in zip(predictors, texts, strict=True):

@@ -18,7 +18,7 @@ import tiny
 from console import InputError, run_script
 from core.evaluate import dygraph_forward, predict_logits
 from data.tasks import custom_task, get_task
-from deploy import benchmark, exporter, predict, timing
+from deploy import benchmark, export, exporter, predict, timing
 from deploy.options import BenchmarkOptions, ExportOptions
 from deploy.predictor import Predictor
 from models import folder as model_folder
@@ -85,7 +85,7 @@ def test_export_writes_graph_tokenizer_and_its_record(models):
 
 def test_export_reports_the_parity(models, tmp_path, capsys):
     exporter.export(ExportOptions(model_dir=str(models / "bilstm"), output_dir=str(tmp_path / "out"), parity_rows=5))
-    assert "parity on 5 rows: largest difference" in capsys.readouterr().out
+    assert "parity on 5 rows of" in capsys.readouterr().out
 
 
 def test_parity_is_checked_on_the_users_rows_when_there_are_some(models, tmp_path):
@@ -189,7 +189,7 @@ def test_parity_rows_of_an_empty_file_are_refused(models, tmp_path):
     options = ExportOptions(
         model_dir=str(models / "bert"), output_dir=str(tmp_path / "out"), data_dir=str(tmp_path / "data")
     )
-    with pytest.raises(InputError, match="dev file has no rows"):
+    with pytest.raises(InputError, match="dev.tsv: no rows"):
         exporter.export(options)
 
 
@@ -738,3 +738,19 @@ def test_an_impossible_comparison_is_one_line(capsys, words, message):
     assert run_script(benchmark.main, words) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_own_rows_check_an_export_and_its_speed(tmp_path, capsys):
+    task = custom_task(("text",), "gold").with_labels(("x", "y"))
+    tiny.write_model(tmp_path / "own", tiny.bert(task))
+    (tmp_path / "rows.csv").write_text("text,gold\ngood film,x\nbad film,y\n")
+    words = ["--model_dir", str(tmp_path / "own"), "--output_dir", str(tmp_path / "e")]
+    assert run_script(export.main, [*words, "--dev_file", str(tmp_path / "rows.csv")]) == 0
+    assert "parity on 2 rows of" in capsys.readouterr().out
+    quick = ["--rounds", "1", "--latency_rows", "1", "--batch_size", "2", "--dev_file", str(tmp_path / "rows.csv")]
+    assert run_script(benchmark.main, ["--model_dir", str(tmp_path / "e"), *quick]) == 0
+    both = ["--data_dir", "x", "--dev_file", "y"]
+    assert run_script(export.main, [*words, "--overwrite", *both]) == 2
+    assert "--data_dir and --dev_file exclude each other" in capsys.readouterr().err
+    assert run_script(export.main, [*words, "--overwrite", "--dev_file", str(tmp_path / "nope.csv")]) == 2
+    assert "nope.csv: no such file" in capsys.readouterr().err
