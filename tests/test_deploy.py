@@ -731,7 +731,7 @@ def test_scores_are_told_beside_their_shares_of_the_first_models(tmp_path, capsy
         ([], "--model_dir is required, or --table"),
         (["--table", "rbt9"], "--table rbt9: neither a model folder nor one of bert-base"),
         (["--table", "rbt3", "--model_dir", "x"], "--model_dir excludes --table"),
-        (["--model_dir", "x", "--vocab_size", "5"], "--vocab_size goes with --table"),
+        (["--model_dir", "x", "--vocab_size", "9"], "--vocab_size goes with --table"),
     ],
 )
 def test_an_impossible_comparison_is_one_line(capsys, words, message):
