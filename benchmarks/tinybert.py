@@ -71,6 +71,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("--shapes", nargs="+", choices=tuple(SHAPES), default=list(SHAPES))
     made.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     made.add_argument("--parts", nargs="+", choices=("students", "ablation"), default=["students", "ablation"])
+    made.add_argument("--runs", nargs="+", default=None, help="train these alone, such as 4x312-distilled-2")
     made.add_argument("--only_report", action="store_true", help="train nothing: write what is there")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
@@ -80,10 +81,13 @@ def main(argv: list[str]) -> None:
     runs += ablation(arguments) if "ablation" in arguments.parts else []
     earlier = finished_seconds(folder, [name for name, _ in runs])
     if not arguments.only_report:
-        train(runs, arguments, folder, teacher)
+        known = [name for name, _ in runs]
+        if unknown := [name for name in arguments.runs or [] if name not in known]:
+            raise InputError(f"--runs {unknown[0]}: expected some of {', '.join(known)}")
+        train([run for run in runs if run[0] in (arguments.runs or known)], arguments, folder, teacher)
     # What the figures took, whoever started the runs.
     seconds = earlier / arguments.jobs + time.perf_counter() - began
-    arguments.only_report = False
+    arguments.only_report, arguments.runs = False, None
     found = figures(arguments, folder, teacher, [name for name, _ in runs])
     write_result(f"tinybert_{arguments.task.replace('-', '')}", arguments, found, seconds, script="tinybert")
 
