@@ -96,6 +96,9 @@ def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: 
             "seed": arguments.seed,
             "resume": True,
         }
+        if teacher != "none":
+            # The published 8, without the factor T squared, is for a hundred times as many steps.
+            options["temperature"] = 2.0
         recipe.run("mlm_distill.run_distill", options, jobs=arguments.jobs)
 
     cut = start("student", encoder, STUDENT)
