@@ -22,6 +22,7 @@ from core.teacher import Teacher
 from core.train import Losses
 from data.batches import Batch
 from data.questions import Questions, encode, find_questions, read_questions
+from data.sources import HOLDOUT_SEED
 from data.streams import generator
 from data.tokenization import WordPieceTokenizer
 from files import write_atomically
@@ -32,8 +33,6 @@ from models.pretrained import pretrained_bert
 
 SCRIPT = "finetune.run_mrc"
 ARCHITECTURE = "BertForQuestionAnswering"
-# The held-out passages are the same for teacher and students of any seed.
-HOLDOUT_SEED = 0
 
 
 def finetune(options: MrcOptions) -> dict[str, Any]:

@@ -49,10 +49,10 @@ def mark_of(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record["made_from"], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def is_whole(folder: Path, mark: str) -> bool:
-    """Whether a store is undamaged and was made from what a mark tells."""
+def is_whole(folder: Path, mark: str, verify: bool = True) -> bool:
+    """Whether a store is undamaged (``verify``: by its checksums) and was made from what a mark tells."""
     try:
-        return Store(folder).metadata.get("made_from") == mark
+        return Store(folder, verify).metadata.get("made_from") == mark
     except StoreDamaged:
         return False
 
@@ -75,9 +75,9 @@ class ShardFolder:
         """Where a shard is, or what of its text is held out."""
         return self.path / f"{part}-{number:05d}"
 
-    def is_there(self, number: int, mark: str) -> bool:
+    def is_there(self, number: int, mark: str, verify: bool = True) -> bool:
         """Whether a shard and what belongs to it are whole, and made from what :func:`mark_of` tells."""
-        return all(is_whole(self.shard(number, part), mark) for part in (HELD_OUT, SHARD))
+        return all(is_whole(self.shard(number, part), mark, verify) for part in (HELD_OUT, SHARD))
 
     def known(self) -> dict[str, Any] | None:
         """The record, if there is one.

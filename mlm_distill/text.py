@@ -19,12 +19,11 @@ from files import read_json
 from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder, corpus_of
 from mlm_distill.options import CorpusOptions, RunDistillOptions
 from mlm_distill.student import folder_of
-from mlm_distill.teacher_outputs import check_reads
+from mlm_distill.teacher_outputs import IDS, PLACES, PROBABILITIES, check_reads
 from models.folder import LoadedModel
 
 INPUTS = ("input_ids", "token_type_ids")
-PLACES, TARGETS, STARTS = "masked_positions", "masked_ids", "word_starts"
-IDS, PROBABILITIES, BEST = "teacher_ids", "teacher_probs", "teacher_best"
+TARGETS, STARTS, BEST = "masked_ids", "word_starts", "teacher_best"
 
 
 @dataclass(frozen=True)

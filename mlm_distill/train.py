@@ -14,7 +14,7 @@ import paddle
 from paddle.nn import functional as F  # noqa: N812 - the field's own name
 
 from console import InputError, say, table
-from core.distributed import choose_device, from_main, main_first
+from core.distributed import World, choose_device, from_main, main_first
 from core.layer_loss import LayerLoss, LayerStep, Projections, frozen
 from core.losses import kept_outputs_losses, soft_cross_entropy_loss
 from core.masked_lm import MaskedLM, largest, load_masked_lm
@@ -29,8 +29,8 @@ from files import check_new_folder, scratch_folder, write_json
 from mlm_distill.corpus import create as create_corpus
 from mlm_distill.options import RunDistillOptions
 from mlm_distill.student import folder_of, student_of
-from mlm_distill.teacher_outputs import check_reads, softmax
-from mlm_distill.text import BEST, IDS, PLACES, PROBABILITIES, TARGETS, Text, corpus_of_files, masked_places, read_text
+from mlm_distill.teacher_outputs import IDS, PLACES, PROBABILITIES, check_reads, softmax
+from mlm_distill.text import BEST, TARGETS, Text, corpus_of_files, masked_places, read_text
 from models.bert import BertForMaskedLM, inputs_of
 from models.dropout import dropout_of
 from models.folder import LoadedModel
@@ -50,7 +50,7 @@ def distill(options: RunDistillOptions) -> dict[str, Any]:
     with Run.start(SCRIPT, options) as run, contextlib.ExitStack() as stack:
         if run.finished:
             return run.found()
-        student, teacher, text = _inputs(options, run)
+        student, teacher, text = _inputs(options, run.world)
         layers = _loss_of_layers(options, student, teacher) if teacher is not None else None
         run.open()
         run.began_with(TEXT, text.made_from, "text")
@@ -66,7 +66,7 @@ def distill(options: RunDistillOptions) -> dict[str, Any]:
         return run.finish(student, record)
 
 
-def _inputs(options: RunDistillOptions, run: Run | None) -> tuple[LoadedModel, LoadedModel | None, Text]:
+def _inputs(options: RunDistillOptions, world: World) -> tuple[LoadedModel, LoadedModel | None, Text]:
     """Student, teacher where one is asked, and text; all of it checked."""
     teacher = None
     if options.is_live:
@@ -74,10 +74,7 @@ def _inputs(options: RunDistillOptions, run: Run | None) -> tuple[LoadedModel, L
     student = student_of(options, teacher)
     if options.data_files_json:
         made = corpus_of_files(options, student)
-        if run is None:
-            create_corpus(made)
-        else:
-            main_first(run.world, lambda: create_corpus(made))
+        main_first(world, lambda: create_corpus(made))
     assert isinstance(student.tokenizer, WordPieceTokenizer)
     text = read_text(options, student)
     if teacher is not None:
@@ -288,7 +285,7 @@ def evaluate_only(options: RunDistillOptions) -> dict[str, float]:
     if there - {EVALUATION} or (there and not options.overwrite):
         raise InputError(f"--output_dir {target} is not empty; choose another, or --overwrite an earlier {EVALUATION}")
     paddle.set_device(choose_device(options.device))
-    student, teacher, text = _inputs(options, None)
+    student, teacher, text = _inputs(options, World())
     assert isinstance(student.model, BertForMaskedLM)
     if teacher is not None:
         with scratch_folder(options.cache() / "graphs", "masked-lm") as graph:
