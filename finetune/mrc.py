@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from core.spans import ENDS, answered, evaluated
 from core.teacher import Teacher
 from core.train import Losses
 from data.batches import Batch
-from data.questions import Questions, encode, find_questions, read_questions
+from data.questions import Answer, Encoded, Questions, encode, find_questions, read_questions
 from data.sources import HOLDOUT_SEED
 from data.streams import generator
 from data.tokenization import WordPieceTokenizer
@@ -76,25 +75,21 @@ def finetune(options: MrcOptions) -> dict[str, Any]:
             with Teacher(teacher, options.cache()) as asked:
                 said = main_first(run.world, lambda: asked.outputs_for(encoded.columns))
             columns = columns.with_(**{f"teacher_{name}": said.columns[name] for name in ENDS})
-        forward = dygraph_spans(loaded.model)  # type: ignore[arg-type]
-
-        def figures() -> Mapping[str, float]:
-            found = answered(forward, validation, judged, loaded.encoder.pad_id, 1, options.max_answer_length)
-            return evaluated(validation, found, task.language)
-
         result = run.fit(
             loaded.model,
             run.batches(columns, options.batch_size, loaded.encoder.pad_id),
             _step(loaded.model, options),  # type: ignore[arg-type]
-            figures,
+            lambda: evaluated(validation, _answers(loaded, validation, judged, options), task.language),
             Selection(MAIN_METRIC[task.metric]),
             options.num_train_epochs,
             options.learning_rate,
             options.optimizer,
         )
+        # What chose checkpoints is encoded already.
+        read = judged if validation is dev else encode(dev, tokenizer, options.windows())
         record: Any = {
             "task": task.name,
-            "dev": evaluate(loaded, dev, options),
+            "dev": evaluated(dev, _answers(loaded, dev, read, options), task.language),
             "dev_rows": len(dev),
             "train_rows": len(train),
             "learning_rows": columns.rows,
@@ -158,13 +153,12 @@ def _step(model: Bert, options: MrcOptions):  # noqa: ANN202 - a step of core.tr
     return step
 
 
-def evaluate(loaded: LoadedModel, asked: Questions, options: MrcOptions) -> dict[str, float]:
-    """``em`` and ``f1`` of a model on questions whose answers are known."""
-    assert isinstance(loaded.tokenizer, WordPieceTokenizer)
-    encoded = encode(asked, loaded.tokenizer, options.windows())
+def _answers(
+    loaded: LoadedModel, asked: Questions, encoded: Encoded, options: MrcOptions, n_best: int = 1
+) -> list[list[Answer]]:
+    """The best answers of a model as it stands."""
     forward = dygraph_spans(loaded.model)  # type: ignore[arg-type]
-    found = answered(forward, asked, encoded, loaded.encoder.pad_id, 1, options.max_answer_length)
-    return evaluated(asked, found, options.task().language)
+    return answered(forward, asked, encoded, loaded.encoder.pad_id, n_best, options.max_answer_length)
 
 
 def _predict(folder: Path, loaded: LoadedModel, test: Questions | None, options: MrcOptions) -> None:
@@ -173,8 +167,7 @@ def _predict(folder: Path, loaded: LoadedModel, test: Questions | None, options:
         return
     assert isinstance(loaded.tokenizer, WordPieceTokenizer)
     encoded = encode(test, loaded.tokenizer, options.windows())
-    forward = dygraph_spans(loaded.model)  # type: ignore[arg-type]
-    found = answered(forward, test, encoded, loaded.encoder.pad_id, options.n_best_size, options.max_answer_length)
+    found = _answers(loaded, test, encoded, options, options.n_best_size)
     name = options.task().name
     best = {key: known[0].text for key, known in zip(test.ids, found, strict=True)}
     every = {
