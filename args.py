@@ -79,6 +79,11 @@ def below_one(value: float) -> str | None:
     return None if 0 <= value < 1 else "must be at least 0 and below 1"
 
 
+def proper_share(value: float) -> str | None:
+    """A check: the value must lie between 0 and 1, neither of them included."""
+    return None if 0 < value < 1 else "must be above 0 and below 1"
+
+
 def between(low: float, high: float) -> Check:
     """Makes a check: the value must lie in [low, high]."""
     return lambda value: None if low <= value <= high else f"must lie between {low:g} and {high:g}"

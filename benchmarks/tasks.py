@@ -128,7 +128,8 @@ def from_scratch(arguments: argparse.Namespace, folder: Path) -> Path:
     from data.sources import find_split, read_rows
     from data.streams import generator
     from data.tasks import get_task
-    from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
+    from data.tokenization import WordPieceTokenizer
+    from data.vocabulary import characters
     from files import new_folder
     from models.bert import BertConfig, BertForSequenceClassification, initial_weights
     from models.weights import write_safetensors
@@ -136,9 +137,7 @@ def from_scratch(arguments: argparse.Namespace, folder: Path) -> Path:
     if folder.is_dir():
         return folder
     rows, _ = read_rows(find_split(arguments.data_dir, "train"), get_task(arguments.task))
-    text = "".join(text for column in rows.texts for text in column).lower()
-    characters = sorted({char for char in text if not char.isspace()})
-    pieces = [*SPECIAL_TOKENS, *characters, *(f"##{char}" for char in characters if char.isascii())]
+    pieces = characters(text for column in rows.texts for text in column)
     config = BertConfig(vocab_size=len(pieces), **FROM_SCRATCH)
     with new_folder(folder) as temporary:
         WordPieceTokenizer(pieces).save(temporary)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from args import Options, below_one, between, not_negative, option, size
+from args import Options, below_one, between, not_negative, option, proper_share, size
 from console import InputError
-from data.sources import TaskData, load_task_data
+from data.sources import DEV_SHARE, TaskData, load_task_data
 from data.tasks import LANGUAGES, METRICS, TASKS, Task, custom_task, get_task
 
 # Options of a user's own files, which a registered task has values of its own for.
-OWN_FILES = ("text_columns", "label_column", "language", "metric")
+OWN_FILES = ("text_columns", "label_column", "language", "metric", "dev_share")
 
 
 class DataOptions(Options):
@@ -24,7 +24,12 @@ class DataOptions(Options):
         None, "folder with train and dev files in the GLUE or CLUE layout; downloaded when left out"
     )
     train_file: str | None = option(None, "your own training rows (.tsv, .csv or .jsonl)")
-    dev_file: str | None = option(None, "your own evaluation rows")
+    dev_file: str | None = option(None, "your own evaluation rows; a part of --train_file when left out")
+    dev_share: float = option(
+        DEV_SHARE,
+        "share of --train_file, of every label alike, that results are reported on when there is no --dev_file",
+        check=proper_share,
+    )
     text_columns: tuple[str, ...] = option((), "the column of the text, or the two columns of a pair")
     label_column: str = option("label", "the column of the label in your own files")
     language: str = option("en", "the language of your own files", choices=LANGUAGES)
@@ -48,14 +53,16 @@ class DataOptions(Options):
         if self.task_name and own:
             found.append(f"--task_name and {own[0]} exclude each other: give a registered task or your own files")
         if not self.task_name:
-            if len(own) < 2:
-                found.append("give --task_name, or your own data with --train_file and --dev_file")
+            if not self.train_file:
+                found.append("give --task_name, or your own data with --train_file")
             if not self.text_columns:
                 found.append("your own data needs --text_columns")
             if self.data_dir:
                 found.append("--data_dir goes with --task_name")
         else:
             found += [f"--{name} goes with --train_file, not with --task_name" for name in OWN_FILES if self.asks(name)]
+        if self.dev_file and self.asks("dev_share"):
+            found.append("--dev_share goes without --dev_file")
         if self.task_name or self.text_columns:
             try:
                 self.task()
@@ -83,6 +90,7 @@ class DataOptions(Options):
             self.skip_bad_rows,
             self.holdout,
             self.max_train_rows,
+            dev_share=self.dev_share,
         )
 
 

@@ -39,6 +39,8 @@ LINE_ENDS = "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029\0"
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 # The rows that are held out are the same for teacher and students of any seed.
 HOLDOUT_SEED = 0
+# Of one's own training rows, where no other rows are there to evaluate on.
+DEV_SHARE = 0.1
 
 
 class BadRow(Exception):
@@ -78,6 +80,7 @@ class TaskData:
         dev: the rows on which results are reported.
         validation: the rows on which checkpoints are chosen: dev, or a part held out of train.
         further_dev: further rows on which results are reported, by name.
+        dev_from_train: whether dev is a part of the training file, for want of a file of its own.
     """
 
     task: Task
@@ -85,6 +88,7 @@ class TaskData:
     dev: Rows
     validation: Rows
     further_dev: Mapping[str, Rows] = field(default_factory=dict)
+    dev_from_train: bool = False
 
 
 def load_task_data(
@@ -96,16 +100,31 @@ def load_task_data(
     holdout: float = 0.0,
     max_train_rows: int = 0,
     seed: int = HOLDOUT_SEED,
+    dev_share: float = DEV_SHARE,
 ) -> TaskData:
     """Reads and checks the rows of a task.
+
+    Args:
+        task: names the columns.
+        data_dir: folder with the task's files; downloaded when left out, and there is no ``train_file``.
+        train_file: a user's own rows.
+        dev_file: the same for dev; a part of ``train_file`` when left out.
+        skip_bad_rows: leave out what cannot be read and count it.
+        holdout: share of the training rows on which checkpoints are chosen.
+        max_train_rows: that are learnt from; 0 means all.
+        seed: of what is held out.
+        dev_share: of ``train_file`` that becomes dev where there is no ``dev_file``.
 
     Raises:
         InputError: a file, column, label or row is not as expected.
     """
     further = {}
-    if train_file and dev_file:
+    if train_file:
         train, task = read_rows(train_file, task, skip_bad_rows)
-        dev, task = read_rows(dev_file, task, skip_bad_rows)
+        if dev_file:
+            dev, task = read_rows(dev_file, task, skip_bad_rows)
+        else:
+            train, dev = part_off(train, dev_share, generator(seed, "dev"), "--dev_share", not task.is_regression)
     elif data_dir:
         train, task = read_rows(find_split(data_dir, "train"), task, skip_bad_rows)
         dev, task = read_rows(find_split(data_dir, "dev"), task, skip_bad_rows)
@@ -122,28 +141,56 @@ def load_task_data(
     train, held = hold_out(train, holdout, seed)
     if 0 < max_train_rows < len(train):
         train = train.take(np.sort(generator(seed, "max_train_rows").permutation(len(train))[:max_train_rows]))
-    return TaskData(task, train, dev, held if held is not None else dev, further)
+    return TaskData(task, train, dev, held if held is not None else dev, further, bool(train_file and not dev_file))
 
 
 def hold_out(train: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
-    """Parts ``share`` of the rows from the others; rows of the same text stay on one side.
-
-    The part depends on the texts and the seed alone, so that teacher and student hold out the same rows.
-    """
+    """The rows to learn from, and those on which checkpoints are chosen; see :func:`part_off`."""
     if share == 0:
         return train, None
+    return part_off(train, share, generator(seed, "holdout"), "--holdout")
+
+
+def part_off(
+    rows: Rows, share: float, random: np.random.Generator, option: str, stratified: bool = False
+) -> tuple[Rows, Rows]:
+    """Parts a share of the rows from the others; rows of the same text stay on one side.
+
+    The part depends on the texts and the generator alone, so that teacher and student part off the same rows.
+
+    Args:
+        rows: with labels.
+        share: of them that is parted off.
+        random: draws them.
+        option: names the share in errors.
+        stratified: whether each label gives its share.
+
+    Returns:
+        The others, and the part.
+
+    Raises:
+        InputError: one of the two would be empty.
+    """
     groups: dict[tuple[str, ...], int] = {}
-    keys = [
-        groups.setdefault(tuple(text.strip().lower() for text in row), len(groups))
-        for row in zip(*train.texts, strict=True)
-    ]
-    order = generator(seed, "holdout").permutation(len(groups))
+    keys = np.asarray(
+        [
+            groups.setdefault(tuple(text.strip().lower() for text in row), len(groups))
+            for row in zip(*rows.texts, strict=True)
+        ]
+    )
+    order = random.permutation(len(groups))
+    strata = np.zeros(len(groups), np.int64)
+    if stratified and rows.labels is not None:
+        # That of a text with several labels is its last one.
+        strata[keys] = rows.labels
     held = np.zeros(len(groups), bool)
-    held[order[: round(share * len(groups))]] = True
-    mask = held[np.asarray(keys)]
+    for stratum in np.unique(strata):
+        members = order[strata[order] == stratum]
+        held[members[: round(share * len(members))]] = True
+    mask = held[keys]
     if not mask.any() or mask.all():
-        raise InputError(f"--holdout {share}: leaves no rows on one side of {len(train)}; use 0 or another share")
-    return train.take(np.flatnonzero(~mask)), train.take(np.flatnonzero(mask))
+        raise InputError(f"{option} {share}: leaves no rows on one side of {len(rows)}; use another share")
+    return rows.take(np.flatnonzero(~mask)), rows.take(np.flatnonzero(mask))
 
 
 def has_split(folder: str | os.PathLike[str], split: str) -> bool:
@@ -573,6 +620,7 @@ def describe(data: TaskData) -> str:
         labels = ", ".join(f"{name} {counts[i]:,}" for i, name in enumerate(data.task.labels or ()) if i < 10)
     skipped = data.train.skipped + data.dev.skipped
     held = f", {len(data.validation):,} held out" if data.validation is not data.dev else ""
-    return f"{data.task.name}: {len(data.train):,} train ({labels}){held}, {len(data.dev):,} dev" + (
+    dev = f"{len(data.dev):,} dev" + (" (a part of the training file)" if data.dev_from_train else "")
+    return f"{data.task.name}: {len(data.train):,} train ({labels}){held}, {dev}" + (
         f"; {skipped:,} bad rows skipped" if skipped else ""
     )

@@ -359,7 +359,7 @@ def get_task(name: str) -> Task:
         known = ", ".join(sorted(TASKS))
         raise InputError(
             f"--task_name {name}: no such task; known are {known}; "
-            "your own data needs --train_file, --dev_file and --text_columns instead"
+            "your own data needs --train_file and --text_columns instead"
         )
     return TASKS[key]
 

@@ -21,6 +21,9 @@ MANY_ROWS = ("sst-2", "qqp", "mnli", "qnli", "tnews", "cmnli", "lcqmc", "bq_corp
 # of learning rates).
 NARROW, SHALLOW = 512, 4
 SMALL_RATE, SMALL_RATES = 1e-4, {"ocnli": 5e-5}
+# The shape of a teacher without pre-training: more would not be learnt from the rows of one task.
+SCRATCH = "scratch"
+UNTRAINED = {"num_hidden_layers": 4, "hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 4}
 S = TypeVar("S", bound="SweepOptions")
 
 
@@ -79,8 +82,21 @@ class FinetuneOptions(BertTrainingOptions, SweepOptions):
 
     model_name_or_path: str = option(
         TEACHERS["en"],
-        "a folder with weights, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
+        "a folder with weights, the bundled all-MiniLM-L6-v2, a name that PaddleNLP downloads, or scratch: random "
+        "weights and a vocabulary made out of the training rows",
         group="model",
+    )
+    num_hidden_layers: int | None = option(
+        None, "layers of a model from scratch; 4 when left out", check=positive, group="model"
+    )
+    hidden_size: int | None = option(
+        None, "width of a model from scratch; 256 when left out", check=positive, group="model"
+    )
+    intermediate_size: int | None = option(
+        None, "neurons of its feed-forward parts; 1024 when left out", check=positive, group="model"
+    )
+    num_attention_heads: int | None = option(
+        None, "heads of each of its layers; 4 when left out", check=positive, group="model"
     )
     trust_pickle: bool = option(
         False,
@@ -95,17 +111,37 @@ class FinetuneOptions(BertTrainingOptions, SweepOptions):
         task = get_task(given["task_name"]) if given.get("task_name") else None
         model = TEACHERS[task.language if task else given.get("language", "en")]
         values: dict[str, Any] = {"model_name_or_path": model}
-        if task is None:
+        name = given.get("model_name_or_path", model)
+        if task is None and name != SCRATCH:
             return values
         values |= {"warmup_proportion": 0.06, "weight_decay": 0.01}
         if "warmup_steps" in given:
             del values["warmup_proportion"]
         if given.get("optimizer", "adamw") != "adamw":
             del values["weight_decay"]
-        values["batch_size"] = 128 if task.name in MANY_ROWS else 32
-        if is_small(given.get("model_name_or_path", model)):
-            return {**values, "learning_rate": SMALL_RATES.get(task.name, SMALL_RATE), "num_train_epochs": 4}
+        values["batch_size"] = 128 if task and task.name in MANY_ROWS else 32
+        if name == SCRATCH:
+            # Nothing that was learnt before can be lost: larger steps and more passes.
+            return {**values, **UNTRAINED, "learning_rate": SMALL_RATE, "num_train_epochs": 6}
+        if is_small(name):
+            rate = SMALL_RATES.get(task.name if task else "", SMALL_RATE)
+            return {**values, "learning_rate": rate, "num_train_epochs": 4}
         return {**values, "learning_rate": 3e-5, "num_train_epochs": 3}
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.model_name_or_path != SCRATCH:
+            return found + [
+                f"--{name} goes with --model_name_or_path {SCRATCH}" for name in UNTRAINED if self.asks(name)
+            ]
+        heads, width = self.num_attention_heads, self.hidden_size
+        if heads and width and width % heads:
+            found.append(f"--num_attention_heads {heads}: must divide --hidden_size {width}")
+        return found
+
+    def untrained_shape(self) -> dict[str, int]:
+        """The shape of a model from scratch."""
+        return {name: getattr(self, name) for name in UNTRAINED}
 
 
 def grid(cls: type[SweepOptions], sweep: Sequence[str]) -> list[dict[str, Any]]:

@@ -7,8 +7,11 @@ from typing import Any
 from core.classifier import found_again, label_step, read_data, train_classifier
 from core.predictions import write_predictions
 from core.run import Run
-from finetune.options import FinetuneOptions
-from models.pretrained import pretrained_bert
+from data.sources import TaskData
+from data.vocabulary import vocabulary_of
+from finetune.options import SCRATCH, FinetuneOptions
+from models.folder import LoadedModel
+from models.pretrained import pretrained_bert, untrained_bert
 
 SCRIPT = "finetune.run_classifier"
 # Beyond this share of unknown tokens a vocabulary does not fit the rows.
@@ -25,14 +28,7 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
         if run.finished:
             return found_again(run, options)
         data, test = read_data(run, options)
-        loaded = pretrained_bert(
-            options.model_name_or_path,
-            data.task,
-            options.max_seq_length,
-            options.seed,
-            options.cache(),
-            options.trust_pickle,
-        )
+        loaded = beginning(options, data)
         run.open()
         run.say(f"teacher: {options.model_name_or_path}, {loaded.parameters / 1e6:.1f} M parameters")
         encoded = loaded.encoder.encode(data.train.texts)
@@ -53,3 +49,12 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
             options.optimizer,
         )
         return run.finish(loaded, record, lambda trained: write_predictions(run.path, trained, test))
+
+
+def beginning(options: FinetuneOptions, data: TaskData) -> LoadedModel:
+    """The model before it learns: a pre-trained one, or one with random weights that reads what the rows hold."""
+    length, seed = options.max_seq_length, options.seed
+    if options.model_name_or_path == SCRATCH:
+        vocabulary = vocabulary_of((text for column in data.train.texts for text in column), data.task.language)
+        return untrained_bert(options.untrained_shape(), vocabulary, data.task, length, seed)
+    return pretrained_bert(options.model_name_or_path, data.task, length, seed, options.cache(), options.trust_pickle)

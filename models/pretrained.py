@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,27 @@ def _other_head(folder: Path, architecture: str) -> bool:
     if OURS in config and not named:
         return False
     return "BertForQuestionAnswering" in (architecture, *named) and architecture not in named
+
+
+def untrained_bert(
+    shape: Mapping[str, int], vocabulary: Sequence[str], task: Task, max_seq_length: int, seed: int
+) -> LoadedModel:
+    """A BERT with random weights and a head, for rows in whose language no pre-trained one is at hand.
+
+    Args:
+        shape: ``num_hidden_layers``, ``hidden_size``, ``intermediate_size`` and ``num_attention_heads``.
+        vocabulary: of its tokenizer, special tokens first.
+        task: gives the labels.
+        max_seq_length: of its inputs, and its positions where they are more than BERT's 512.
+        seed: of the weights.
+    """
+    positions = max(512, max_seq_length)
+    config = bert.BertConfig(
+        vocab_size=len(vocabulary), max_position_embeddings=positions, num_labels=task.outputs, **shape
+    )
+    model = bert.BertForSequenceClassification(config)
+    set_weights(model, bert.initial_weights(config, generator(seed, "initialisation")), "fresh weights")
+    return LoadedModel(model, WordPieceTokenizer(vocabulary), task, max_seq_length)
 
 
 def resolve_pretrained(name_or_path: str, cache: Path, trust_pickle: bool = False) -> Path:

@@ -259,9 +259,7 @@ def data_fault(*argv: str) -> str:
 
 
 def test_data_must_be_named():
-    assert data_fault() == (
-        "give --task_name, or your own data with --train_file and --dev_file; your own data needs --text_columns"
-    )
+    assert data_fault() == ("give --task_name, or your own data with --train_file; your own data needs --text_columns")
 
 
 def test_a_task_and_own_files_exclude_each_other():

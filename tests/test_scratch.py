@@ -1,0 +1,123 @@
+"""Teachers that begin with random weights, dev rows parted off a training file, and what a run says of its rows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from console import InputError, run_script
+from data.sources import Rows, load_task_data, part_off
+from data.streams import generator
+from data.tasks import custom_task
+from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
+from data.vocabulary import vocabulary_of
+from finetune import run_classifier
+from finetune.options import FinetuneOptions
+from models.folder import load
+
+CHINESE = [("房间很干净，服务也好A1", "好"), ("饭菜太咸，不会再来", "差"), ("位置方便", "好"), ("隔音很差", "差")]
+
+
+def write_rows(path, rows):
+    path.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows), encoding="utf-8")
+    return path
+
+
+def test_a_chinese_vocabulary_is_the_characters_of_the_rows():
+    found = vocabulary_of(["好A1", "差 好"], "zh")
+    assert found == [*SPECIAL_TOKENS, "1", "a", "好", "差", "##1", "##a"]
+    assert WordPieceTokenizer(found).encode(["好A1 差"]).values.tolist() == [
+        found.index(p) for p in ["好", "a", "##1", "差"]
+    ]
+
+
+def test_an_english_vocabulary_has_the_words_that_occur_again_and_letters_for_all_others():
+    found = vocabulary_of(["The film, the end", "a film é"], "en")
+    assert found[-2:] == ["film", "the"]
+    assert "end" not in found
+    assert "##d" in found and "##," not in found
+    pieces = [found[i] for i in WordPieceTokenizer(found).encode(["The filmend, tilde"]).values]
+    assert pieces == ["the", "film", "##e", "##n", "##d", ",", "t", "##i", "##l", "##d", "##e"]
+
+
+@given(st.permutations(["a b b", "c, c a", "dd dd"]))
+def test_a_vocabulary_does_not_depend_on_the_order_of_rows(texts):
+    assert vocabulary_of(texts, "en") == vocabulary_of(["a b b", "c, c a", "dd dd"], "en")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 2)), min_size=12, max_size=60),
+    st.sampled_from([0.1, 0.25, 0.5]),
+)
+def test_parted_rows_keep_every_row_and_the_same_text_on_one_side(rows, share):
+    texts, labels = [text for text, _ in rows], np.asarray([label for _, label in rows])
+    given_rows = Rows((texts,), labels)
+    try:
+        left, part = part_off(given_rows, share, generator(0, "dev"), "--dev_share", stratified=True)
+    except InputError:
+        return
+    assert sorted(left.texts[0] + part.texts[0]) == sorted(texts)
+    assert not set(left.texts[0]) & set(part.texts[0])
+    assert sorted([*left.labels, *part.labels]) == sorted(labels)
+
+
+def test_every_label_gives_its_share_of_dev():
+    rows = Rows(([f"row {n}" for n in range(100)],), np.asarray([0] * 80 + [1] * 20))
+    left, part = part_off(rows, 0.1, generator(0, "dev"), "--dev_share", stratified=True)
+    assert np.bincount(part.labels).tolist() == [8, 2]
+    assert np.bincount(left.labels).tolist() == [72, 18]
+    assert part_off(rows, 0.1, generator(0, "dev"), "--dev_share", stratified=True)[1].texts == part.texts
+
+
+def test_without_a_dev_file_dev_is_a_part_of_the_training_file(tmp_path):
+    path = write_rows(tmp_path / "rows.tsv", [(f"row {n}", "ab"[n % 2]) for n in range(40)])
+    task = custom_task(("text",), "label")
+    data = load_task_data(task, train_file=str(path), dev_share=0.25)
+    assert (len(data.train), len(data.dev), data.dev_from_train) == (30, 10, True)
+    assert np.bincount(data.dev.labels).tolist() == [5, 5]
+    assert not set(data.train.texts[0]) & set(data.dev.texts[0])
+    # What chooses checkpoints comes from the others.
+    held = load_task_data(task, train_file=str(path), dev_share=0.25, holdout=0.2)
+    assert held.dev.texts == data.dev.texts
+    assert len(held.validation) == 6
+
+
+def test_a_teacher_from_scratch_reads_what_the_rows_hold(tmp_path, capsys):
+    rows = [(f"{text}{n}", label) for n in range(10) for text, label in CHINESE]
+    path = write_rows(tmp_path / "rows.tsv", rows)
+    shape = ["--num_hidden_layers", "1", "--hidden_size", "16", "--intermediate_size", "32"]
+    argv = ["--train_file", str(path), "--text_columns", "text", "--language", "zh", "--max_steps", "2"]
+    argv += ["--model_name_or_path", "scratch", *shape, "--output_dir", str(tmp_path / "out")]
+    assert run_script(run_classifier.main, argv) == 0
+    assert "36 train (好 18, 差 18), 4 dev (a part of the training file)" in capsys.readouterr().out
+    loaded = load(tmp_path / "out")
+    assert loaded.model.config.hidden_size == 16
+    assert loaded.model.config.num_attention_heads == 4
+    assert "间" in loaded.tokenizer.vocab
+    recorded = json.loads((tmp_path / "out" / "training_args.json").read_text(encoding="utf-8"))["options"]
+    assert (recorded["learning_rate"], recorded["num_train_epochs"], recorded["hidden_size"]) == (1e-4, 6, 16)
+
+
+OWN = {"train_file": "rows.tsv", "text_columns": "text", "output_dir": "o"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden_size": 64}, "--hidden_size goes with --model_name_or_path scratch"),
+        (
+            {"model_name_or_path": "scratch", "hidden_size": 30},
+            "--num_attention_heads 4: must divide --hidden_size 30",
+        ),
+        ({"dev_share": 0.0}, "--dev_share 0.0: must be above 0 and below 1"),
+        ({"dev_file": "dev.tsv", "dev_share": 0.2}, "--dev_share goes without --dev_file"),
+        ({"train_file": None, "dev_file": "d"}, "give --task_name, or your own data with --train_file"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    with pytest.raises(InputError, match=message):
+        FinetuneOptions(**{**OWN, **options})
