@@ -190,7 +190,7 @@ def speed(network: Path, teacher: Path, folder: Path, data_dir: str, rounds: int
     exported = [folder / "exported-teacher"]
     export(ExportOptions(model_dir=str(teacher), output_dir=str(exported[0]), data_dir=data_dir, overwrite=True))
     loaded = load(network)
-    rows = parity_rows(loaded.labelled, data_dir, PARITY_ROWS)
+    rows = parity_rows(loaded.labelled, data_dir, PARITY_ROWS).columns
     for width, depth in FASTER:
         shape = make_shape(vars(loaded.model.config), width, depth)
         name = f"{shape.heads}x{len(shape.layers)}"

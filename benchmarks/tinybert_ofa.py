@@ -95,7 +95,7 @@ def widths(start: Path, network: Path, data_dir: str, rounds: int) -> list[dict[
     kept = {name: ROWS["sst-2"][name] for name in ("holdout", "max_train_rows")}
     data = load_task_data(get_task("sst-2"), data_dir, **kept)
     ordered, trained = starting_network(str(start), int(str(OFA["max_seq_length"])), "width", data), load(network)
-    rows = parity_rows(trained.labelled, data_dir, PARITY_ROWS)
+    rows = parity_rows(trained.labelled, data_dir, PARITY_ROWS).columns
     found = []
     with tempfile.TemporaryDirectory() as place:
         exported = [os.path.join(place, "start")]

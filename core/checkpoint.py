@@ -22,6 +22,7 @@ import numpy as np
 
 from args import Options
 from console import InputError
+from core.recorded import ARGUMENTS
 from files import (
     LOCK,
     PARTIAL,
@@ -35,7 +36,6 @@ from files import (
 )
 from models.weights import WEIGHTS, check_safetensors, read_safetensors, write_safetensors
 
-ARGUMENTS = "training_args.json"
 METRICS = "metrics.json"
 CHECKPOINT = "checkpoint"
 KEPT = "kept"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from console import InputError
-from data.questions import find_questions, read_questions
-from data.sources import find_split, read_rows
+from core.recorded import recorded_dev
+from data.questions import Questions, find_questions, read_questions
+from data.sources import Rows, find_split, read_rows
 from data.tasks import Task
 from files import check_new_folder, file_checksum, is_plain_name, read_json, write_json
 
@@ -133,27 +135,74 @@ def _check_file(path: Path, known: Mapping[str, Any]) -> None:
         raise InputError(f"{path}: damaged (its checksum differs from the one written); export the model again")
 
 
-def parity_rows(task: Task, data_dir: str | None, count: int, dev_file: str | None = None) -> list[list[str]]:
-    """Texts of a task: of ``dev_file``, dev rows of ``data_dir``, or of the built-in corpus in the language."""
-    find = find_questions if task.kind == "span" else find_split
-    more = (task.name,) if task.kind == "span" else ()
-    source = Path(dev_file) if dev_file else find(data_dir, "dev", *more) if data_dir else None
-    if source is not None and task.kind == "span":
-        asked = read_questions(source, labelled=False)
-        return [asked.questions[:count], [asked.contexts[number] for number in asked.context_of[:count]]]
-    if source is not None:
-        rows, _ = read_rows(source, task, labelled=False)
-        if len(rows) == 0:
-            raise InputError(f"{source}: no rows")
-        return [column[:count] for column in rows.texts]
+@dataclass(frozen=True)
+class Texts:
+    """Texts of a task.
+
+    Attributes:
+        columns: one list per text column.
+        where: they stand, for the screen.
+    """
+
+    columns: list[list[str]]
+    where: str
+
+
+def parity_rows(
+    task: Task,
+    data_dir: str | None,
+    count: int,
+    dev_file: str | None = None,
+    trained_in: str | os.PathLike[str] | None = None,
+) -> Texts:
+    """Texts that a model is checked or measured on.
+
+    Args:
+        task: of the model.
+        data_dir: folder of the task, whose dev rows are taken.
+        count: rows at most.
+        dev_file: rows of one's own, instead.
+        trained_in: where neither is given, a model folder whose run says which dev rows it read; after that, the
+            built-in corpus in the task's language.
+
+    Raises:
+        InputError: a file is missing, or not as expected.
+    """
+    if dev_file or data_dir:
+        return _given_rows(task, data_dir, count, dev_file)
+    found = recorded_dev(trained_in, task) if trained_in is not None else None
+    if found is not None:
+        rows, where = found
+        return Texts(_columns(rows, count), where)
     from data.demo_corpus import chinese_sentiment, english_pairs, english_sentiment
 
     if task.is_pair and task.language == "en":
-        texts = [row.texts for row in english_pairs(count, seed=0)]
-    else:
-        sentences = chinese_sentiment if task.language == "zh" else english_sentiment
-        texts = [row.texts * len(task.text_columns) for row in sentences(count, seed=0)]
-    return [list(column) for column in zip(*texts, strict=True)]
+        return _built_in([row.texts for row in english_pairs(count, seed=0)], "English questions")
+    sentences, name = (
+        (chinese_sentiment, "Chinese reviews") if task.language == "zh" else (english_sentiment, "English reviews")
+    )
+    return _built_in([row.texts * len(task.text_columns) for row in sentences(count, seed=0)], name)
+
+
+def _given_rows(task: Task, data_dir: str | None, count: int, dev_file: str | None) -> Texts:
+    if task.kind == "span":
+        source = Path(dev_file) if dev_file else find_questions(data_dir or "", "dev", task.name)
+        return Texts(_columns(read_questions(source, labelled=False), count), str(source))
+    source = Path(dev_file) if dev_file else find_split(data_dir or "", "dev")
+    rows, _ = read_rows(source, task, labelled=False)
+    if len(rows) == 0:
+        raise InputError(f"{source}: no rows")
+    return Texts(_columns(rows, count), str(source))
+
+
+def _columns(rows: Rows | Questions, count: int) -> list[list[str]]:
+    if isinstance(rows, Questions):
+        return [rows.questions[:count], [rows.contexts[number] for number in rows.context_of[:count]]]
+    return [column[:count] for column in rows.texts]
+
+
+def _built_in(rows: list[tuple[str, ...]], name: str) -> Texts:
+    return Texts([list(column) for column in zip(*rows, strict=True)], f"the built-in {name}")
 
 
 def check_target(target: Path, option: str, overwrite: bool) -> None:

@@ -31,6 +31,8 @@ SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")
 OTHER_NAMES = {"train": ("train.50k",), "dev": ("validation", "dev_matched"), "test": ("test_matched",)}
 NO_LABEL = -1
 SKIP_HINT = "mend the row or pass --skip_bad_rows"
+# How a file of reading comprehension begins.
+SQUAD = re.compile(r'\s*\{\s*("version"\s*:\s*"[^"]*"\s*,\s*)?"data"\s*:\s*\[')
 # Longer lines are not read: they would fill the memory.
 LONGEST_LINE = 64 << 20
 # What a label cannot hold where predictions are written a row per line.
@@ -135,6 +137,8 @@ def load_task_data(
         train, task = download_rows(task, "train")
         dev, task = download_rows(task, "dev_matched" if task.further_dev else "dev")
         further = {name: download_rows(task, name)[0] for name in task.further_dev}
+    if train_file and task.language != "zh" and mostly_chinese(train):
+        raise InputError(f"{train_file}: the texts are Chinese; pass --language zh")
     assert train.labels is not None and dev.labels is not None
     if len(train) == 0 or len(dev) == 0:
         raise InputError(f"task {task.name}: no rows left to {'train' if len(train) == 0 else 'evaluate'} on")
@@ -142,6 +146,12 @@ def load_task_data(
     if 0 < max_train_rows < len(train):
         train = train.take(np.sort(generator(seed, "max_train_rows").permutation(len(train))[:max_train_rows]))
     return TaskData(task, train, dev, held if held is not None else dev, further, bool(train_file and not dev_file))
+
+
+def mostly_chinese(rows: Rows) -> bool:
+    """Whether most letters of the first rows are Chinese characters."""
+    letters = [char for column in rows.texts for text in column[:200] for char in text[:200] if char.isalpha()]
+    return 2 * sum("\u4e00" <= char <= "\u9fff" for char in letters) > len(letters)
 
 
 def hold_out(train: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
@@ -255,7 +265,7 @@ def read_rows(
             row = [checked_text(record[column], column) for column in task.text_columns]
             if labelled:
                 given = record[task.label_column]
-                label = "" if may_lack and not str(given).strip() else _checked_label(given, task)
+                label = "" if may_lack and not str(given).strip() else checked_label(given, task)
                 if label in task.dropped_labels:
                     continue
                 labels.append(label)
@@ -387,7 +397,12 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
     return Rows(texts, labels, sum(part.skipped for part in parts))
 
 
-def _checked_label(label: Any, task: Task) -> str:
+def checked_label(label: Any, task: Task) -> str:
+    """The label of a row as a text.
+
+    Raises:
+        BadRow: none, or not one of the task's.
+    """
     kinds = (str, int, float) if task.is_regression else (str, int)
     label = str(label).strip() if isinstance(label, kinds) and not isinstance(label, bool) else ""
     if not label:
@@ -407,12 +422,21 @@ def _checked_label(label: Any, task: Task) -> str:
     return label
 
 
-def iterate_records(path: Path, task: Task, labelled: bool = True) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
-    """Yields (line number, record) for every row of a file; a record carries the task's own column names."""
+def iterate_records(
+    path: Path, task: Task, labelled: bool = True, label_if_there: bool = False
+) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+    """Yields (line number, record) for every row of a file; a record carries the task's own column names.
+
+    Args:
+        path: the file.
+        task: names the columns.
+        labelled: whether a row must have a label.
+        label_if_there: whether a record also carries one that it need not have.
+    """
     if path.suffix in (".jsonl", ".json"):
-        yield from _json_records(path, task, labelled)
+        yield from _json_records(path, task, labelled, label_if_there)
     else:
-        yield from _table_records(path, task, labelled)
+        yield from _table_records(path, task, labelled, label_if_there)
 
 
 def decoded_lines(source: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[int, str | BadRow]]:
@@ -451,7 +475,9 @@ def _bounded_lines(file: BinaryIO) -> Iterator[bytes | None]:
         yield None
 
 
-def _table_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def _table_records(
+    path: Path, task: Task, labelled: bool, label_if_there: bool
+) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     rows = _csv_rows(path) if path.suffix == ".csv" else _tsv_rows(path)
     first = next(rows, None)
     if first is None:
@@ -463,7 +489,8 @@ def _table_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int
     if usual:
         rows = itertools.chain([first], rows)
         header = list(usual)
-    where = {column: _find_column(header, task, column, path) for column in _needed(task, labelled)}
+    has_label = label_if_there and any(name in header for name in task.aliases(task.label_column))
+    where = {column: _find_column(header, task, column, path) for column in _needed(task, labelled or has_label)}
     for number, fields in rows:
         if isinstance(fields, BadRow):
             yield number, fields
@@ -521,11 +548,15 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRow]]:
         start = reader.line_num + 1
 
 
-def _json_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
+def _json_records(
+    path: Path, task: Task, labelled: bool, label_if_there: bool
+) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     for number, line in decoded_lines(path):
         if isinstance(line, BadRow):
             yield number, line
             continue
+        if number == 1:
+            _refuse_one_document(path, line)
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -534,7 +565,30 @@ def _json_records(path: Path, task: Task, labelled: bool) -> Iterator[tuple[int,
         if not isinstance(record, dict):
             yield number, BadRow(f"expected a JSON object, found {type(record).__name__}")
             continue
-        yield number, _renamed(record, task, labelled)
+        has_label = label_if_there and any(name in record for name in task.aliases(task.label_column))
+        yield number, _renamed(record, task, labelled or has_label)
+
+
+def _refuse_one_document(path: Path, line: str) -> None:
+    """Refuses a file that is one JSON document instead of one object a line: leaving out bad rows would lead nowhere.
+
+    Args:
+        path: the file.
+        line: its first one.
+
+    Raises:
+        InputError: names what it is, and the remedy.
+    """
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        # A nested document may be one line of any length: its beginning tells.
+        beginning = file.read(4096)
+    if SQUAD.match(beginning):
+        raise InputError(f"{path}: questions on passages, in the layout of SQuAD; finetune.run_mrc reads these")
+    what = "array" if line.lstrip().startswith("[") else "object over several lines" if line.strip() == "{" else None
+    if what is not None:
+        raise InputError(
+            f"{path}: a JSON {what}; write one object a line, as pandas' to_json(…, orient='records', lines=True) does"
+        )
 
 
 def _renamed(record: dict[str, Any], task: Task, labelled: bool) -> dict[str, Any] | BadRow:
@@ -593,7 +647,7 @@ def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
             # PaddleNLP gives the position in its own list, whose order need not be ours.
             if isinstance(label, int) and names:
                 label = str(names[label])
-            label = _checked_label(label, task)
+            label = checked_label(label, task)
             if label in task.dropped_labels:
                 continue
             labels.append(label)

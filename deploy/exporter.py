@@ -26,14 +26,13 @@ def export(options: ExportOptions) -> None:
     if options.format == "hf":
         _export_hugging_face(loaded, target)
         return
-    rows = parity_rows(loaded.labelled, options.data_dir, options.parity_rows, options.dev_file)
+    rows = parity_rows(loaded.labelled, options.data_dir, options.parity_rows, options.dev_file, options.model_dir)
     with new_folder(target) as temporary:
-        largest = write_export(loaded, temporary, rows)
+        largest = write_export(loaded, temporary, rows.columns)
     size = sum(path.stat().st_size for path in target.iterdir())
     say(
-        f"exported to {target}: {size / 1e6:.1f} MB; parity on {len(rows[0])} rows of "
-        f"{options.dev_file or options.data_dir or 'the built-in corpus'}: largest difference "
-        f"{largest:.1e} of a logit (allowed {TOLERANCE:.0e})"
+        f"exported to {target}: {size / 1e6:.1f} MB; parity on {len(rows.columns[0])} rows of "
+        f"{rows.where}: largest difference {largest:.1e} of a logit (allowed {TOLERANCE:.0e})"
     )
 
 

@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from console import InputError, say, silence
+from core.metrics import compute_metrics
 from data.questions import read_questions
-from data.sources import SKIP_HINT, BadRow, checked_text, decoded_lines, iterate_records
+from data.sources import SKIP_HINT, BadRow, checked_label, checked_text, decoded_lines, iterate_records, label_values
 from data.tasks import Task
 from deploy.options import PredictOptions
-from deploy.predictor import Predictor
+from deploy.predictor import Prediction, Predictor
 from files import check_new_file, new_file
 
 
@@ -45,12 +48,15 @@ def predict(options: PredictOptions) -> int:
         raise InputError(f"--n_best_size: the model in {options.model_dir} labels texts, it finds no answers in them")
     if options.text and predictor.is_pair and not options.text_pair:
         raise InputError(f"--text_pair is missing: the model in {options.model_dir} reads pairs")
-    rows = input_rows(options, predictor.task)
-    count = 0
+    labels: list[str | None] = []
+    rows = input_rows(options, predictor.task, labels)
+    count, logits = 0, []
     try:
         with output(options.output_file) as file:
             for prediction in predictor.stream(rows, options.batch_size):
                 file.write(json.dumps(prediction.as_dict(predictor.text_columns), ensure_ascii=False) + "\n")
+                if isinstance(prediction, Prediction) and labels:
+                    logits.append(prediction.logits)
                 count += 1
     except BrokenPipeError:
         if options.output_file is None:
@@ -58,11 +64,39 @@ def predict(options: PredictOptions) -> int:
         return count
     if options.output_file:
         say(f"{count:,} predictions in {options.output_file}")
+    if scored := score(logits, labels, predictor.task):
+        # Standard output may hold the predictions.
+        print(scored, file=sys.stderr, flush=True)
     return count
 
 
-def input_rows(options: PredictOptions, task: Task) -> Iterator[tuple[str, ...]]:
-    """The rows to label, checked one by one as they are read."""
+def score(logits: Sequence[Sequence[float]], labels: Sequence[str | None], task: Task) -> str:
+    """A line on how the predictions agree with the labels that stand beside the rows; empty where none do.
+
+    Args:
+        logits: of every row, [rows, labels].
+        labels: of every row; None where a row has none that the model knows.
+        task: gives the metric.
+    """
+    known = [number for number, label in enumerate(labels) if label is not None]
+    if not known:
+        return ""
+    true = label_values([str(labels[number]) for number in known], task)
+    found = compute_metrics(task.metric, np.asarray([logits[number] for number in known], np.float32), true)
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+    return f"{shown} on {len(known):,} of {len(labels):,} rows, by their column {task.label_column!r}"
+
+
+def input_rows(
+    options: PredictOptions, task: Task, labels: list[str | None] | None = None
+) -> Iterator[tuple[str, ...]]:
+    """The rows to label, checked one by one as they are read.
+
+    Args:
+        options: name the texts.
+        task: names the columns.
+        labels: receives the label of every row, where the file has a column for them.
+    """
     columns = task.text_columns
     if options.text:
         yield from zip(*([options.text, options.text_pair] if options.text_pair else [options.text]), strict=True)
@@ -72,8 +106,9 @@ def input_rows(options: PredictOptions, task: Task) -> Iterator[tuple[str, ...]]
         yield from ((text, asked.contexts[of]) for text, of in zip(asked.questions, asked.context_of, strict=True))
         return
     skipped = 0
+    wants_labels = labels is not None and task.kind != "span"
     if options.input_file and Path(options.input_file).suffix != ".txt":
-        source: Iterable = iterate_records(Path(options.input_file), task, labelled=False)
+        source: Iterable = iterate_records(Path(options.input_file), task, False, wants_labels)
         name = options.input_file
     else:
         name = options.input_file or "standard input"
@@ -82,13 +117,23 @@ def input_rows(options: PredictOptions, task: Task) -> Iterator[tuple[str, ...]]
         try:
             if isinstance(record, BadRow):
                 raise record
-            yield tuple(checked_text(record[column], column) for column in columns)
+            row = tuple(checked_text(record[column], column) for column in columns)
+            if wants_labels and labels is not None and task.label_column in record:
+                labels.append(known_label(record[task.label_column], task))
+            yield row
         except BadRow as fault:
             if not options.skip_bad_rows:
                 raise InputError(f"{name}, line {line}: {fault}; {SKIP_HINT}") from None
             skipped += 1
     if skipped:
         print(f"{skipped:,} bad rows skipped", file=sys.stderr)
+
+
+def known_label(label: object, task: Task) -> str | None:
+    """A label that stands beside a row; None where there is none, or one that the model does not know."""
+    with contextlib.suppress(BadRow):
+        return checked_label(label, task)
+    return None
 
 
 def _text_records(lines: Iterable, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | BadRow]]:

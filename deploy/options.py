@@ -18,7 +18,10 @@ class ExportOptions(Options):
         "paddle", "a static graph for Paddle Inference, or a Hugging Face folder (BERTs only)", choices=("paddle", "hf")
     )
     data_dir: str | None = option(
-        None, "folder of the task whose dev rows the export is checked on; else the built-in corpus", group="data"
+        None,
+        "folder of the task whose dev rows the export is checked on; when left out, the dev rows of the model's "
+        "training, or the built-in corpus where these are gone",
+        group="data",
     )
     dev_file: str | None = option(None, "a file of your own rows, instead of that folder", group="data")
     parity_rows: int = option(64, "rows on which graph and model must agree", check=positive)

@@ -53,6 +53,7 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
         f"batch {options.batch_size}",
     )
     say(table(header, [_row(result) for result in results]))
+    say(f"texts: {', '.join(dict.fromkeys(result['texts'] for result in results))}")
     if options.output_file:
         write_atomically(options.output_file, json.dumps(results, indent=1))
     return results
@@ -93,10 +94,11 @@ def measure_alternating(
 
     Returns:
         A record per model: percentiles of the latency at batch 1 in milliseconds, rows a second (median over the
-        rounds), and the ratios.
+        rounds), the ratios, and where its texts stand.
     """
     predictors = [Predictor(folder, threads) for folder in folders]
-    texts = [parity_rows(p.task, data_dir, rows, dev_file) for p in predictors]
+    sources = [parity_rows(predictor.task, data_dir, rows, dev_file) for predictor in predictors]
+    texts = [source.columns for source in sources]
     latencies: list[list[float]] = [[] for _ in predictors]
     rates: list[list[float]] = [[] for _ in predictors]
     for predictor, known in zip(predictors, texts, strict=True):
@@ -113,7 +115,10 @@ def measure_alternating(
             began = time.perf_counter()
             predictor.run(known, batch_size)
             rates[number].append(len(known[0]) / (time.perf_counter() - began))
-    return [_record(folders[n], threads, latencies, rates, n) for n in range(len(folders))]
+    return [
+        {**_record(folders[n], threads, latencies, rates, n), "texts": Path(sources[n].where).name}
+        for n in range(len(folders))
+    ]
 
 
 def _record(

@@ -17,6 +17,7 @@ from console import InputError, progress, say, table
 from core.checkpoint import inputs_inside
 from core.evaluate import evaluate_model
 from core.metrics import MAIN_METRIC
+from core.recorded import recorded_dev
 from core.static_graph import StaticGraph, save_graph
 from core.teacher import load_teacher
 from data.sources import Rows, find_split, load_task_data, read_rows
@@ -148,9 +149,12 @@ def _check_target(target: Path, options: SearchOptions) -> None:
 
 def _dev_rows(options: SearchOptions, loaded: LoadedModel) -> Rows:
     if not options.data_dir and not options.dev_file:
+        if found := recorded_dev(options.model_dir, loaded.labelled, options.skip_bad_rows):
+            assert isinstance(found[0], Rows)
+            say(f"dev rows: {found[1]}")
+            return found[0]
         if loaded.labelled.name not in TASKS:
-            raise InputError("give --dev_file: the network was trained on rows of your own")
-        # A model folder does not say where its task's rows can be had.
+            raise InputError("give --dev_file: the rows that the network was trained on are no longer there")
         task = replace(loaded.labelled, hub=TASKS[loaded.labelled.name].hub)
         return load_task_data(task, skip_bad_rows=options.skip_bad_rows).dev
     path = options.dev_file or find_split(options.data_dir or "", "dev")

@@ -196,7 +196,7 @@ class SearchOptions(Options):
     model_dir: str = option(help="folder that ofa_bert.run_glue_ofa wrote")
     output_dir: str = option(help="folder that receives the search's record, its picture and the chosen sub-model")
     data_dir: str | None = option(
-        None, "folder of the task's files, whose dev rows are evaluated on; downloaded when left out"
+        None, "folder of the task's files, whose dev rows are evaluated on; those of the training when left out"
     )
     dev_file: str | None = option(None, "the rows to evaluate on, of a task of your own")
     skip_bad_rows: bool = option(False, "skip and count rows that cannot be read instead of stopping at the first")

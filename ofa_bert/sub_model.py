@@ -65,15 +65,18 @@ def export_model(options: SubModelOptions) -> None:
     if not is_trained(shape, record):
         known = f"widths that were: {_list(record.widths)}; depths: {_list(record.depths)}"
         say(f"note: {shape.name} was not trained; {known}")
-    rows = parity_rows(loaded.labelled, options.data_dir, PARITY_ROWS) if static is not None else None
-    part, largest = write_sub_model(loaded, shape, target, static, length, rows)
+    rows = parity_rows(loaded.labelled, options.data_dir, PARITY_ROWS, None, source) if static is not None else None
+    part, largest = write_sub_model(loaded, shape, target, static, length, rows.columns if rows else None)
     share = encoder_parameters(part) / encoder_parameters(loaded)
     say(
         f"{target}: {shape.heads} heads, {shape.neurons} neurons, layers {' '.join(map(str, shape.layers))}; "
         f"{part.parameters / 1e6:.2f} M parameters, {share:.0%} of the network's outside the embeddings"
     )
-    if static is not None:
-        say(f"{static}: static graph; largest difference {largest:.1e} of a logit (allowed {TOLERANCE:.0e})")
+    if rows is not None:
+        say(
+            f"{static}: static graph; parity on {len(rows.columns[0])} rows of {rows.where}: largest difference "
+            f"{largest:.1e} of a logit (allowed {TOLERANCE:.0e})"
+        )
 
 
 def _contains(outer: Path, inner: Path) -> bool:
@@ -121,5 +124,5 @@ def write_sub_model(
         save(temporary, part)
         if static is not None:
             with new_folder(static) as graph:
-                largest = write_export(part, graph, rows or parity_rows(part.labelled, None, PARITY_ROWS))
+                largest = write_export(part, graph, rows or parity_rows(part.labelled, None, PARITY_ROWS).columns)
     return part, largest

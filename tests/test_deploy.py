@@ -545,7 +545,8 @@ def test_benchmark_writes_finite_figures(models, tmp_path, capsys):
     assert [record["model"] for record in records[:2]] == ["bert", "bilstm"]
     assert {record["threads"] for record in records} >= {1}
     for record in records:
-        figures = [value for name, value in record.items() if name not in ("model", "threads")]
+        assert record["texts"] == "the built-in English reviews"
+        figures = [value for name, value in record.items() if name not in ("model", "threads", "texts")]
         assert len(figures) == 6
         assert all(math.isfinite(value) and value > 0 for value in figures)
         assert record["p50_ms"] <= record["p90_ms"] <= record["p99_ms"]
@@ -754,3 +755,23 @@ def test_own_rows_check_an_export_and_its_speed(tmp_path, capsys):
     assert "--data_dir and --dev_file exclude each other" in capsys.readouterr().err
     assert run_script(export.main, [*words, "--overwrite", "--dev_file", str(tmp_path / "nope.csv")]) == 2
     assert "nope.csv: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["rows.tsv", "rows.jsonl"])
+def test_predictions_of_rows_with_labels_are_scored(models, tmp_path, capsys, name):
+    folder = exported(models, "bilstm")
+    labels = Predictor(folder).labels
+    said = [one.label for one in Predictor(folder).predict([("a fine film",), ("dull",), ("long",)])]
+    # One is right, one is not, one has a label that the model does not know.
+    other = next(label for label in labels if label != said[1])
+    rows = list(zip(["a fine film", "dull", "long"], [said[0], other, "unheard of"], strict=True))
+    column = Predictor(folder).task.text_columns[0]
+    if name.endswith(".tsv"):
+        text = f"{column}\tlabel\n" + "".join("\t".join(row) + "\n" for row in rows)
+    else:
+        text = "".join(json.dumps({column: text, "label": label}) + "\n" for text, label in rows)
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    code, out, err = script(predict, capsys, "--model_dir", folder, "--input_file", tmp_path / name)
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    assert "accuracy 0.5000 on 2 of 3 rows, by their column 'label'" in err

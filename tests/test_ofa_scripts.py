@@ -654,7 +654,7 @@ def test_the_search_measures_with_the_threads_that_it_is_told(network, inputs, t
     assert told == [2]
 
 
-def test_without_a_folder_the_search_downloads(network, inputs, tmp_path, monkeypatch):
+def test_without_a_folder_the_search_takes_the_rows_of_the_training_or_downloads(network, inputs, tmp_path, monkeypatch):
     asked = []
 
     def download(task, split):
@@ -663,7 +663,11 @@ def test_without_a_folder_the_search_downloads(network, inputs, tmp_path, monkey
 
     monkeypatch.setattr("data.sources.download_rows", download)
     options = search_options(network, inputs, tmp_path / "found", data_dir=None, width_mult_list=(0.5,))
+    # The files of the training are still there, and need no download.
     find.search(options)
+    assert not asked
+    monkeypatch.setattr("core.recorded.recorded_options", lambda folder: {})
+    find.search(options.replace(output_dir=str(tmp_path / "again")))
     assert (("glue", "sst-2"), "dev") in asked
     assert (tmp_path / "found" / "search.json").is_file()
 

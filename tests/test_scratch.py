@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console import InputError, run_script
+from core.recorded import recorded_dev
 from data.sources import Rows, load_task_data, part_off
 from data.streams import generator
 from data.tasks import custom_task
@@ -121,3 +122,57 @@ OWN = {"train_file": "rows.tsv", "text_columns": "text", "output_dir": "o"}
 def test_options_that_do_not_go_together(options, message):
     with pytest.raises(InputError, match=message):
         FinetuneOptions(**{**OWN, **options})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"version": "v1", "data": [{"paragraphs": []}]}', "in the layout of SQuAD; finetune.run_mrc reads these"),
+        ('{\n  "data": [\n {"paragraphs": []}]}', "in the layout of SQuAD; finetune.run_mrc reads these"),
+        ('[{"text": "a", "label": "b"}]', "a JSON array; write one object a line"),
+        ('[\n{"text": "a", "label": "b"}]', "a JSON array; write one object a line"),
+        ('{\n"text": "a",\n"label": "b"}', "a JSON object over several lines; write one object a line"),
+    ],
+)
+def test_a_json_document_is_named_instead_of_a_bad_row(tmp_path, content, message):
+    path = tmp_path / "rows.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        load_task_data(custom_task(("text",), "label"), train_file=str(path), skip_bad_rows=True)
+
+
+def test_chinese_rows_want_their_language_named(tmp_path):
+    path = write_rows(tmp_path / "rows.tsv", [(f"{text}{n}", label) for n in range(5) for text, label in CHINESE])
+    with pytest.raises(InputError, match="the texts are Chinese; pass --language zh"):
+        load_task_data(custom_task(("text",), "label"), train_file=str(path))
+    assert len(load_task_data(custom_task(("text",), "label", "zh"), train_file=str(path)).train) == 18
+
+
+def test_a_few_chinese_words_make_no_chinese_rows(tmp_path):
+    path = write_rows(tmp_path / "rows.tsv", [(f"a film named 好 {n}", "ab"[n % 2]) for n in range(20)])
+    assert len(load_task_data(custom_task(("text",), "label"), train_file=str(path)).train) == 18
+
+
+def test_dev_rows_of_a_run_are_found_again(tmp_path):
+    path = write_rows(tmp_path / "rows.tsv", [(f"row {n}", "ab"[n % 2]) for n in range(40)])
+    folder = tmp_path / "model"
+    folder.mkdir()
+    task = custom_task(("text",), "label").with_labels(["a", "b"])
+
+    def record(**options):
+        (folder / "training_args.json").write_text(json.dumps({"options": options}), encoding="utf-8")
+        return recorded_dev(folder, task)
+
+    assert recorded_dev(folder, task) is None
+    rows, where = record(train_file=str(path), dev_file=None, dev_share=0.25)
+    assert rows.texts == load_task_data(task, train_file=str(path), dev_share=0.25).dev.texts
+    assert where == f"{path} (the part that is dev)"
+    other = write_rows(tmp_path / "dev.tsv", [("other", "a")])
+    assert record(train_file=str(path), dev_file=str(other))[0].texts == (["other"],)
+    assert record(data_dir=str(tmp_path))[1] == str(other)
+    # The file that dev was is gone: a part of the training file is no stand-in.
+    assert record(train_file=str(path), dev_file=str(tmp_path / "gone.tsv")) is None
+    assert record(data_dir=str(tmp_path / "gone")) is None
+    assert record(train_file=3) is None
+    (folder / "training_args.json").write_text("{", encoding="utf-8")
+    assert recorded_dev(folder, task) is None
