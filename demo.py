@@ -233,9 +233,10 @@ def run(options: DemoOptions) -> dict[str, Any]:
     records = _compare(exported, data_dir)
     metric = MAIN_METRIC[task.metric]
     rows = summary_rows(metrics, exported, records, metric)
-    say(f"\n{summary_table(rows, metric)}\n\n{folder}: done in {duration(time.perf_counter() - began)}")
     summary = {"task": options.task, "seed": options.seed, "models": rows}
     write_json(folder / name, summary)
+    _report(folder)
+    say(f"\n{summary_table(rows, metric)}\n\n{folder}: done in {duration(time.perf_counter() - began)}")
     return summary
 
 
@@ -349,7 +350,6 @@ def run_ofa(
     )
     say("\n== 4 of 4: its static graph predicts")
     _predict(found / STATIC, examples)
-    say(f"\n{folder}: done in {duration(time.perf_counter() - began)}")
     summary = {
         "task": shared["task_name"],
         "seed": shared["seed"],
@@ -357,6 +357,8 @@ def run_ofa(
         "chosen": {"width": chosen.shape.width, "depth": chosen.shape.depth, "score": chosen.score},
     }
     write_json(folder / "summary-ofa.json", summary)
+    _report(folder)
+    say(f"\n{folder}: done in {duration(time.perf_counter() - began)}")
     return summary
 
 
@@ -418,9 +420,10 @@ def run_mlm(place: Path, shared: dict[str, Any], teacher: str, began: float) -> 
     say(table(("on held-out text", "accuracy at hidden places", "perplexity", "agreement with its teacher"), rows))
     shown = [(name, f"{score:.4f}") for name, score in scores.items()]
     say(f"\n{table(('student, fine-tuned', 'dev accuracy'), shown)}")
-    say(f"\n{place}: done in {duration(time.perf_counter() - began)}")
     summary = {"seed": shared["seed"], "models": records, "held_out": figures, "fine_tuned": scores}
     write_json(place / "summary-mlm.json", summary)
+    _report(place)
+    say(f"\n{place}: done in {duration(time.perf_counter() - began)}")
     return summary
 
 
@@ -437,6 +440,14 @@ def _encoder_parameters(folder: Path) -> int:
     from ofa_bert.sub_model import encoder_parameters
 
     return encoder_parameters(load(folder))
+
+
+def _report(folder: Path) -> None:
+    """A page on all that stands in a folder, to look at."""
+    from deploy.options import ReportOptions
+    from deploy.reporting import report
+
+    report(ReportOptions(run=(str(folder),), output_file=str(folder / "report.html")))
 
 
 def _hidden_size(folder: str) -> int:

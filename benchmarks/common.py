@@ -10,7 +10,6 @@ import argparse
 import importlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -18,18 +17,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from console import InputError, say
+from deploy.machine import cores, processor, versions
 from files import cache_folder, read_json, write_json
 from process import without_tuning
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PACKAGES = ("paddlepaddle", "paddlenlp", "numpy", "tokenizers")
-
 Turn = Callable[[], Mapping[str, float]]
 
 
@@ -67,8 +64,8 @@ def write_result(
         "seed": arguments.seed,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "minutes": round(seconds / 60, 1),
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
-        "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0))},
+        "versions": versions(),
+        "machine": {"processor": processor(), "cores": cores()},
         "figures": figures,
     }
     write_json(RESULTS / f"{name}.json", record)
@@ -92,13 +89,6 @@ def read_result(name: str) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path.name}: not measured yet; run python -m benchmarks.{name}")
     return read_json(path)
-
-
-def _processor() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        lines = dict(line.split(":", 1) for line in file if ":" in line)
-    names = {key.strip(): value.strip() for key, value in lines.items()}
-    return f"{names.get('model name', '?')} ({'AVX-512' if 'avx512f' in names.get('flags', '') else 'no AVX-512'})"
 
 
 def matrix_rate(size: int = 2048, turns: int = 7) -> float:

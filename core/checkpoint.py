@@ -55,18 +55,21 @@ class Identity:
         options: all, as plain values.
         state: those that change what it computes.
         defaults: of these, for records of versions that did not have them yet.
+        given: names of the options that a user gave, for a command that does the same.
     """
 
     script: str
     options: Mapping[str, Any]
     state: Mapping[str, Any]
     defaults: Mapping[str, Any]
+    given: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, script: str, options: Options, **changes: Any) -> Identity:
         """That of options, some of which have other values in a part of a run."""
         state = {**options.state_dict(), **{k: v for k, v in changes.items() if k in options.state_dict()}}
-        return cls(script, {**options.as_dict(), **changes}, state, options.default_state())
+        given = tuple(name for name in options.as_dict() if name in options.given)
+        return cls(script, {**options.as_dict(), **changes}, state, options.default_state(), given)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,12 @@ class RunFolder:
             self._clear()
         if overwrite or not (self.path / ARGUMENTS).is_file():
             identity = self.identity
-            record = {"script": identity.script, "options": identity.options, "state": identity.state}
+            record = {
+                "script": identity.script,
+                "options": identity.options,
+                "state": identity.state,
+                "given": identity.given,
+            }
             write_json(self.path / ARGUMENTS, record)
 
     def _clear(self) -> None:

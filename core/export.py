@@ -22,18 +22,22 @@ if TYPE_CHECKING:
     from models.folder import LoadedModel
 
 EXPORT_CONFIG = "export.json"
+WEIGHTS = "model.safetensors"
 EXPORT_FORMAT = "paddledistill-export-1"
 # Rounding alone may reach a few 1e-5: a trained BERT differs as much from itself in batches of another size.
 TOLERANCE = 1e-4
 
 
-def write_export(loaded: LoadedModel, folder: Path, rows: list[list[str]]) -> float:
+def write_export(
+    loaded: LoadedModel, folder: Path, rows: list[list[str]], source: str | os.PathLike[str] | None = None
+) -> float:
     """Writes graph, tokenizer and ``export.json`` into ``folder`` and checks the graph against the model.
 
     Args:
         loaded: the model.
         folder: exists and is empty.
         rows: texts to check on, one list per text column.
+        source: the model folder, so that the export can tell which weights it was made from.
 
     Returns:
         The largest difference of a logit, relative to max(1, |logit|).
@@ -69,6 +73,7 @@ def write_export(loaded: LoadedModel, folder: Path, rows: list[list[str]]) -> fl
         "max_seq_length": loaded.max_seq_length,
         "inputs": graph.inputs,
         "parameters": loaded.parameters,
+        **({"weights": file_checksum(Path(source) / WEIGHTS)} if source is not None else {}),
         "parity": {"rows": len(rows[0]), "largest_relative_difference": largest},
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": file_checksum(path)}

@@ -28,7 +28,7 @@ def export(options: ExportOptions) -> None:
         return
     rows = parity_rows(loaded.labelled, options.data_dir, options.parity_rows, options.dev_file, options.model_dir)
     with new_folder(target) as temporary:
-        largest = write_export(loaded, temporary, rows.columns)
+        largest = write_export(loaded, temporary, rows.columns, options.model_dir)
     size = sum(path.stat().st_size for path in target.iterdir())
     say(
         f"exported to {target}: {size / 1e6:.1f} MB; parity on {len(rows.columns[0])} rows of "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from args import Options, between, option, positive
+from args import Options, between, not_negative, option, positive
 from core.shapes import SHAPES
 
 # More threads than this are a slip of the hand.
@@ -75,6 +75,32 @@ class EvaluateOptions(Options):
     batch_size: int = option(32, "rows of a batch", check=between(1, 100_000))
     threads: int = option(0, "threads of the matrix kernels of an export; 0 takes one per core", check=THREADS)
     device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
+
+
+class ReportOptions(Options):
+    """Options of ``deploy.report``."""
+
+    run: tuple[str, ...] = option(
+        (),
+        "folders that hold runs, model folders or export folders, in them or below: outputs/demo, for one",
+        group="model",
+    )
+    output_file: str = option("report.html", "the page")
+    input_file: str | None = option(
+        None, "rows with labels that models are judged on; the dev rows of their training when left out", group="data"
+    )
+    rows: int = option(2000, "rows at most that every model labels", check=positive, group="data")
+    batch_size: int = option(32, "rows of a batch", check=between(1, 100_000))
+    rounds: int = option(3, "turns of every model when speed is measured; 0 measures none", check=not_negative)
+    speed_rows: int = option(50, "single rows of a turn", check=positive)
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if not self.run:
+            found.append("--run is required: a folder with runs or models")
+        if not self.output_file.endswith((".html", ".htm")):
+            found.append(f"--output_file {self.output_file}: expected a name that ends in .html")
+        return found
 
 
 class BenchmarkOptions(Options):

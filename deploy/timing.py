@@ -98,14 +98,48 @@ def measure_alternating(
     """
     predictors = [Predictor(folder, threads) for folder in folders]
     sources = [parity_rows(predictor.task, data_dir, rows, dev_file) for predictor in predictors]
-    texts = [source.columns for source in sources]
+    speeds = alternate(
+        predictors,
+        [source.columns for source in sources],
+        rounds,
+        latency_rows,
+        batch_size,
+        f"benchmark, {threads} thread(s)",
+    )
+    return [
+        {"model": Path(folder).name, "threads": threads, **speed, "texts": Path(source.where).name}
+        for folder, speed, source in zip(folders, speeds, sources, strict=True)
+    ]
+
+
+def alternate(
+    predictors: Sequence[Predictor],
+    texts: Sequence[Sequence[Sequence[str]]],
+    rounds: int,
+    latency_rows: int,
+    batch_size: int,
+    what: str = "speed",
+) -> list[dict[str, float]]:
+    """Lets models take turns.
+
+    Args:
+        predictors: the models; ratios are to the first.
+        texts: of each, one list per text column.
+        rounds: turns of each model.
+        latency_rows: single rows per turn.
+        batch_size: rows of a batch for the throughput.
+        what: names the progress bar.
+
+    Returns:
+        The figures of :func:`measure_alternating` for each.
+    """
     latencies: list[list[float]] = [[] for _ in predictors]
     rates: list[list[float]] = [[] for _ in predictors]
     for predictor, known in zip(predictors, texts, strict=True):
         # Once through everything: a served model has met its shapes before.
         predictor.run(known, 1)
         predictor.run(known, batch_size)
-    for turn in progress(range(rounds), f"benchmark, {threads} thread(s)", unit="round"):
+    for turn in progress(range(rounds), what, unit="round"):
         for number, (predictor, known) in enumerate(zip(predictors, texts, strict=True)):
             for step in range(latency_rows):
                 row = (turn * latency_rows + step) % len(known[0])
@@ -115,19 +149,12 @@ def measure_alternating(
             began = time.perf_counter()
             predictor.run(known, batch_size)
             rates[number].append(len(known[0]) / (time.perf_counter() - began))
-    return [
-        {**_record(folders[n], threads, latencies, rates, n), "texts": Path(sources[n].where).name}
-        for n in range(len(folders))
-    ]
+    return [_record(latencies, rates, number) for number in range(len(predictors))]
 
 
-def _record(
-    folder: str, threads: int, latencies: list[list[float]], rates: list[list[float]], number: int
-) -> dict[str, Any]:
+def _record(latencies: list[list[float]], rates: list[list[float]], number: int) -> dict[str, float]:
     p50, p90, p99 = np.percentile(latencies[number], [50, 90, 99])
     return {
-        "model": Path(folder).name,
-        "threads": threads,
         "p50_ms": float(p50),
         "p90_ms": float(p90),
         "p99_ms": float(p99),

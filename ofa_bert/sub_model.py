@@ -124,5 +124,6 @@ def write_sub_model(
         save(temporary, part)
         if static is not None:
             with new_folder(static) as graph:
-                largest = write_export(part, graph, rows or parity_rows(part.labelled, None, PARITY_ROWS).columns)
+                texts = rows or parity_rows(part.labelled, None, PARITY_ROWS).columns
+                largest = write_export(part, graph, texts, temporary)
     return part, largest

@@ -24,6 +24,7 @@ from ofa_bert.importance import Importance, measure_importance, reordered
 from ofa_bert.options import OfaOptions
 from ofa_bert.shapes import NEAR, OfaRecord, Shape, make_shapes
 from ofa_bert.steps import StageStep, depth_step, final_step, width_step
+from ofa_bert.sub_model import cut
 from ofa_bert.supernet import elastic
 
 SCRIPT = "ofa_bert.run_glue_ofa"
@@ -186,7 +187,10 @@ def train_stage(
     )
     parts = evaluate_shapes(network, shapes, data.dev)
     record["learning_rows"] = columns.rows
-    record["sub_networks"] = [{**vars(shape), "dev": part} for shape, part in zip(shapes, parts, strict=True)]
+    record["sub_networks"] = [
+        {**vars(shape), "parameters": cut(network, shape).parameters, "dev": part}
+        for shape, part in zip(shapes, parts, strict=True)
+    ]
     if stage.world.is_main:
         OfaRecord(options.width_mult_list, depths, options.layer_rule, name).save(stage.path)
         say(table(("width x depth", *parts[0]), [_row(shape, part) for shape, part in zip(shapes, parts, strict=True)]))

@@ -654,7 +654,7 @@ def test_the_search_measures_with_the_threads_that_it_is_told(network, inputs, t
     assert told == [2]
 
 
-def test_without_a_folder_the_search_takes_the_rows_of_the_training_or_downloads(network, inputs, tmp_path, monkeypatch):
+def test_without_a_folder_the_search_takes_the_rows_of_the_training(network, inputs, tmp_path, monkeypatch):
     asked = []
 
     def download(task, split):

@@ -1,0 +1,30 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+
+PACKAGES = ("paddlepaddle", "paddlenlp", "numpy", "tokenizers")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that change figures."""
+    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def processor() -> str:
+    """Its name, and whether it has AVX-512; that of the platform where the system does not tell."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            lines = dict(line.split(":", 1) for line in file if ":" in line)
+    except FileNotFoundError:
+        return platform.processor() or platform.machine()
+    names = {key.strip(): value.strip() for key, value in lines.items()}
+    return f"{names.get('model name', '?')} ({'AVX-512' if 'avx512f' in names.get('flags', '') else 'no AVX-512'})"
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
