@@ -25,8 +25,8 @@ from typing import Any
 
 from benchmarks import recipe
 from benchmarks.common import RESULTS, parser, work_dir, write_result
-from benchmarks.picture import line_plot
 from console import run_script
+from deploy.charts import lines, standalone
 from files import write_atomically
 
 PICTURES = RESULTS.parent / "pictures"
@@ -84,8 +84,10 @@ def main(argv: list[str]) -> None:
     found = figures(target, folder / arguments.language / "corpus")
     write_result(name, arguments, found, max(earlier, time.perf_counter() - began), script="encoders")
     points = [(point["tokens"] / 1e6, 100 * point["accuracy"]) for point in found["evaluations"]]
-    picture = line_plot({"held-out text": points}, "million tokens read", "accuracy at hidden places, %")
-    write_atomically(PICTURES / f"{name}.svg", picture)
+    picture = lines(
+        {"held-out text": points}, "million tokens read", "accuracy at hidden places, %", ("held-out text",)
+    )
+    write_atomically(PICTURES / f"{name}.svg", standalone(picture))
 
 
 def encoder_folder(folder: Path, language: str, trained: str = "all") -> Path:

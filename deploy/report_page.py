@@ -203,10 +203,12 @@ def search_part(name: str, record: Mapping[str, Any]) -> str:
     known = [one for one in record.get("candidates") or [] if one.get("latency_ms") and one.get("score") is not None]
     if not known:
         return ""
-    points = [
-        Point(f"{one['width']:.3g} × {one['depth']:.3g}", one["latency_ms"], 100 * one["score"], int(not one["pareto"]))
-        for one in known
-    ]
+    points = []
+    for one in known:
+        width, depth = one["shape"]["width"], one["shape"]["depth"]
+        points.append(
+            Point(f"{width:.3g} × {depth:.3g}", one["latency_ms"], 100 * one["score"], 0 if one["pareto"] else 1)
+        )
     threads, length = record.get("threads"), record.get("seq_len")
     caption = f"search in {name}: rows of {length} tokens, {threads} thread(s); the first colour is that of the front"
     shown = chart(scatter(points, "ms a row, batch 1", f"dev {record.get('metric', 'score')}, %"), caption)
