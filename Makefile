@@ -2,7 +2,7 @@
 # make demo-ofa, make demo-tinybert   the same with a once-for-all BERT, with a TinyBERT
 # make demo-mlm   a masked language model distilled through an assistant
 # make test    all tests (what continuous integration runs) make lint    style checks
-# make test-slow  kills runs wherever they touch the disk
+# make test-slow  kills runs wherever they touch the disk      make notebooks  runs all notebooks in full
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
@@ -20,7 +20,7 @@ LANGUAGE ?=
 TASKS_DIR ?=
 FRESH ?=
 
-.PHONY: setup demo demo-ofa demo-tinybert demo-mlm test test-slow lint format test-hf clean
+.PHONY: setup demo demo-ofa demo-tinybert demo-mlm test test-slow lint format notebooks test-hf clean
 
 setup: $(VENV)/.$(DEVICE)
 
@@ -75,6 +75,12 @@ test: lint
 # Kills runs before every step that they take on the disk: a quarter of an hour.
 test-slow: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slow_kills.py
+
+# Runs the notebooks with the parameters that stand in them; make test runs them with the smallest.
+notebooks: setup
+	@for notebook in notebooks/*.ipynb; do \
+		echo "== $$notebook"; began=$$SECONDS; $(BIN)/jupyter-execute "$$notebook" || exit 1; \
+		echo "$$((SECONDS - began)) s"; done
 
 # Loads an exported BERT in Hugging Face transformers, in an environment of its own with CPU PyTorch.
 test-hf: setup

@@ -15,9 +15,11 @@ again, once, with it set (:func:`tune`). Standard library only.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Mapping
 from types import FrameType
 
@@ -26,6 +28,8 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_TOP_PAD_": "268435456",
 }
+# The same for a process that runs already: no buffer by mmap, nothing trimmed, room at the top (numbers of malloc.h).
+MALLOPT = ((-4, 0), (-1, 2**31 - 1), (-2, 268435456))
 MARK = "PADDLEDISTILL_TUNED"
 OFF = "PADDLEDISTILL_NO_TUNING"
 
@@ -89,6 +93,35 @@ def tune() -> None:
         if stream is not None:
             stream.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added, MARK: "1"})
+
+
+def tune_here() -> list[str]:
+    """Sets this process up as far as it can still be, for a notebook: its kernel cannot be started again from within.
+
+    Call it before Paddle is imported. The allocator is told by ``mallopt``; all else is read when Paddle is loaded.
+
+    Returns:
+        What could not be set, a sentence each; nothing on a Linux with glibc when Paddle is not loaded yet.
+    """
+    lost = []
+    if os.environ.get(MARK) or os.environ.get(OFF) or not sys.platform.startswith("linux"):
+        return lost
+    if "paddle" in sys.modules:
+        lost.append("Paddle was imported before: its kernels and threads stay as they are; restart the kernel")
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        added = settings(os.environ, file.read(), len(os.sched_getaffinity(0)))
+    os.environ.update(added)
+    for message in added.get("PYTHONWARNINGS", "").split(","):
+        warnings.filterwarnings("ignore", message.removeprefix("ignore:"))
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return [*lost, "this C library has no mallopt: element-wise operations are slower"]
+    if not all(mallopt(name, value) for name, value in MALLOPT):
+        lost.append("the allocator refused its settings: element-wise operations are slower")
+    # Scripts that a notebook starts find the allocator's settings in the environment, and need no second start.
+    os.environ[MARK] = "1"
+    return lost
 
 
 def _end_quietly(number: int, _frame: FrameType | None) -> None:

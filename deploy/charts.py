@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,14 @@ FIGURE = (6.4, 3.8)
 APART = 6
 
 
+class Chart(str):
+    """A chart as the SVG element of a page; in a notebook a cell that ends with one shows it."""
+
+    def _repr_html_(self) -> str:
+        content = base64.b64encode(standalone(self).encode()).decode()
+        return f'<img style="max-width:46rem;width:100%" src="data:image/svg+xml;base64,{content}">'
+
+
 @dataclass(frozen=True)
 class Point:
     """A mark of a scatter chart.
@@ -74,7 +83,7 @@ def style() -> str:
 
 def scatter(
     points: Sequence[Point], x_name: str, y_name: str, connect: Sequence[Sequence[int]] = (), log_x: bool = False
-) -> str:
+) -> Chart:
     """A chart of marks with their names beside them.
 
     Args:
@@ -112,7 +121,7 @@ def lines(
     y_name: str,
     marked: Sequence[str] = (),
     log_y: bool = False,
-) -> str:
+) -> Chart:
     """A chart of lines (x, y) with a legend.
 
     Args:
@@ -202,11 +211,13 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         taken.append(best[2])
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure) -> Chart:
     """The chart as an element of a page, its colours by name."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.DOTALL)
     for colour, name in NAMES.items():
         text = text.replace(colour, f"var({name})")
-    return re.sub(r'(<svg[^>]*?) width="[^"]*pt"', r"\1", re.sub(r' height="[^"]*pt"', "", text, count=1), count=1)
+    # As wide as its place.
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*pt"', r"\1", re.sub(r' height="[^"]*pt"', "", text, count=1), count=1)
+    return Chart(text)

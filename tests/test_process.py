@@ -120,3 +120,37 @@ def test_tuning_can_be_switched_off(tmp_path):
 
 def test_a_tuned_child_of_a_tuned_process_does_not_start_again(tmp_path):
     assert len(started(tmp_path, SCRIPT, [], **{MARK: "1"})) == 1
+
+
+def in_a_process(code, **more):
+    environment = {k: v for k, v in os.environ.items() if k not in (MARK, OFF, *ALLOCATOR)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**environment, **more}, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_running_process_is_set_up_as_a_script_is():
+    code = (
+        "import json, os, process\nlost = process.tune_here()\n"
+        "names = [*process.ALLOCATOR, 'OMP_NUM_THREADS', 'FLAGS_use_stride_kernel', process.MARK]\n"
+        "print(json.dumps([lost, [name in os.environ for name in names], process.tune_here()]))"
+    )
+    lost, known, again = in_a_process(code)
+    assert lost == [] and all(known) and again == []
+
+
+def test_what_can_no_longer_be_set_is_told():
+    code = (
+        "import json, sys, types\nsys.modules['paddle'] = types.ModuleType('paddle')\n"
+        "import process\nprint(json.dumps(process.tune_here()))"
+    )
+    (lost,) = in_a_process(code)
+    assert "Paddle was imported before" in lost and "restart the kernel" in lost
+
+
+def test_a_running_process_is_left_alone_where_that_is_asked_for():
+    code = (
+        "import json, os, process\nprocess.tune_here()\nprint(json.dumps([n in os.environ for n in process.ALLOCATOR]))"
+    )
+    assert in_a_process(code, **{OFF: "1"}) == [False, False, False]
