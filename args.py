@@ -293,7 +293,7 @@ def build_parser(cls: type[Options], description: str, prog: str | None = None) 
         settings: dict[str, Any] = {
             "default": None,
             "help": f"{item.metadata['help']} ({default})".replace("%", "%%"),
-            "metavar": "{" + ",".join(choices) + "}" if choices else name.rsplit("_", 1)[-1].upper(),
+            "metavar": "{" + ",".join(choices) + "}" if choices else _placeholder(name, kind),
         }
         if _is_sequence(kind):
             settings["nargs"] = "+"
@@ -304,6 +304,17 @@ def build_parser(cls: type[Options], description: str, prog: str | None = None) 
         names = [f"--{known}" for known in (name, *item.metadata["also"])]
         groups[_group_of(cls, name)].add_argument(*names, dest=name, **settings)
     return parser
+
+
+def _placeholder(name: str, kind: Any) -> str:
+    """What an option takes, for the help: ``N`` a whole number, ``X`` any number, ``FOLDER``, ``FILE`` or ``TEXT``."""
+    kind = _optional(kind) or kind
+    if _is_sequence(kind):
+        return _placeholder(name, typing.get_args(kind)[0])
+    if kind in (int, float):
+        return "N" if kind is int else "X"
+    last = name.rsplit("_", 1)[-1]
+    return {"dir": "FOLDER", "run": "FOLDER", "file": "FILE", "json": "FILE", "path": "FILE"}.get(last, "TEXT")
 
 
 def _group_of(cls: type[Options], name: str) -> str:

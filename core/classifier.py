@@ -98,10 +98,12 @@ def train_classifier(
 
     select_by = Selection(MAIN_METRIC[loaded.labelled.metric])
     result = run.fit(loaded.model, batches, step, figures, select_by, epochs, learning_rate, optimizer)
+    # What chose the weights need not be computed again.
+    on_dev = result.figures if data.validation is data.dev and evaluate is None else None
     further: Any = {name: evaluate_model(loaded, rows) for name, rows in data.further_dev.items()}
     return {
         "task": data.task.name,
-        "dev": evaluate_model(loaded, data.dev),
+        "dev": dict(on_dev) if on_dev is not None else evaluate_model(loaded, data.dev),
         **further,
         "dev_rows": len(data.dev),
         "train_rows": len(data.train),

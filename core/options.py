@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from args import Options, below_one, between, not_negative, option, positive
+from args import Options, below_one, between, not_negative, option, parse_value, positive
+from console import InputError
 from core.layer_map import LAYER_MAPS, is_layer_map
 from data.options import DataOptions
+from data.tasks import Task
 from files import cache_folder
+
+S = TypeVar("S", bound="SweepOptions")
 
 
 class RunOptions(Options):
@@ -44,6 +49,72 @@ class RunOptions(Options):
     def cache(self) -> Path:
         """The folder for stages that later runs can use again."""
         return cache_folder(self.cache_dir)
+
+
+class SweepOptions(RunOptions):
+    """A grid of runs instead of one."""
+
+    group = "training"
+
+    sweep: tuple[str, ...] = option(
+        (), "a grid instead of one run: option=value,value,… ; may be given again for another option", repeat=True
+    )
+    seeds: int = option(1, "runs of every cell of the grid, with --seed and the seeds after it", check=positive)
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.seeds > 1 and not self.sweep:
+            found.append("--seeds goes with --sweep")
+        try:
+            cells = grid(type(self), self.sweep)
+        except InputError as error:
+            return [*found, str(error)]
+        for cell in cells:
+            shown = ", ".join(f"{name}={value}" for name, value in cell.items())
+            try:
+                self.at(cell)
+            except InputError as error:
+                faults = [fault for fault in str(error).split("; ") if fault not in found]
+                found += [f"--sweep, at {shown}: {fault}" for fault in faults]
+        return found
+
+    def at(self: S, cell: Mapping[str, Any]) -> S:
+        """The options of one cell of a sweep; what depends on the cell's values and was not given follows them."""
+        return self.replace(sweep=(), seeds=1, **cell)
+
+    def task(self) -> Task:
+        """What is learnt."""
+        raise NotImplementedError
+
+
+def grid(cls: type[SweepOptions], sweep: Sequence[str]) -> list[dict[str, Any]]:
+    """The cells of a sweep, each the values of its options.
+
+    Raises:
+        InputError: an option that is not there, or a value that it does not take.
+    """
+    axes: dict[str, list[Any]] = {}
+    for entry in sweep:
+        name, equals, values = entry.partition("=")
+        name = name.strip().removeprefix("--").replace("-", "_")
+        if not equals or not values:
+            raise InputError(f"--sweep {entry}: expected option=value,value,…")
+        if name in NOT_SWEPT:
+            raise InputError(f"--sweep {entry}: --{name} is no option to sweep over")
+        if name in axes:
+            raise InputError(f"--sweep {entry}: {name} is given twice")
+        axes[name] = [parse_value(cls, name, value) for value in values.split(",")]
+        if len(set(axes[name])) < len(axes[name]):
+            raise InputError(f"--sweep {entry}: a value stands there twice")
+    return [dict(zip(axes, cell, strict=True)) for cell in itertools.product(*axes.values())] if axes else []
+
+
+# What names the data, or says nothing on how a model learns.
+NOT_SWEPT = (
+    *("task_name", "data_dir", "train_file", "dev_file", "test_file", "text_columns", "label_column", "language"),
+    *("metric", "model_type", "do_predict", "output_dir", "overwrite", "resume", "seed", "seeds", "sweep", "device"),
+    *("cache_dir", "num_workers", "logging_steps", "save_steps", "trust_pickle"),
+)
 
 
 class OptimizerOptions(Options):
@@ -104,7 +175,7 @@ class AdamWOptions(OptimizerOptions):
         return values
 
 
-class ClassifierOptions(DataOptions, OptimizerOptions, RunOptions):
+class ClassifierOptions(DataOptions, OptimizerOptions, SweepOptions):
     """What all classifier recipes share."""
 
     group = "training"

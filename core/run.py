@@ -312,7 +312,8 @@ def finite(value: Any) -> Any:
 
 def training_record(result: TrainingResult) -> TrainingRecord:
     """A training for ``metrics.json``."""
-    return TrainingRecord(**asdict(result))
+    known = asdict(result)
+    return TrainingRecord(**{name: known[name] for name in TrainingRecord.__annotations__})
 
 
 def summary(folder: Path, metrics: Mapping[str, Any]) -> str:

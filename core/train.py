@@ -113,6 +113,7 @@ class TrainingResult:
         steps: optimiser steps.
         rows: rows visited.
         seconds: spent in steps, over all sittings.
+        figures: all that the evaluation of the chosen weights found; None when an earlier sitting made it.
     """
 
     score: float
@@ -120,6 +121,7 @@ class TrainingResult:
     steps: int
     rows: int
     seconds: float
+    figures: Mapping[str, float] | None = None
 
 
 class Updater:
@@ -246,6 +248,7 @@ class Loop:
         self.updater = Updater(model, step, settings, total_steps, self.world)
         self.total_steps = total_steps
         self.state = LoopState()
+        self._figures: Mapping[str, float] | None = None
         self._log = _Log(folder, self.world.is_main)
         self._stopped_by: int | None = None
 
@@ -300,6 +303,7 @@ class Loop:
         weights = layer_weights(self.model)
         if state.best is None or select_by.is_better(score, state.best):
             state.best, state.best_step, state.without_gain = score, state.step, 0
+            self._figures = metrics
             if self.world.is_main:
                 keep_weights(self.folder, f"best-{state.step}", weights)
         else:
@@ -345,19 +349,20 @@ class Loop:
         state = self.state
         assert state.best is not None, "the last step always evaluates"
         wait(self.world)
-        score, chosen = state.best, f"best, at step {state.best_step:,}"
+        score, chosen, figures = state.best, f"best, at step {state.best_step:,}", self._figures
         best = kept_weights(self.folder, f"best-{state.best_step}.safetensors")
         if len(state.snapshots) > 1:
             set_weights(self.model, averaged(self.folder, state.snapshots), "averaged checkpoints")
-            average = self.settings.select_by.of(self.evaluate())
+            found = dict(self.evaluate())
+            average = self.settings.select_by.of(found)
             if not self.settings.select_by.is_better(score, average):
-                score, chosen = average, f"average of the last {len(state.snapshots)}"
+                score, chosen, figures = average, f"average of the last {len(state.snapshots)}", found
                 best = layer_weights(self.model)
         set_weights(self.model, best, "chosen checkpoint")
         # The main process removes the kept weights next: all must have read them.
         wait(self.world)
         self.model.eval()
-        return TrainingResult(score, chosen, state.step, state.rows, state.seconds)
+        return TrainingResult(score, chosen, state.step, state.rows, state.seconds, figures)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -20,9 +20,10 @@ def main(argv: list[str]) -> None:
     """Parses the command line and distils."""
     options = parse(DistillOptions, argv, __doc__ or "", "python -m distill_lstm.bert_distill")
     # After --help, which comes at once.
+    from core.sweep import train_or_sweep
     from distill_lstm.train import distill
 
-    distill(options)
+    train_or_sweep(options, distill)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ def main(argv: list[str]) -> None:
     """Parses the command line and trains."""
     options = parse(SmallOptions, argv, __doc__ or "", "python -m distill_lstm.small")
     # After --help, which comes at once.
+    from core.sweep import train_or_sweep
     from distill_lstm.train import train_small
 
-    train_small(options)
+    train_or_sweep(options, train_small)
 
 
 if __name__ == "__main__":

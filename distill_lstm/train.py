@@ -84,7 +84,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
 
         transfer = main_first(run.world, make_transfer_set)
         run.open()
-        run.say(f"{more_rows(data.train, rows)}; transfer set: {len(transfer):,} rows")
+        run.say(f"{more_rows(data.train, rows)}; {transfer_size(options, len(rows), len(transfer))}")
         run.say(f"student: {student.parameters / 1e6:.1f} M parameters")
         with contextlib.ExitStack() as stack:
             teachers = [stack.enter_context(Teacher(each, options.cache())) for each in loaded]
@@ -118,6 +118,15 @@ def distill(options: DistillOptions) -> dict[str, Any]:
             "dev_with_teacher": agreement(answers, on_dev, task.is_regression),
         }
         return run.finish(student, record, lambda trained: write_predictions(run.path, trained, test))
+
+
+def transfer_size(options: DistillOptions, rows: int, found: int) -> str:
+    """A line on how many rows a transfer set has, and why they are fewer than rows and copies together."""
+    shown = f"transfer set: {found:,} rows"
+    dropped = rows * (1 + options.n_iter) - found
+    if options.transfer_set or dropped <= 0:
+        return shown
+    return f"{shown} ({rows:,} and {options.n_iter} copies of each, of which {dropped:,} stood there already)"
 
 
 def mean_logits(

@@ -19,13 +19,10 @@ def main(argv: list[str]) -> None:
     """Parses the command line and fine-tunes."""
     options = parse(MrcOptions, argv, __doc__ or "", "python -m finetune.run_mrc")
     # After --help, which comes at once.
+    from core.sweep import train_or_sweep
     from finetune.mrc import finetune
-    from finetune.sweep import sweep
 
-    if options.sweep:
-        sweep(options, finetune)
-    else:
-        finetune(options)
+    train_or_sweep(options, finetune)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ def main(argv: list[str]) -> None:
     """Parses the command line and runs."""
     options = parse(OfaOptions, argv, __doc__ or "", "python -m ofa_bert.run_glue_ofa")
     # After --help, which comes at once.
+    from core.sweep import train_or_sweep
     from ofa_bert.train import train
 
-    train(options)
+    train_or_sweep(options, train)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from args import Options, below_one, build_parser, not_negative, option, parse, positive, probability
 from console import InputError
-from core.options import RunOptions
+from core.options import RunOptions, grid
 from data.options import DataOptions
 from data.overview import OverviewOptions
 from demo import DemoOptions
 from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
-from finetune.options import FinetuneOptions, MrcOptions, grid
+from finetune.options import FinetuneOptions, MrcOptions
 from mlm_distill.options import (
     CorpusOptions,
     InitStudentOptions,

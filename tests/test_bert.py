@@ -276,7 +276,7 @@ def state():
     return {f"{layer.__name__}.{name}": value for layer in layers for name, value in vars(layer).items()}
 before, functions = state(), dict(vars(nn.functional))
 import core.train, core.teacher, core.classifier, deploy.exporter, deploy.predictor, deploy.timing, models.pretrained
-import distill_lstm.train, distill_lstm.student, distill_lstm.transfer, finetune.train, finetune.sweep, demo
+import distill_lstm.train, distill_lstm.student, distill_lstm.transfer, finetune.train, core.sweep, demo
 assert state() == before
 assert dict(vars(nn.functional)) == functions
 print("unchanged")

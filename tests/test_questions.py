@@ -20,6 +20,7 @@ from console import InputError, run_script
 from core.answers import chinese_units, exact_match, f1, longest_common_run, plain_chinese, score
 from core.losses import span_losses
 from core.spans import span_logits
+from core.sweep import sweep
 from data.columns import Columns
 from data.questions import (
     Questions,
@@ -38,7 +39,6 @@ from deploy.predictor import Predictor
 from finetune import run_classifier, run_mrc
 from finetune.mrc import finetune
 from finetune.options import FinetuneOptions, MrcOptions
-from finetune.sweep import sweep
 
 TOKENIZER = WordPieceTokenizer(tiny.VOCAB)
 SCRIPT = "finetune.run_mrc"

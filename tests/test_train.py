@@ -17,6 +17,7 @@ from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.losses import hard_label_loss
 from core.metrics import Selection, agreement
 from core.predictions import write_predictions
+from core.sweep import sweep
 from core.train import Loop, LoopSettings, averaged
 from data.batches import Batches
 from data.sources import Rows, load_task_data
@@ -26,7 +27,6 @@ from deploy.options import ExportOptions
 from deploy.predictor import Predictor
 from distill_lstm.student import named_embeddings
 from distill_lstm.train import distill, train_small
-from finetune.sweep import sweep
 from finetune.train import finetune
 from models import folder as model_folder
 from models.weights import layer_weights, read_safetensors, write_safetensors
@@ -125,6 +125,24 @@ def test_a_sweep_trains_every_cell_once_and_shows_the_best(inputs, tmp_path, cap
     assert again == record
     after = {path.name: (path / "metrics.json").stat().st_mtime_ns for path in (tmp_path / "grid").glob("*seed*")}
     assert {name for name in after if times.get(name) != after[name]} == {"learning_rate=1e-09-batch_size=30-seed=6"}
+
+
+def test_students_are_swept_over_too_and_the_best_ones_predictions_are_named(inputs, tmp_path, capsys):
+    test = tmp_path / "test.tsv"
+    test.write_text("index\tsentence\n0\ta fine film\n1\tdull\n", encoding="utf-8")
+    options = tiny.small_options(
+        tmp_path / "grid",
+        inputs / "data",
+        inputs / "bert" / "vocab.txt",
+        sweep="lr=1e-2,1e-7",
+        do_predict=True,
+        test_file=str(test),
+    )
+    record = sweep(options.replace(max_epoch=1), train_small)
+    best = tmp_path / "grid" / record["best_run"]
+    assert json.loads((best / "metrics.json").read_text())["dev"]["accuracy"] == max(c["mean"] for c in record["cells"])
+    assert f"its predictions: {best / 'predictions'}" in capsys.readouterr().out
+    assert len(list((best / "predictions").iterdir())) >= 1
 
 
 def test_training_on_labels_writes_a_model_folder_that_has_learned(inputs, small):

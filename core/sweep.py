@@ -10,10 +10,18 @@ from typing import Any
 from console import InputError, say, table
 from core.checkpoint import ARGUMENTS
 from core.metrics import MAIN_METRIC
+from core.options import S, grid
 from files import FolderLock, check_new_folder, write_json
-from finetune.options import S, grid
 
 RECORD = "sweep.json"
+
+
+def train_or_sweep(options: S, train: Callable[[S], Mapping[str, Any]]) -> None:
+    """One training, or a grid of them where options have one."""
+    if options.sweep:
+        sweep(options, train)
+    else:
+        train(options)
 
 
 def sweep(options: S, train: Callable[[S], Mapping[str, Any]]) -> dict[str, Any]:
@@ -27,7 +35,8 @@ def sweep(options: S, train: Callable[[S], Mapping[str, Any]]) -> dict[str, Any]
         train: trains with the options of one cell and gives its metrics.
 
     Returns:
-        What ``sweep.json`` holds: mean, standard deviation and single scores of each cell, and the best cell.
+        What ``sweep.json`` holds: mean, standard deviation and single scores of each cell, the best cell, and the
+        folder of its best run.
 
     Raises:
         InputError: the output folder holds something and neither ``--resume`` nor ``--overwrite`` was given.
@@ -38,9 +47,9 @@ def sweep(options: S, train: Callable[[S], Mapping[str, Any]]) -> dict[str, Any]
     if root.exists() and any(root.iterdir()) and not (options.resume or options.overwrite):
         raise InputError(f"--output_dir {root} is not empty; pass --resume to go on, --overwrite to replace it")
     metric = MAIN_METRIC[options.task().metric]
-    cells = []
+    cells, runs = [], []
     for cell in grid(type(options), options.sweep):
-        scores = []
+        scores, folders = [], []
         for seed in range(options.seed, options.seed + options.seeds):
             folder = root / name_of(cell, seed)
             begun = (folder / ARGUMENTS).is_file()
@@ -52,11 +61,16 @@ def sweep(options: S, train: Callable[[S], Mapping[str, Any]]) -> dict[str, Any]
             )
             say(f"\n== {folder.name}")
             scores.append(train(single)["dev"][metric])
+            folders.append(folder.name)
         spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
         cells.append({"options": cell, "mean": statistics.mean(scores), "standard_deviation": spread, "scores": scores})
-    record = {"metric": metric, "cells": cells, "best": max(cells, key=lambda found: found["mean"])["options"]}
+        runs.append(folders[scores.index(max(scores))])
+    best = max(range(len(cells)), key=lambda number: cells[number]["mean"])
+    record = {"metric": metric, "cells": cells, "best": cells[best]["options"], "best_run": runs[best]}
     write_json(root / RECORD, record)
-    say(f"\n{summary(record)}")
+    say(f"\n{summary(record)}\n\nbest cell's best run: {root / runs[best]}")
+    if (root / runs[best] / "predictions").is_dir():
+        say(f"its predictions: {root / runs[best] / 'predictions'}")
     return record
 
 
