@@ -20,6 +20,7 @@ from typing import Any
 from args import Options, option, parse
 from console import duration, run_script, say, table
 from data.demo_corpus import english_raw_text, write_folder
+from data.options import CACHE_DIR
 from data.tasks import TEACHERS, get_task
 from distill_lstm.options import DistillOptions, SmallOptions
 from files import cache_folder, write_atomically, write_json
@@ -170,7 +171,7 @@ class DemoOptions(Options):
         group="model",
     )
     output_dir: str = option("outputs/demo", "folder that receives everything")
-    cache_dir: str | None = option(None, "folder for transfer sets and teacher outputs")
+    cache_dir: str | None = option(None, CACHE_DIR)
     resume: bool = option(False, "use stages that an earlier run finished, and go on with the one that was under way")
     overwrite: bool = option(False, "start all stages anew")
     seed: int = option(42, "the seed of all stages")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from args import Options, below_one, between, not_negative, option, parse_value, positive
 from console import InputError
 from core.layer_map import LAYER_MAPS, is_layer_map
-from data.options import DataOptions
+from data.options import CACHE_DIR, DataOptions
 from data.tasks import Task
 from files import cache_folder
 
@@ -27,9 +27,7 @@ class RunOptions(Options):
     resume: bool = option(False, "go on from the last checkpoint in --output_dir", state=False)
     seed: int = option(42, "the one seed that all random streams derive from", check=not_negative, group="training")
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu"), state=False, group="training")
-    cache_dir: str | None = option(
-        None, "folder for transfer sets and teacher outputs; default: paddledistill in your cache folder", state=False
-    )
+    cache_dir: str | None = option(None, CACHE_DIR, state=False)
     num_workers: int = option(1, "threads that prepare batches", check=between(0, 256), state=False, group="training")
     logging_steps: int = option(100, "steps between two lines of the log", check=positive, state=False)
     save_steps: int = option(

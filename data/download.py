@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,20 @@ def download_folders() -> list[Path]:
     home = Path(os.environ.get("PPNLP_HOME") or Path.home() / ".paddlenlp")
     hub = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     return [home, hub]
+
+
+def keep_downloads_in(cache: Path) -> None:
+    """Lets PaddleNLP keep what it downloads below our cache folder instead of in the user's home.
+
+    It reads the place when it is imported, so this comes before; where a user has named one, that stays.
+    """
+    for name, folder in (("PPNLP_HOME", "paddlenlp"), ("HF_HOME", "huggingface")):
+        os.environ.setdefault(name, str(cache / "downloads" / folder))
+
+
+def why(error: BaseException) -> str:
+    """What an error of a download says, for one line: words are left out at the end, not letters."""
+    return textwrap.shorten(str(error), 200, placeholder=" …") or type(error).__name__
 
 
 def patiently(work: Callable[[], T], what: str, patience: float | None = None) -> T:

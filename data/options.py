@@ -9,7 +9,13 @@ from args import Options, below_one, between, not_negative, option, proper_share
 from console import InputError
 from data.sources import DEV_SHARE, TaskData, load_task_data
 from data.tasks import LANGUAGES, METRICS, TASKS, Task, custom_task, get_task
+from files import cache_folder
 
+# What every --cache_dir says.
+CACHE_DIR = (
+    "folder of what later runs use again: downloads, transfer sets, teacher outputs, graphs; paddledistill in your cache "
+    "folder when left out"
+)
 # Options of a user's own files, which a registered task has values of its own for.
 OWN_FILES = ("text_columns", "label_column", "language", "metric", "dev_share")
 
@@ -91,6 +97,7 @@ class DataOptions(Options):
             self.holdout,
             self.max_train_rows,
             dev_share=self.dev_share,
+            cache=cache_folder(getattr(self, "cache_dir", None)),
         )
 
 

@@ -21,10 +21,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from console import InputError
-from data.download import Silent, patiently
+from data.download import Silent, keep_downloads_in, patiently, why
 from data.sentences import split_sentences
 from data.streams import generator
 from data.tasks import Task
+from files import cache_folder
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".txt")
 # Other names of the splits: MNLI's, OCNLI's.
@@ -103,6 +104,7 @@ def load_task_data(
     max_train_rows: int = 0,
     seed: int = HOLDOUT_SEED,
     dev_share: float = DEV_SHARE,
+    cache: Path | None = None,
 ) -> TaskData:
     """Reads and checks the rows of a task.
 
@@ -116,6 +118,7 @@ def load_task_data(
         max_train_rows: that are learnt from; 0 means all.
         seed: of what is held out.
         dev_share: of ``train_file`` that becomes dev where there is no ``dev_file``.
+        cache: the cache folder, which keeps downloads.
 
     Raises:
         InputError: a file, column, label or row is not as expected.
@@ -134,9 +137,9 @@ def load_task_data(
             if has_split(data_dir, name):
                 further[name] = read_rows(find_split(data_dir, name), task, skip_bad_rows)[0]
     else:
-        train, task = download_rows(task, "train")
-        dev, task = download_rows(task, "dev_matched" if task.further_dev else "dev")
-        further = {name: download_rows(task, name)[0] for name in task.further_dev}
+        train, task = download_rows(task, "train", cache)
+        dev, task = download_rows(task, "dev_matched" if task.further_dev else "dev", cache)
+        further = {name: download_rows(task, name, cache)[0] for name in task.further_dev}
     if train_file and task.language != "zh" and mostly_chinese(train):
         raise InputError(f"{train_file}: the texts are Chinese; pass --language zh")
     assert train.labels is not None and dev.labels is not None
@@ -612,8 +615,13 @@ def _find_column(header: Sequence[str], task: Task, column: str, path: Path) -> 
     raise InputError(f"{path}, line 1: expected a column {column!r}, the header has {', '.join(map(repr, header))}")
 
 
-def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
+def download_rows(task: Task, split: str, cache: Path | None = None) -> tuple[Rows, Task]:
     """Fetches a split through PaddleNLP.
+
+    Args:
+        task: names its download.
+        split: of the task.
+        cache: the cache folder, which keeps the files; that of the user when left out.
 
     Returns:
         The rows, and the task with its labels.
@@ -623,14 +631,16 @@ def download_rows(task: Task, split: str) -> tuple[Rows, Task]:
     """
     if task.hub is None:
         raise InputError(f"task {task.name} has no download: give --data_dir, or --train_file and --dev_file")
+    keep_downloads_in(cache or cache_folder())
     try:
         records = patiently(lambda: _load_dataset(task.hub or (), split), f"task {task.name}: the download")
     except Silent as silence:
         raise InputError(f"{silence}: --data_dir") from None
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        columns = ", ".join((*task.text_columns, task.label_column))
         raise InputError(
-            f"task {task.name}: the download through PaddleNLP failed ({reason}); give a local copy with --data_dir"
+            f"task {task.name}: the download through PaddleNLP failed ({why(error)}); without a network, name a folder "
+            f"with train.tsv and dev.tsv (columns {columns}), fetched elsewhere, with --data_dir"
         ) from error
     names = getattr(records, "label_list", None)
     if task.labels is None:

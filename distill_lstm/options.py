@@ -10,7 +10,7 @@ from args import below_one, between, not_negative, option, positive, probability
 from console import InputError
 from core.options import ClassifierOptions
 from data.augment import NGRAM_RANGE, Augmentation
-from data.options import DataOptions, UnlabeledOptions
+from data.options import CACHE_DIR, DataOptions, UnlabeledOptions
 from data.tasks import TAGGERS, Task, get_task
 from files import cache_folder
 
@@ -234,7 +234,7 @@ class AugmentDataOptions(AugmentOptions, DataOptions):
         "all-MiniLM-L6-v2", "the BERT whose word pieces are the units of English rows", group="model"
     )
     vocab_path: str | None = option(None, "a vocabulary file instead", group="model")
-    cache_dir: str | None = option(None, "folder for downloaded models")
+    cache_dir: str | None = option(None, CACHE_DIR)
     seed: int = option(42, "the one seed that all random streams derive from", check=not_negative, group="data")
 
     def cache(self) -> Path:

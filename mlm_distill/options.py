@@ -12,6 +12,7 @@ from core.options import AdamWOptions, LayerLossOptions, RunOptions
 from core.shapes import SHAPES
 from data.instances import Windows
 from data.masking import Masking
+from data.options import CACHE_DIR
 from data.segmentation import LTP_MODEL, SEGMENTERS
 from files import cache_folder
 
@@ -65,7 +66,7 @@ class CorpusOptions(Options):
     )
     max_workers: int = option(2, "processes", check=between(1, 256), state=False)
     shard_megabytes: int = option(8, "megabytes of text behind a shard", check=between(1, 1024), group="output")
-    cache_dir: str | None = option(None, "folder for downloaded models", state=False, group="output")
+    cache_dir: str | None = option(None, CACHE_DIR, state=False, group="output")
 
     @classmethod
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +134,7 @@ class TeacherOutputOptions(Options):
     )
     predict_batch_size: int = option(64, "rows that the teacher reads at a time", check=positive, state=False)
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu"), state=False, group="output")
-    cache_dir: str | None = option(None, "folder for downloaded models and graphs", state=False, group="output")
+    cache_dir: str | None = option(None, CACHE_DIR, state=False, group="output")
 
     @classmethod
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -224,7 +225,7 @@ class InitStudentOptions(Options):
         False, "open pickled weights that hold more than numbers: doing so runs code that they may hold"
     )
     seed: int = option(42, "the one seed that all random streams derive from", check=not_negative)
-    cache_dir: str | None = option(None, "folder for downloaded models", state=False, group="output")
+    cache_dir: str | None = option(None, CACHE_DIR, state=False, group="output")
 
     @classmethod
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -443,4 +444,4 @@ class TwoStageOptions(Options):
     output_dir: str = option(help="folder that receives a folder for every step")
     overwrite: bool = option(False, "start anew in --output_dir, where another configuration was at work", state=False)
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "gpu"), state=False)
-    cache_dir: str | None = option(None, "folder for downloaded models and graphs", state=False)
+    cache_dir: str | None = option(None, CACHE_DIR, state=False)

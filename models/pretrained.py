@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from console import InputError
-from data.download import Silent, patiently
+from data.download import Silent, keep_downloads_in, patiently, why
 from data.streams import generator
 from data.tasks import Task
 from data.tokenization import WordPieceTokenizer
@@ -151,14 +151,16 @@ def bundled_folder() -> Path:
 
 
 def _download(name: str, folder: Path, trust_pickle: bool) -> None:
+    keep_downloads_in(folder.parent.parent)
     try:
         config, vocab, lowercase, files = patiently(lambda: _fetch(name), name)
     except Silent:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise InputError(
-            f"{name}: no folder of that name, and the download through PaddleNLP failed ({reason})"
+            f"{name}: no folder of that name, and the download through PaddleNLP failed ({why(error)}); without a "
+            "network, name a folder with config.json, vocab.txt and model.safetensors that was fetched elsewhere, or "
+            "begin with --model_name_or_path scratch"
         ) from error
     # PaddleNLP would unpickle what it downloads; here the files are read as what they should be, numbers.
     weights = {key: value for path in files for key, value in read_weights_file(path, trust_pickle).items()}

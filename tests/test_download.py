@@ -134,3 +134,39 @@ def test_downloaded_pickles_are_read_and_not_run(tmp_path, monkeypatch, harmless
             resolve_pretrained("some-bert", tmp_path / "cache")
         assert not (tmp_path / "cache" / "pretrained" / "some-bert").exists()
     assert not (tmp_path / "RAN").exists()
+
+
+def test_paddlenlp_keeps_its_files_in_the_cache_folder(tmp_path):
+    code = "\n".join(
+        [
+            "import os; os.environ.pop('PPNLP_HOME', 0)",
+            "from pathlib import Path",
+            "from data import sources",
+            "from data.tasks import get_task",
+            "seen = []",
+            "sources._load_dataset = lambda *_: seen.append(os.environ['PPNLP_HOME']) or 1 / 0",
+            "try:",
+            f"    sources.download_rows(get_task('sst-2'), 'train', Path({str(tmp_path)!r}))",
+            "except Exception as error:",
+            "    print(error)",
+            "print(seen[0])",
+        ]
+    )
+    message, place = tiny.run(["-c", code]).stdout.splitlines()
+    assert place == str(tmp_path / "downloads" / "paddlenlp")
+    assert "(division by zero); without a network, name a folder with train.tsv and dev.tsv" in message
+    assert "(columns sentence, label), fetched elsewhere, with --data_dir" in message
+
+
+def test_a_long_reason_ends_with_a_word():
+    found = download.why(ValueError("could not reach " + "a-host " * 60))
+    assert len(found) <= 200 and found.endswith("a-host …")
+    assert download.why(KeyError()) == "KeyError"
+
+
+def test_a_model_that_cannot_be_fetched_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(pretrained, "_fetch", lambda name: 1 / 0)
+    with pytest.raises(InputError) as caught:
+        resolve_pretrained("some-bert", tmp_path)
+    assert "config.json, vocab.txt and model.safetensors" in str(caught.value)
+    assert "--model_name_or_path scratch" in str(caught.value)

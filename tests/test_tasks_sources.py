@@ -631,13 +631,13 @@ class TestDownload:
             download_rows(SST2, "train")
         text = str(caught.value)
         assert text.startswith("task sst-2: the download through PaddleNLP failed (HTTPSConnectionPool(host='x'): Max")
-        assert text.endswith("; give a local copy with --data_dir")
+        assert text.endswith("fetched elsewhere, with --data_dir")
         assert "\n" not in text
         assert len(text) < 300
 
     def test_without_paddlenlp_the_same(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "paddlenlp.datasets", None)
-        with pytest.raises(InputError, match="give a local copy with --data_dir"):
+        with pytest.raises(InputError, match="fetched elsewhere, with --data_dir"):
             download_rows(SST2, "train")
 
     def test_dropped_labels_are_dropped_from_downloads_too(self, monkeypatch):

@@ -9,7 +9,7 @@ from args import Options, below_one, between, not_negative, option, positive, pr
 from core.layer_map import is_layer_map
 from core.options import AdamWOptions, BertTrainingOptions, LayerLossOptions, RunOptions
 from core.shapes import SHAPES
-from data.options import DataOptions, UnlabeledOptions
+from data.options import CACHE_DIR, DataOptions, UnlabeledOptions
 from data.tasks import TEACHERS
 from files import cache_folder, size_in_bytes
 
@@ -224,7 +224,7 @@ class TinyAugmentOptions(ReplacementOptions, UnlabeledOptions, DataOptions):
         group="model",
         also=("teacher_dir",),
     )
-    cache_dir: str | None = option(None, "folder for candidates and downloaded models")
+    cache_dir: str | None = option(None, CACHE_DIR)
     seed: int = option(42, "the one seed that all random streams derive from", check=not_negative, group="data")
 
     def faults(self) -> list[str]:
