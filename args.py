@@ -181,6 +181,19 @@ class Options:
         return {name: value for name, value in self.as_dict().items() if fields[name].metadata["state"]}
 
 
+def words_of(values: Mapping[str, Any]) -> list[str]:
+    """Values of options as words of a command line."""
+    words: list[str] = []
+    for name, value in values.items():
+        if value is True:
+            words.append(f"--{name}")
+        elif isinstance(value, (list, tuple)):
+            words += [f"--{name}", *map(str, value)]
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
 @cache
 def _fields(cls: type[Options]) -> dict[str, dataclasses.Field]:
     return {item.name: item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import sys
 import time
@@ -41,6 +42,18 @@ def say(message: str) -> None:
         print(message, flush=True)
     except BrokenPipeError:
         silence(1)
+
+
+def say_next(*commands: Sequence[object]) -> None:
+    """Ends a script with what may be typed next, one command a line; of several processes the first one says it.
+
+    Args:
+        commands: the words of each, as a shell would get them; ``…`` stands for what only the user knows.
+    """
+    if os.environ.get("PADDLE_TRAINER_ID", "0") != "0":
+        return
+    lines = [shlex.join(map(str, command)).replace("'…'", "…") for command in commands]
+    say("\n".join(["", "next:", *(f"  {line}" for line in lines)]))
 
 
 def silence(handle: int) -> None:

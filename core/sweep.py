@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from console import InputError, say, table
+from args import words_of
+from console import InputError, say, say_next, table
 from core.checkpoint import ARGUMENTS
 from core.metrics import MAIN_METRIC
 from core.options import S, grid
 from files import FolderLock, check_new_folder, write_json
 
 RECORD = "sweep.json"
+# Options that name a task and its rows.
+DATA = ("task_name", "data_dir", "train_file", "dev_file", "dev_share", "text_columns", "label_column", "language")
 
 
-def train_or_sweep(options: S, train: Callable[[S], Mapping[str, Any]]) -> None:
-    """One training, or a grid of them where options have one."""
+def train_or_sweep(
+    options: S,
+    train: Callable[[S], Mapping[str, Any]],
+    then: Callable[[list[str]], Sequence[Sequence[str]]] | None = None,
+) -> None:
+    """One training, or a grid of them where options have one; and what may be typed next.
+
+    Args:
+        options: of the script.
+        train: trains with them.
+        then: further commands, given the words that name the task and its rows.
+    """
     if options.sweep:
         sweep(options, train)
-    else:
-        train(options)
+        say_next(["python", "-m", "deploy.report", "--run", options.output_dir])
+        return
+    train(options)
+    data = words_of({name: getattr(options, name) for name in DATA if name in options.given})
+    out = options.output_dir.rstrip("/")
+    export = ["python", "-m", "deploy.export", "--model_dir", out, "--output_dir", f"{out}_exported"]
+    say_next(*(then(data) if then else ()), export, *look_at(out))
+
+
+def look_at(folder: str) -> list[list[str]]:
+    """Commands that show what a run did: a page, and its curves in VisualDL."""
+    return [["python", "-m", "deploy.report", "--run", folder], ["visualdl", "--logdir", folder]]
 
 
 def sweep(options: S, train: Callable[[S], Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from files import cache_folder
 
 # What every --cache_dir says.
 CACHE_DIR = (
-    "folder of what later runs use again: downloads, transfer sets, teacher outputs, graphs; paddledistill in your cache "
-    "folder when left out"
+    "folder of what later runs use again: downloads, transfer sets, teacher outputs, graphs; paddledistill in your "
+    "cache folder when left out"
 )
 # Options of a user's own files, which a registered task has values of its own for.
 OWN_FILES = ("text_columns", "label_column", "language", "metric", "dev_share")

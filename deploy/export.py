@@ -11,7 +11,7 @@ if __name__ == "__main__":
     process.tune()
 
 from args import parse
-from console import run_script
+from console import run_script, say_next
 from deploy.options import ExportOptions
 
 
@@ -22,6 +22,12 @@ def main(argv: list[str]) -> None:
     from deploy.exporter import export
 
     export(options)
+    if options.format == "paddle":
+        out = options.output_dir
+        say_next(
+            ["python", "-m", "deploy.predict", "--model_dir", out, "--text", "…"],
+            ["python", "-m", "deploy.benchmark", "--model_dir", out],
+        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import statistics
 import tempfile
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from args import words_of
 from console import InputError, progress, say
 from core.export import EXPORT_CONFIG, parity_rows, read_export_config, write_export
 from core.metrics import MAIN_METRIC
@@ -248,22 +250,10 @@ def command(found: Found) -> str | None:
     """The command line that gives the same run again."""
     if not found.script:
         return None
-    import shlex
-
     given = found.arguments.get("given")
     names = given if isinstance(given, list) else [name for name, value in found.options.items() if value]
-    words = ["python", "-m", found.script]
-    for name in names:
-        value = found.options.get(name)
-        if name in ("resume", "overwrite"):
-            continue
-        if value is True:
-            words.append(f"--{name}")
-        elif isinstance(value, list):
-            words += [f"--{name}", *map(str, value)]
-        else:
-            words += [f"--{name}", str(value)]
-    return shlex.join(words)
+    values = {name: found.options.get(name) for name in names if name not in ("resume", "overwrite")}
+    return shlex.join(["python", "-m", found.script, *words_of(values)])
 
 
 def judge(models: Sequence[Found], options: ReportOptions) -> dict[str, Rows]:

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     process.tune()
 
 from args import parse
-from console import run_script
+from console import run_script, say_next
 from distill_lstm.options import AugmentDataOptions
 
 
@@ -22,6 +22,8 @@ def main(argv: list[str]) -> None:
     from distill_lstm.transfer import augment
 
     augment(options)
+    learn = ["python", "-m", "distill_lstm.bert_distill", "--transfer_set", options.output_file, "--teacher_dir", "…"]
+    say_next([*learn, "--output_dir", "…"])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,14 @@ def main(argv: list[str]) -> None:
     from core.sweep import train_or_sweep
     from finetune.train import finetune
 
-    train_or_sweep(options, finetune)
+    def students(data: list[str]) -> list[list[str]]:
+        """Commands that distil the teacher."""
+        out = options.output_dir
+        lstm = ["python", "-m", "distill_lstm.bert_distill", *data, "--teacher_dir", out, "--output_dir", "…"]
+        small_bert = ["python", "-m", "tinybert.task_distill", *data, "--teacher_model", out, "--output_dir", "…"]
+        return [lstm, small_bert]
+
+    train_or_sweep(options, finetune, students)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     process.tune()
 
 from args import parse
-from console import run_script
+from console import run_script, say_next
 from mlm_distill.options import CorpusOptions
 
 
@@ -22,6 +22,11 @@ def main(argv: list[str]) -> None:
     from mlm_distill.corpus import create
 
     create(options)
+    if not options.dry_run and not options.write_reference:
+        out = options.output_dir
+        ask = ["python", "-m", "mlm_distill.create_teacher_output_data", "--input_file", out, "--teacher_dir", "…"]
+        learn = ["python", "-m", "mlm_distill.run_distill", "--input_file", out, "--teacher", "…"]
+        say_next([*ask, "--output_dir", "…"], [*learn, "--student_model", "…", "--output_dir", "…"])
 
 
 if __name__ == "__main__":

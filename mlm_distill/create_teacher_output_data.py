@@ -12,7 +12,7 @@ if __name__ == "__main__":
     process.tune()
 
 from args import parse
-from console import run_script
+from console import run_script, say_next
 from mlm_distill.options import TeacherOutputOptions
 
 
@@ -23,6 +23,8 @@ def main(argv: list[str]) -> None:
     from mlm_distill.teacher_outputs import create
 
     create(options)
+    learn = ["python", "-m", "mlm_distill.run_distill", "--input_file", options.output_dir]
+    say_next([*learn, "--student_model", "…", "--output_dir", "…"])
 
 
 if __name__ == "__main__":

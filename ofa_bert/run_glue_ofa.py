@@ -22,7 +22,8 @@ def main(argv: list[str]) -> None:
     from core.sweep import train_or_sweep
     from ofa_bert.train import train
 
-    train_or_sweep(options, train)
+    search = ["python", "-m", "ofa_bert.search", "--model_dir", options.output_dir, "--max_latency_ms", "…"]
+    train_or_sweep(options, train, lambda data: [[*search, "--output_dir", "…"]])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     process.tune()
 
 from args import parse
-from console import run_script
+from console import run_script, say_next
 from ofa_bert.options import SearchOptions
 
 
@@ -22,6 +22,8 @@ def main(argv: list[str]) -> None:
     from ofa_bert.find import search
 
     search(options)
+    out = options.output_dir.rstrip("/")
+    say_next(["python", "-m", "deploy.predict", "--model_dir", f"{out}/static", "--text", "…"])
 
 
 if __name__ == "__main__":

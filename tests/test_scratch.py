@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from console import InputError, run_script
+from args import parse
+from console import InputError, run_script, say_next
 from core.recorded import recorded_dev
 from data.sources import Rows, load_task_data, part_off
 from data.streams import generator
 from data.tasks import custom_task
 from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
 from data.vocabulary import vocabulary_of
+from deploy.options import ExportOptions, ReportOptions
+from distill_lstm.options import DistillOptions
 from finetune import run_classifier
 from finetune.options import FinetuneOptions
 from models.folder import load
+from tinybert.options import TaskDistillOptions
 
 CHINESE = [("房间很干净，服务也好A1", "好"), ("饭菜太咸，不会再来", "差"), ("位置方便", "好"), ("隔音很差", "差")]
 
@@ -94,7 +99,23 @@ def test_a_teacher_from_scratch_reads_what_the_rows_hold(tmp_path, capsys):
     argv = ["--train_file", str(path), "--text_columns", "text", "--language", "zh", "--max_steps", "2"]
     argv += ["--model_name_or_path", "scratch", *shape, "--output_dir", str(tmp_path / "out")]
     assert run_script(run_classifier.main, argv) == 0
-    assert "36 train (好 18, 差 18), 4 dev (a part of the training file)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "36 train (好 18, 差 18), 4 dev (a part of the training file)" in out
+    # What it says may be typed next is understood by the scripts that it names.
+    lines = [line.strip() for line in out.split("\nnext:\n")[1].splitlines()]
+    assert lines[-1] == f"visualdl --logdir {tmp_path / 'out'}"
+    readers = {
+        "distill_lstm.bert_distill": DistillOptions,
+        "tinybert.task_distill": TaskDistillOptions,
+        "deploy.export": ExportOptions,
+        "deploy.report": ReportOptions,
+    }
+    for line in lines[:-1]:
+        words = shlex.split(line)
+        options = parse(readers.pop(words[2]), words[3:], "")
+        if hasattr(options, "train_file"):
+            assert (options.train_file, options.text_columns, options.language) == (str(path), ("text",), "zh")
+    assert readers == {}
     loaded = load(tmp_path / "out")
     assert loaded.model.config.hidden_size == 16
     assert loaded.model.config.num_attention_heads == 4
@@ -176,3 +197,11 @@ def test_dev_rows_of_a_run_are_found_again(tmp_path):
     assert record(train_file=3) is None
     (folder / "training_args.json").write_text("{", encoding="utf-8")
     assert recorded_dev(folder, task) is None
+
+
+def test_what_may_be_typed_next_is_quoted_for_a_shell_and_said_by_one_process(capsys, monkeypatch):
+    say_next(["python", "-m", "x", "--file", "my rows.tsv", "--out", "…"])
+    assert capsys.readouterr().out == "\nnext:\n  python -m x --file 'my rows.tsv' --out …\n"
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
+    say_next(["python"])
+    assert capsys.readouterr().out == ""

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     process.tune()
 
 from args import parse
-from console import run_script
+from console import run_script, say_next
 from tinybert.options import TinyAugmentOptions
 
 
@@ -22,6 +22,8 @@ def main(argv: list[str]) -> None:
     from tinybert.augment import augment
 
     augment(options)
+    learn = ["python", "-m", "tinybert.task_distill", "--transfer_set", options.output_file, "--teacher_model", "…"]
+    say_next([*learn, "--output_dir", "…"])
 
 
 if __name__ == "__main__":
