@@ -63,7 +63,7 @@ def silence(handle: int) -> None:
     os.close(nowhere)
 
 
-class _WithoutStartupNotes:
+class WithoutStartupNotes:
     """Standard error without two lines that Paddle prints at import when it may use several threads."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -131,7 +131,7 @@ def run_script(main: Callable[[list[str]], object], argv: Sequence[str] | None =
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lasts
     errors = sys.stderr
-    sys.stderr = _WithoutStartupNotes(errors)  # type: ignore[assignment]
+    sys.stderr = WithoutStartupNotes(errors)  # type: ignore[assignment]
     signals = _Signals()
     signals.listen()
     code = 0

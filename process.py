@@ -15,13 +15,17 @@ again, once, with it set (:func:`tune`). Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib.util
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Mapping
 from types import FrameType
+
+import console
 
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
@@ -98,7 +102,8 @@ def tune() -> None:
 def tune_here() -> list[str]:
     """Sets this process up as far as it can still be, for a notebook: its kernel cannot be started again from within.
 
-    Call it before Paddle is imported. The allocator is told by ``mallopt``; all else is read when Paddle is loaded.
+    Call it before Paddle is imported. The allocator is told by ``mallopt``; all else is read when Paddle is loaded,
+    which happens here.
 
     Returns:
         What could not be set, a sentence each; nothing on a Linux with glibc when Paddle is not loaded yet.
@@ -119,6 +124,10 @@ def tune_here() -> list[str]:
         return [*lost, "this C library has no mallopt: element-wise operations are slower"]
     if not all(mallopt(name, value) for name, value in MALLOPT):
         lost.append("the allocator refused its settings: element-wise operations are slower")
+    if "paddle" not in sys.modules and importlib.util.find_spec("paddle"):
+        # What it notes on threads when it is imported is not for users.
+        with contextlib.redirect_stderr(console.WithoutStartupNotes(sys.stderr)):
+            importlib.import_module("paddle")
     # Scripts that a notebook starts find the allocator's settings in the environment, and need no second start.
     os.environ[MARK] = "1"
     return lost

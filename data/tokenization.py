@@ -19,7 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
-from console import InputError
+from console import InputError, progress
 from data.columns import Columns
 from data.ragged import Ragged
 from data.segmentation import MASK, beginning, jieba_words, segment
@@ -252,7 +252,10 @@ class WordPieceTokenizer:
         if len(texts) == 0:
             return Ragged(np.empty(0, np.int32), np.zeros(1, np.int64))
         parts = []
-        for start in range(0, len(texts), ENCODE_BLOCK):
+        starts = range(0, len(texts), ENCODE_BLOCK)
+        # A server encodes a few texts at a time: that is no work to show.
+        shown = progress(starts, "word pieces", unit=f"× {ENCODE_BLOCK:,} text") if len(starts) > 1 else starts
+        for start in shown:
             block = [self._bert_words(shortened(text, longest)) for text in texts[start : start + ENCODE_BLOCK]]
             parts.append(
                 Ragged.from_rows([e.ids for e in self._fast.encode_batch_fast(block, add_special_tokens=False)])
@@ -371,7 +374,10 @@ class JiebaTokenizer:
         # No id stands for more characters than the longest word has.
         needed = longest * self._longest_word
         texts = [beginning(text, needed) if len(text) > max(needed, SHORT_TEXT) else text for text in texts]
-        return Ragged.from_rows([i for word in words for i in self.word_ids(word)] for words in self.words_of(texts))
+        found = self.words_of(texts)
+        if len(texts) > ENCODE_BLOCK:
+            found = progress(found, "words", len(texts), "text")
+        return Ragged.from_rows([i for word in words for i in self.word_ids(word)] for words in found)
 
     def token_id(self, token: str) -> int:
         return self._ids[token]

@@ -51,6 +51,9 @@ APART = 6
 class Chart(str):
     """A chart as the SVG element of a page; in a notebook a cell that ends with one shows it."""
 
+    def __repr__(self) -> str:
+        return f"<chart, {len(self):,} characters of SVG>"
+
     def _repr_html_(self) -> str:
         content = base64.b64encode(standalone(self).encode()).decode()
         return f'<img style="max-width:46rem;width:100%" src="data:image/svg+xml;base64,{content}">'

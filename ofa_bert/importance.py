@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
+from console import progress
 from core.losses import hard_label_loss
 from data.batches import Batches
 from data.sources import Rows
@@ -52,7 +53,8 @@ def measure_importance(loaded: LoadedModel, rows: Rows, batch_size: int = 32) ->
     encoder = loaded.encoder
     columns = encoder.encode(rows.texts).with_(labels=rows.labels)
     model.eval()
-    for batch in Batches(columns, batch_size, encoder.pad_id, shuffle=False).epoch(0):
+    batches = Batches(columns, batch_size, encoder.pad_id, shuffle=False)
+    for batch in progress(batches.epoch(0), "importance", batches.steps_per_epoch, "batch"):
         model.clear_gradients()
         hard_label_loss(model.from_batch(batch), paddle.to_tensor(batch["labels"])).backward()
         share = len(batch["rows"]) / len(rows)
