@@ -10,6 +10,7 @@ import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -775,3 +776,13 @@ def test_predictions_of_rows_with_labels_are_scored(models, tmp_path, capsys, na
     assert code == 0
     assert len(out.splitlines()) == 3
     assert "accuracy 0.5000 on 2 of 3 rows, by their column 'label'" in err
+
+
+def test_the_example_without_our_code_says_what_ours_does(models, capsys):
+    page = Path(__file__).resolve().parent.parent / "docs" / "serving.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    folder = exported(models, "bilstm")
+    assert 'Path("outputs/exported")' in block
+    exec(compile(block.replace("outputs/exported", str(folder)), "serving.md", "exec"), {})
+    said = [one.label for one in Predictor(folder).predict([("a gripping, funny film",), ("dull",)])]
+    assert capsys.readouterr().out.strip() == repr(said)

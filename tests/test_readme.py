@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import json
 import re
 import shlex
@@ -13,7 +15,7 @@ import pytest
 from args import parse
 from benchmarks.readme import PAGES, PICTURE, TABLES, filled, recipes_picture
 from data.overview import OverviewOptions
-from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions
+from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions, ReportOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions, MrcOptions
 from mlm_distill.options import (
@@ -28,6 +30,7 @@ from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugm
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES_OF_COMMANDS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PYTHON = ROOT / "docs" / "python.md"
 OPTIONS = {
     "finetune.run_classifier": FinetuneOptions,
     "distill_lstm.small": SmallOptions,
@@ -38,6 +41,7 @@ OPTIONS = {
     "deploy.predict": PredictOptions,
     "deploy.benchmark": BenchmarkOptions,
     "deploy.evaluate": EvaluateOptions,
+    "deploy.report": ReportOptions,
     "ofa_bert.run_glue_ofa": OfaOptions,
     "ofa_bert.search": SearchOptions,
     "ofa_bert.export_model": SubModelOptions,
@@ -93,6 +97,34 @@ def test_make_targets_exist(words):
     assert re.search(rf"^{re.escape(target)}:", makefile, re.M)
     variables = [word.partition("=")[0] for word in words[2:]]
     assert all(re.search(rf"\$\({name}\)", makefile) for name in variables)
+
+
+def code_blocks(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES_OF_COMMANDS if code_blocks(p)], ids=lambda page: page.name)
+def test_what_examples_in_python_import_is_there(page):
+    for block in code_blocks(page):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(node.module)
+                assert all(
+                    hasattr(module, name.name) or importlib.import_module(f"{node.module}.{name.name}")
+                    for name in node.names
+                )
+
+
+def test_functions_of_the_page_on_python_take_the_options_beside_them():
+    rows = re.findall(r"^\| [^|]+ \| `?([\w.]+)`?[^|]* \| `([\w.]+)` \|$", PYTHON.read_text(encoding="utf-8"), re.M)
+    assert len(rows) >= 17
+    for options, function in rows:
+        module, _, name = function.rpartition(".")
+        found = getattr(importlib.import_module(module), name)
+        (first, *_) = inspect.signature(found).parameters.values()
+        if options != "theirs":
+            assert first.annotation == options.rpartition(".")[2]
+            assert hasattr(importlib.import_module(options.rpartition(".")[0]), first.annotation)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
