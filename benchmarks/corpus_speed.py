@@ -17,7 +17,7 @@ import argparse
 import os
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.common import Side, Turn, compare, stock_environment
 from console import run_script
 from data.corpus import corpus_files, documents, shares
-from data.segmentation import load_jieba
+from data.segmentation import jieba_words, load_jieba, many_words
 from mlm_distill.corpus import create
 from mlm_distill.options import CorpusOptions
 
@@ -41,6 +41,7 @@ def main(argv: list[str]) -> None:
 def sides(arguments: argparse.Namespace) -> list[Side]:
     """Both over the same text; the loop reads less of it a turn: both are rates."""
     text = str(arguments.data_dir)
+    WORDS.update(same_words(text))
     return [
         Side("ours", f"{MODULE}:ours", {"text": text, "megabytes": 6}, dict(os.environ)),
         Side("loop", f"{MODULE}:loop", {"text": text, "characters": 60_000}, stock_environment(kernels=False)),
@@ -48,9 +49,27 @@ def sides(arguments: argparse.Namespace) -> list[Side]:
 
 
 def figures(rates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Rows a second, and ours in those of the loop."""
+    """Rows a second, and ours in those of the loop; and whether both read the same words."""
     rows = {name: rate["rows_per_second"] for name, rate in rates.items()}
-    return {"rows_per_second": rows, "ratio": rows["ours"] / rows["loop"]}
+    return {"rows_per_second": rows, "ratio": rows["ours"] / rows["loop"], "words": WORDS}
+
+
+# Filled when the sides are made: the comparison of words goes over more text than a turn does.
+WORDS: dict[str, int] = {}
+
+
+def same_words(text: str, lines_of_a_file: int = 500) -> dict[str, int]:
+    """How many of the words that jieba finds are ours, of the first lines of every file."""
+    lines: list[str] = []
+    for path in corpus_files([text]):
+        with open(path, encoding="utf-8") as file:
+            lines += islice(file, lines_of_a_file)
+    found = {"words": 0, "lines": len(lines), "lines_with_other_words": 0}
+    for line, ours_ in zip(lines, many_words(lines), strict=True):
+        theirs = jieba_words(line)
+        found["words"] += len(theirs)
+        found["lines_with_other_words"] += theirs != ours_
+    return found
 
 
 def _vocabulary(text: str) -> list[str]:
@@ -94,6 +113,7 @@ def ours(text: str, megabytes: int) -> Turn:
 def loop(text: str, characters: int) -> Turn:
     """The plain loop over some documents."""
     vocabulary = {token: number for number, token in enumerate(_vocabulary(text))}
+    known_tokens = list(vocabulary)
     every = (document for share in shares(corpus_files([text]), 1 << 20) for document in documents(share))
     rng = random.Random(0)
 
@@ -123,7 +143,7 @@ def loop(text: str, characters: int) -> Turn:
                         other = tokenized[(number + rng.randint(1, len(tokenized) - 1)) % len(tokenized)]
                         begin = rng.randint(0, max(0, len(other) - 1))
                         second = other[begin : begin + target - len(first)]
-                    _masked(["[CLS]", *first, "[SEP]", *second, "[SEP]"], vocabulary, rng)
+                    _masked(["[CLS]", *first, "[SEP]", *second, "[SEP]"], vocabulary, known_tokens, rng)
                     rows += 1
                     start += STRIDE if start + target < len(tokens) else len(tokens)
         return {"rows": rows}
@@ -141,7 +161,9 @@ def _tokens(document: list[str]) -> list[str]:
     return found
 
 
-def _masked(tokens: list[str], vocabulary: Mapping[str, int], rng: random.Random) -> tuple[list[int], list[int]]:
+def _masked(
+    tokens: list[str], vocabulary: Mapping[str, int], known: Sequence[str], rng: random.Random
+) -> tuple[list[int], list[int]]:
     """Ids of a row with whole words hidden, and the places that are."""
     words: list[list[int]] = []
     for place, token in enumerate(tokens):
@@ -154,7 +176,6 @@ def _masked(tokens: list[str], vocabulary: Mapping[str, int], rng: random.Random
     rng.shuffle(words)
     output, hidden = list(tokens), []
     wanted = min(MOST, max(1, round(len(tokens) * PROB)))
-    known = list(vocabulary)
     for word in words:
         if len(hidden) >= wanted:
             break

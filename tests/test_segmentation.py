@@ -7,9 +7,12 @@ import time
 
 import pytest
 import tiny
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data import segmentation
-from data.segmentation import jieba_words, segment
+from data.demo_corpus import chinese_sentiment
+from data.segmentation import jieba_words, many_words, segment
 from data.tokenization import JiebaTokenizer
 
 TEXTS = [
@@ -93,3 +96,25 @@ def test_the_cache_of_jieba_is_in_our_folder(tmp_path):
     assert tiny.run(["-c", code], XDG_CACHE_HOME=str(tmp_path), TMPDIR=str(tmp_path / "tmp")).returncode == 0
     assert [path.name for path in (tmp_path / "paddledistill" / "jieba").iterdir()] == ["jieba.cache"]
     assert not (tmp_path / "tmp").exists()
+
+
+def test_many_lines_are_cut_as_single_ones_are():
+    lines = [row.texts[0] for row in chinese_sentiment(300, seed=3)]
+    lines += [
+        "",
+        " ",
+        "[MASK] 房间",
+        "www.51xyb.cn客服邮箱a_b@qq.com",
+        "支持iOS7以上，3.5%的--价格",
+        "１２３ｱ한국어 ñandú",
+        "一" * 4500,
+    ]
+    lines += ["abc", "。。。", "😀好", "好\u3000的\u00a0吧", "C++和C#"]
+    assert many_words(lines) == [jieba_words(line) for line in lines]
+    assert many_words([]) == []
+
+
+@given(st.lists(st.text(alphabet="房间很好的酒店 a1.-%。，[MASK]\n", max_size=12), max_size=6))
+def test_no_character_is_lost_and_words_do_not_cross_white_space(lines):
+    found = many_words(lines)
+    assert ["".join(words) for words in found] == ["".join(line.split()) for line in lines]
