@@ -30,10 +30,15 @@ RESULTS = ROOT / "benchmarks" / "results"
 Turn = Callable[[], Mapping[str, float]]
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """Options that every measurement has."""
+def parser(description: str, reads_data: bool = True) -> argparse.ArgumentParser:
+    """Options that every measurement has; ``--data_dir`` only one that reads data."""
     made = argparse.ArgumentParser(description=description)
-    made.add_argument("--data_dir", required=True, help="folder with train.tsv and dev.tsv of the task, else of SST-2")
+    if reads_data:
+        made.add_argument(
+            "--data_dir",
+            required=True,
+            help="folder with the files of the task that is measured (of SST-2 where no other one is named), or text",
+        )
     made.add_argument("--work_dir", default=None, help="folder for models and caches (default: the cache folder)")
     made.add_argument("--seed", type=int, default=0)
     return made

@@ -400,10 +400,44 @@ def _tinybert_ofa(figures: Mapping[str, Any]) -> str:
 
 
 def _corpus_speed(figures: Mapping[str, Any]) -> str:
-    rates = figures["rows_per_second"]
+    rates, words = figures["rows_per_second"], figures["words"]
     row = ["instances of masked language modelling", f"{rates['ours']:,.0f}", f"{rates['loop']:,.0f}"]
     header = ["", "ours, rows/s", "plain loop, rows/s", "ours is faster by"]
-    return _table(header, [[*row, f"{figures['ratio']:.1f}×"]])
+    shown = _table(header, [[*row, f"{figures['ratio']:.1f}×"]])
+    return (
+        f"{shown}\n\n"
+        f"Words: other ones than the loop's in {words['lines_with_other_words']:,} of {words['lines']:,} lines with "
+        f"{words['words']:,} words."
+    )
+
+
+def _demo_run(figures: Mapping[str, Any]) -> str:
+    names = {"teacher": "teacher", "alone": "Bi-LSTM, labels alone", "distilled": "Bi-LSTM, distilled"}
+    rows = [
+        [
+            names[model["model"]],
+            f"{100 * model['accuracy']:.1f}",
+            "" if model["gap_closed"] is None else f"{100 * model['gap_closed']:.0f} %",
+            f"{model['parameters'] / 1e6:.1f} M",
+            f"{model['bytes'] / 1e6:.0f} MB",
+            f"{model['p50_ms']:.1f}",
+            f"{model['rows_per_second']:,.0f}",
+            f"{model['latency_speedup']:.1f}×",
+        ]
+        for model in figures["models"]
+    ]
+    header = ["model", "dev accuracy, %", "gap closed", "parameters", "on disk", "ms a sentence", "rows/s", "faster by"]
+    return _table(header, rows)
+
+
+def _notebook_settings(figures: Mapping[str, Any]) -> str:
+    rates = figures["rows_per_second"]
+    rows = [
+        ["a script", f"{rates['script']:,.0f}", ""],
+        ["a notebook after `process.tune_here()`", f"{rates['notebook']:,.0f}", f"{figures['notebook_of_script']:.0%}"],
+        ["neither", f"{rates['plain']:,.0f}", f"{figures['plain_of_script']:.0%}"],
+    ]
+    return _table(["fine-tuning", "rows/s", "of the script's"], rows)
 
 
 SERVED = {
@@ -603,6 +637,8 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "corpus_speed": _corpus_speed,
     **dict.fromkeys(("encoder_zh", "encoder_en", "encoder_en_head"), _encoder),
     "mlm_step": _mlm_step,
+    "demo_run": _demo_run,
+    "notebook_settings": _notebook_settings,
     "mlm_stages": _mlm_stages,
 }
 
