@@ -33,6 +33,7 @@ $(VENV)/.cpu: $(REQUIREMENTS)
 	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt -r requirements-slim.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
+	@echo "installed; try: make demo"
 
 # The 3.x GPU builds are on Paddle's own index (docs/machines.md, section GPU): all but Paddle itself is installed here.
 $(VENV)/.gpu: $(REQUIREMENTS)

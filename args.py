@@ -200,6 +200,12 @@ def _fields(cls: type[Options]) -> dict[str, dataclasses.Field]:
 
 
 @cache
+def list_options(cls: type[Options]) -> frozenset[str]:
+    """The options that take several values."""
+    return frozenset(name for name in _fields(cls) if _is_sequence(_types(cls)[name]))
+
+
+@cache
 def _types(cls: type[Options]) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
@@ -264,7 +270,7 @@ def _near(cls: type[Options], unknown: Sequence[str]) -> str:
     """The options whose names are near to words that are none."""
     known = [*_fields(cls), *(other for item in _fields(cls).values() for other in item.metadata["also"])]
     names = [word[2:].partition("=")[0].replace("-", "_") for word in unknown if word.startswith("--")]
-    found = [near[0] for name in names if (near := difflib.get_close_matches(name, known, 1, 0.8))]
+    found = [near[0] for name in names if (near := difflib.get_close_matches(name, known, 1, 0.7))]
     return f"; did you mean {', '.join(f'--{name}' for name in found)}?" if found else ""
 
 

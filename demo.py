@@ -236,8 +236,9 @@ def run(options: DemoOptions) -> dict[str, Any]:
     rows = summary_rows(metrics, exported, records, metric)
     summary = {"task": options.task, "seed": options.seed, "models": rows}
     write_json(folder / name, summary)
+    say(f"\n{summary_table(rows, metric)}\n")
     _report(folder)
-    say(f"\n{summary_table(rows, metric)}\n\n{folder}: done in {duration(time.perf_counter() - began)}")
+    say(f"{folder}: done in {duration(time.perf_counter() - began)}")
     return summary
 
 

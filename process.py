@@ -87,16 +87,20 @@ def tune() -> None:
         signal.signal(number, _end_quietly)
     if os.environ.get(MARK) or os.environ.get(OFF) or not sys.platform.startswith("linux"):
         return
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            cpuinfo = file.read()
-    except OSError:
-        cpuinfo = ""
-    added = settings(os.environ, cpuinfo, len(os.sched_getaffinity(0)))
+    added = settings(os.environ, _cpuinfo(), len(os.sched_getaffinity(0)))
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added, MARK: "1"})
+
+
+def _cpuinfo() -> str:
+    """What the system tells of its processor; nothing where it does not."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def tune_here() -> list[str]:
@@ -113,17 +117,19 @@ def tune_here() -> list[str]:
         return lost
     if "paddle" in sys.modules:
         lost.append("Paddle was imported before: its kernels and threads stay as they are; restart the kernel")
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        added = settings(os.environ, file.read(), len(os.sched_getaffinity(0)))
+    added = settings(os.environ, _cpuinfo(), len(os.sched_getaffinity(0)))
     os.environ.update(added)
-    for message in added.get("PYTHONWARNINGS", "").split(","):
+    for message in filter(None, added.get("PYTHONWARNINGS", "").split(",")):
         warnings.filterwarnings("ignore", message.removeprefix("ignore:"))
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        # All of them, also when one is refused.
+        answers = [ctypes.CDLL(None).mallopt(name, value) for name, value in MALLOPT]
+        kept = all(answers)
     except (OSError, AttributeError):
-        return [*lost, "this C library has no mallopt: element-wise operations are slower"]
-    if not all(mallopt(name, value) for name, value in MALLOPT):
-        lost.append("the allocator refused its settings: element-wise operations are slower")
+        # Another C library than glibc.
+        kept = False
+    if not kept:
+        lost.append("the allocator could not be told to keep its pages: element-wise operations are slower")
     if "paddle" not in sys.modules and importlib.util.find_spec("paddle"):
         # What it notes on threads when it is imported is not for users.
         with contextlib.redirect_stderr(console.WithoutStartupNotes(sys.stderr)):

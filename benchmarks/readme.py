@@ -524,7 +524,7 @@ def _recipes() -> str:
     ]
     machine = record["machine"]
     return (
-        f"{_table(header, rows)}\n\nAccuracies: means over two or three seeds, of the once-for-all network and the "
+        f"{_table(header, rows)}\n\nAccuracies: means over three seeds, of the once-for-all network and the "
         f"teacher one run. Speed: one thread of {machine['processor']}, static graphs, text in and label out. Minutes: "
         "two trainings at a time on two cores of the processors that [docs/results.md](docs/results.md) names."
     )

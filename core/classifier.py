@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import paddle
 
 from core.evaluate import evaluate_model
@@ -17,6 +18,7 @@ from core.train import Losses, Step
 from data.batches import Batch
 from data.columns import Column, Columns
 from data.sources import Rows, TaskData, describe
+from data.tasks import Task
 from models.folder import LoadedModel, Model
 
 
@@ -55,6 +57,20 @@ def distillation_step(
         return distillation_losses(logits, targets, labels, alpha, kind, temperature, over_classes)
 
     return step
+
+
+def always_the_same(rows: Rows, task: Task, accuracy: float) -> str:
+    """A note on a model that is no better than one answer for all rows; empty otherwise."""
+    if task.is_regression or rows.labels is None or not task.labels:
+        return ""
+    counts = np.bincount(rows.labels, minlength=len(task.labels))
+    often = int(counts.argmax())
+    if accuracy > counts[often] / len(rows):
+        return ""
+    return (
+        f"note: dev accuracy {accuracy:.4f} is no better than {task.labels[often]!r} for every row: this model has learnt "
+        "nothing, and can teach nothing; more rows, more epochs, another learning rate, or a pre-trained model"
+    )
 
 
 def train_classifier(
@@ -100,10 +116,13 @@ def train_classifier(
     result = run.fit(loaded.model, batches, step, figures, select_by, epochs, learning_rate, optimizer)
     # What chose the weights need not be computed again.
     on_dev = result.figures if data.validation is data.dev and evaluate is None else None
+    on_dev = dict(on_dev) if on_dev is not None else evaluate_model(loaded, data.dev)
+    if "accuracy" in on_dev and (note := always_the_same(data.dev, data.task, on_dev["accuracy"])):
+        run.say(note)
     further: Any = {name: evaluate_model(loaded, rows) for name, rows in data.further_dev.items()}
     return {
         "task": data.task.name,
-        "dev": dict(on_dev) if on_dev is not None else evaluate_model(loaded, data.dev),
+        "dev": on_dev,
         **further,
         "dev_rows": len(data.dev),
         "train_rows": len(data.train),

@@ -175,7 +175,7 @@ def parity_rows(
     """
     if dev_file or data_dir:
         return _given_rows(task, data_dir, count, dev_file)
-    found = recorded_dev(trained_in, task) if trained_in is not None else None
+    found = recorded_dev(trained_in, task, labelled=False) if trained_in is not None else None
     if found is not None:
         rows, where = found
         return Texts(_columns(rows, count), where)

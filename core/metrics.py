@@ -65,9 +65,13 @@ def compute_metrics(metric: str, logits: np.ndarray, labels: np.ndarray) -> dict
         logits: [rows, labels]; [rows, 1] for a number to predict.
         labels: label ids, or numbers, [rows].
     """
+    return metrics_of(metric, logits[:, 0] if metric == NUMBERS else logits.argmax(-1), labels)
+
+
+def metrics_of(metric: str, predicted: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The same of what was predicted: label ids, or numbers, [rows]."""
     if metric == NUMBERS:
-        return correlations(logits[:, 0], labels)
-    predicted = logits.argmax(-1)
+        return correlations(predicted, labels)
     found = {"accuracy": float((predicted == labels).mean())}
     if metric == "acc_and_f1":
         found["f1"] = f1_score(predicted, labels)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from args import Options, below_one, between, not_negative, option, parse_value, positive
+from args import Options, below_one, between, list_options, not_negative, option, parse_value, positive
 from console import InputError
 from core.layer_map import LAYER_MAPS, is_layer_map
 from data.options import CACHE_DIR, DataOptions
@@ -101,6 +101,8 @@ def grid(cls: type[SweepOptions], sweep: Sequence[str]) -> list[dict[str, Any]]:
             raise InputError(f"--sweep {entry}: --{name} is no option to sweep over")
         if name in axes:
             raise InputError(f"--sweep {entry}: {name} is given twice")
+        if name in list_options(cls):
+            raise InputError(f"--sweep {entry}: --{name} takes several values at once, which a sweep cannot")
         axes[name] = [parse_value(cls, name, value) for value in values.split(",")]
         if len(set(axes[name])) < len(axes[name]):
             raise InputError(f"--sweep {entry}: a value stands there twice")
@@ -109,7 +111,20 @@ def grid(cls: type[SweepOptions], sweep: Sequence[str]) -> list[dict[str, Any]]:
 
 # What names the data, or says nothing on how a model learns.
 NOT_SWEPT = (
-    *("task_name", "data_dir", "train_file", "dev_file", "test_file", "text_columns", "label_column", "language"),
+    *(
+        "dev_share",
+        "teacher_model",
+        "transfer_set",
+        "stage",
+        "task_name",
+        "data_dir",
+        "train_file",
+        "dev_file",
+        "test_file",
+        "text_columns",
+        "label_column",
+        "language",
+    ),
     *("metric", "model_type", "do_predict", "output_dir", "overwrite", "resume", "seed", "seeds", "sweep", "device"),
     *("cache_dir", "num_workers", "logging_steps", "save_steps", "trust_pickle"),
 )

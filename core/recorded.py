@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from console import InputError
 from data.questions import Questions, find_questions, read_questions
 from data.sources import DEV_SHARE, Rows, find_split, has_split, load_task_data, read_rows
 from data.tasks import QUESTIONS, Task
@@ -25,15 +27,21 @@ def recorded_options(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
     return options if isinstance(options, dict) else {}
 
 
+def recorded_source(folder: str | os.PathLike[str]) -> tuple[Any, ...]:
+    """What tells apart the rows of runs on a user's own files."""
+    given = recorded_options(folder)
+    return tuple(str(given.get(name)) for name in ("data_dir", "train_file", "dev_file", "dev_share"))
+
+
 def recorded_dev(
-    folder: str | os.PathLike[str], task: Task, skip_bad_rows: bool = False
+    folder: str | os.PathLike[str], task: Task, labelled: bool = True
 ) -> tuple[Rows | Questions, str] | None:
     """The dev rows of the run that wrote a model folder, and the file that they stand in.
 
     Args:
         folder: the model folder.
         task: of its model, with its labels.
-        skip_bad_rows: leave out what cannot be read.
+        labelled: whether labels are wanted too.
 
     Returns:
         None where the run read other rows than files, or its files are gone.
@@ -43,18 +51,21 @@ def recorded_dev(
     """
     given = recorded_options(folder)
     train, dev, data_dir = (_path(given, name) for name in ("train_file", "dev_file", "data_dir"))
+    skips = given.get("skip_bad_rows") is True
     if task.kind == "span":
         if dev is None and data_dir is not None and given.get("task_name") in QUESTIONS:
-            dev = find_questions(data_dir, "dev", str(given["task_name"]))
-        return (read_questions(dev), str(dev)) if dev is not None else None
+            with contextlib.suppress(InputError):  # The folder is there and its files are gone.
+                dev = find_questions(data_dir, "dev", str(given["task_name"]))
+        return (read_questions(dev, labelled), str(dev)) if dev is not None else None
     if dev is None and data_dir is not None and has_split(data_dir, "dev"):
         dev = find_split(data_dir, "dev")
     if dev is not None:
-        return read_rows(dev, task, skip_bad_rows)[0], str(dev)
+        rows, _ = read_rows(dev, task, skips, labelled)
+        return (rows, str(dev)) if len(rows) else None
     if train is None or given.get("dev_file"):
         return None
     share = given.get("dev_share", DEV_SHARE)
-    data = load_task_data(task, train_file=str(train), skip_bad_rows=skip_bad_rows, dev_share=share)
+    data = load_task_data(task, train_file=str(train), skip_bad_rows=skips, dev_share=share)
     return data.dev, f"{train} (the part that is dev)"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from args import words_of
+from args import Options, words_of
 from console import InputError, say, say_next, table
 from core.checkpoint import ARGUMENTS
 from core.metrics import MAIN_METRIC
@@ -16,7 +16,10 @@ from files import FolderLock, check_new_folder, write_json
 
 RECORD = "sweep.json"
 # Options that name a task and its rows.
-DATA = ("task_name", "data_dir", "train_file", "dev_file", "dev_share", "text_columns", "label_column", "language")
+DATA = (
+    *("task_name", "data_dir", "train_file", "dev_file", "dev_share", "text_columns", "label_column", "language"),
+    *("metric", "skip_bad_rows", "max_seq_length", "max_train_rows", "holdout", "cache_dir"),
+)
 
 
 def train_or_sweep(
@@ -36,10 +39,15 @@ def train_or_sweep(
         say_next(["python", "-m", "deploy.report", "--run", options.output_dir])
         return
     train(options)
-    data = words_of({name: getattr(options, name) for name in DATA if name in options.given})
+    data = words_on_data(options)
     out = options.output_dir.rstrip("/")
     export = ["python", "-m", "deploy.export", "--model_dir", out, "--output_dir", f"{out}_exported"]
     say_next(*(then(data) if then else ()), export, *look_at(out))
+
+
+def words_on_data(options: Options) -> list[str]:
+    """The words of a command that name its task and rows, for another command that reads the same."""
+    return words_of({name: getattr(options, name) for name in DATA if name in options.given})
 
 
 def look_at(folder: str) -> list[list[str]]:

@@ -40,6 +40,8 @@ Losses = Mapping[str, paddle.Tensor]
 # free before the next is computed.
 Step = Callable[[Batch], Losses | Iterator[Losses]]
 LOG = "metrics.jsonl"
+# Seconds without a line on the screen.
+SILENCE = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -425,6 +427,7 @@ class _Log:
         self._folder, self._active = folder, active
         self._file: Any = None
         self._board: Any = None
+        self._said: float | None = None
 
     @contextlib.contextmanager
     def opened(self, state: LoopState) -> Iterator[None]:
@@ -465,7 +468,9 @@ class _Log:
             state.loss_sums[name] = state.loss_sums.get(name, 0.0) + value
         state.loss_steps += 1
         if state.step % loop.settings.logging_steps and not state.done:
+            self._sign_of_life(loop)
             return
+        self._said = time.monotonic()
         means = {name: value / state.loss_steps for name, value in state.loss_sums.items()}
         state.loss_sums, state.loss_steps = {}, 0
         elapsed = max(state.seconds - self._seconds, 1e-9)
@@ -479,6 +484,16 @@ class _Log:
             f"{rate:,.0f} rows/s, {duration(left)} left"
         )
         self._write(state.step, {**means, "lr": rate_used, "rows_per_second": rate}, "train")
+
+    def _sign_of_life(self, loop: Loop) -> None:
+        """Where no line is due for long, says how far the training is; on the screen alone, for it depends on time."""
+        state = loop.state
+        if self._said is None:
+            self._said = time.monotonic()
+        if time.monotonic() - self._said > SILENCE:
+            self._said = time.monotonic()
+            left = (loop.total_steps - state.step) * state.seconds / state.step
+            say(f"step {state.step:,}/{loop.total_steps:,}: {duration(left)} left")
 
     def evaluation(self, loop: Loop, metrics: Mapping[str, float]) -> None:
         """Writes what an evaluation found."""

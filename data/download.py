@@ -40,7 +40,9 @@ def keep_downloads_in(cache: Path) -> None:
 
 
 def why(error: BaseException) -> str:
-    """What an error of a download says, for one line: words are left out at the end, not letters."""
+    """What an error of a download says, for one line: the first cause, words left out at the end, not letters."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
     return textwrap.shorten(str(error), 200, placeholder=" …") or type(error).__name__
 
 

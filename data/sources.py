@@ -14,7 +14,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -130,6 +130,8 @@ def load_task_data(
             dev, task = read_rows(dev_file, task, skip_bad_rows)
         else:
             train, dev = part_off(train, dev_share, generator(seed, "dev"), "--dev_share", not task.is_regression)
+            # What was skipped in the file is told once.
+            dev = replace(dev, skipped=0)
     elif data_dir:
         train, task = read_rows(find_split(data_dir, "train"), task, skip_bad_rows)
         dev, task = read_rows(find_split(data_dir, "dev"), task, skip_bad_rows)
@@ -199,7 +201,9 @@ def part_off(
     held = np.zeros(len(groups), bool)
     for stratum in np.unique(strata):
         members = order[strata[order] == stratum]
-        held[members[: round(share * len(members))]] = True
+        # Of a label that is rare one row at least.
+        least = 1 if stratified and len(members) > 1 else 0
+        held[members[: max(least, round(share * len(members)))]] = True
     mask = held[keys]
     if not mask.any() or mask.all():
         raise InputError(f"{option} {share}: leaves no rows on one side of {len(rows)}; use another share")
@@ -208,7 +212,8 @@ def part_off(
 
 def has_split(folder: str | os.PathLike[str], split: str) -> bool:
     """Whether a data folder has a file of ``split``."""
-    return any((Path(folder) / f"{split}{suffix}").is_file() for suffix in SUFFIXES)
+    names = (split, *OTHER_NAMES.get(split, ()))
+    return any((Path(folder) / f"{name}{suffix}").is_file() for name in names for suffix in SUFFIXES)
 
 
 def find_split(folder: str | os.PathLike[str], split: str) -> Path:
@@ -461,10 +466,16 @@ def decoded_lines(source: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[i
             try:
                 yield number, raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
             except UnicodeDecodeError as error:
-                yield (
-                    number,
-                    BadRow(f"expected UTF-8, found byte 0x{raw[error.start]:02x} at position {error.start + 1}"),
-                )
+                found = f"expected UTF-8, found byte 0x{raw[error.start]:02x} at position {error.start + 1}"
+                yield number, BadRow(found + _if_gbk(raw))
+
+
+def _if_gbk(raw: bytes) -> str:
+    """A hint where a line reads well in the encoding that Chinese spreadsheets save in."""
+    with contextlib.suppress(UnicodeDecodeError):
+        if any("\u4e00" <= char <= "\u9fff" for char in raw.decode("gbk")):
+            return "; this looks like GBK: iconv -f GBK -t UTF-8 FILE > NEW"
+    return ""
 
 
 def _bounded_lines(file: BinaryIO) -> Iterator[bytes | None]:

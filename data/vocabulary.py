@@ -21,12 +21,14 @@ def vocabulary_of(texts: Iterable[str], language: str) -> list[str]:
         texts: rows of a task.
         language: of the registry.
     """
-    if language == "zh":
-        return characters(texts)
     split, words = BertWords(lowercase=True), Counter[str]()
     for text in texts:
         words.update(split(text).split())
-    single = characters(words, within=str.isalnum)
+    # Characters that stand within a word: Chinese ones and marks are words of their own.
+    inside = {char for word in words for char in word[1:]}
+    single = characters(words, within=inside.__contains__)
+    if language == "zh":
+        return single
     # By count, then by spelling: the order of the texts has no say.
     often = sorted((-count, word) for word, count in words.items() if count > 1 and len(word) > 1)
     return list(dict.fromkeys([*single, *(word for _, word in often[:WORDS])]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # What matplotlib draws with, and what a page or the reader's system makes of it. Colours of series: Okabe and Ito's,
 # which those who see few colours tell apart, with a lighter blue for dark pages.
@@ -148,7 +150,10 @@ def lines(
             x, y = [x for x, _ in points], [y for _, y in points]
             axes.plot(x, y, marker=marker, color=SERIES[number % len(SERIES)], label=name, markersize=4)
         if len(series) > 1:
-            axes.legend(frameon=False)
+            for text in axes.legend(frameon=False).get_texts():
+                text.set_parse_math(False)
+        # Steps are whole ones.
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return _svg(figure)
 
 
@@ -164,14 +169,23 @@ def _figure(x_name: str, y_name: str) -> tuple[Figure, Axes]:
     figure.patch.set_alpha(0)
     axes = figure.subplots()
     axes.patch.set_alpha(0)
-    axes.set(xlabel=x_name, ylabel=y_name)
+    for label in (axes.set_xlabel(x_name), axes.set_ylabel(y_name)):
+        # A dollar is a dollar.
+        label.set_parse_math(False)
     axes.tick_params(length=0)
     return figure, axes
 
 
 def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Writes every name where it covers neither a mark nor a name that stands already, as far as there is room."""
-    figure.draw_without_rendering()
+    with warnings.catch_warnings():
+        # Names in Chinese: the page's reader has the font, whoever measures the text need not.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.draw_without_rendering()
+        _place_names(figure, axes, points)
+
+
+def _place_names(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     renderer, inside = figure.canvas.get_renderer(), axes.get_window_extent()  # type: ignore[attr-defined]
     marks = [axes.transData.transform((point.x, point.y)) for point in points]
     taken: list = []
@@ -197,6 +211,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
                 va=along,
                 fontsize=9,
                 color=SERIES[point.series % len(SERIES)],
+                parse_math=False,
             )
             box = text.get_window_extent(renderer).padded(1)
             covered = sum(box.overlaps(other) for other in taken)
@@ -217,7 +232,10 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
 def _svg(figure: Figure) -> Chart:
     """The chart as an element of a page, its colours by name."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(file, format="svg", metadata=nothing)
     text = re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.DOTALL)
     for colour, name in NAMES.items():
         text = text.replace(colour, f"var({name})")

@@ -15,6 +15,7 @@ from core.distributed import choose_device
 from core.evaluate import dygraph_forward, dygraph_spans, predict_logits
 from core.export import EXPORT_CONFIG
 from core.metrics import agreement, compute_metrics
+from core.recorded import recorded_dev
 from core.spans import answered, evaluated
 from data.questions import Answer, Questions, Windows, encode, longest_answer, read_questions
 from data.sources import Rows, read_rows
@@ -55,7 +56,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """
     if options.output_file:
         check_new_file(options.output_file, "--output_file")
-    if not Path(options.input_file).is_file():
+    if options.input_file and not Path(options.input_file).is_file():
         raise InputError(f"--input_file {options.input_file}: no such file")
     model = opened(options.model_dir, "--model_dir", options)
     other = opened(options.against, "--against", options) if options.against else None
@@ -111,9 +112,13 @@ def _rows(model: Judged, other: Judged | None, options: EvaluateOptions) -> dict
     task = model.task
     if options.label_column:
         task = replace(task, label_column=options.label_column, column_aliases=_without_label(task))
-    rows, _ = read_rows(options.input_file, task, options.skip_bad_rows)
-    if not len(rows):
-        raise InputError(f"--input_file {options.input_file}: no rows")
+    if options.input_file:
+        rows, _ = read_rows(options.input_file, task, options.skip_bad_rows)
+        if not len(rows):
+            raise InputError(f"--input_file {options.input_file}: no rows")
+    else:
+        rows = _recorded(options, task)
+        assert isinstance(rows, Rows)
     assert rows.labels is not None
     logits = model.logits(rows.texts)
     found: dict[str, Any] = {"rows": len(rows), "metrics": compute_metrics(task.metric, logits, rows.labels)}
@@ -123,6 +128,15 @@ def _rows(model: Judged, other: Judged | None, options: EvaluateOptions) -> dict
         found["against"] = _compared(other, logits, rows, task)
     _show(model, other, found, rows.skipped)
     return found
+
+
+def _recorded(options: EvaluateOptions, task: Task) -> Rows | Questions:
+    """The dev rows of a training, for want of others."""
+    for folder in filter(None, (options.model_dir, options.against)):
+        if found := recorded_dev(folder, task):
+            say(f"rows: {found[1]}\n")
+            return found[0]
+    raise InputError("give --input_file: the folders do not say on which rows they were evaluated, or these are gone")
 
 
 def _without_label(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -170,7 +184,8 @@ def by_label(labels: Sequence[str], predicted: np.ndarray, true: np.ndarray) -> 
 def _spans(model: Judged, other: Judged | None, options: EvaluateOptions) -> dict[str, Any]:
     if options.label_column or options.skip_bad_rows:
         raise InputError("--label_column and --skip_bad_rows go with rows, not with questions")
-    asked = read_questions(options.input_file)
+    asked = read_questions(options.input_file) if options.input_file else _recorded(options, model.task)
+    assert isinstance(asked, Questions)
     answers = model.answers(asked)
     found: dict[str, Any] = {"rows": len(asked), "metrics": evaluated(asked, answers, model.task.language)}
     if other is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -12,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from console import InputError, say, silence
-from core.metrics import compute_metrics
+from core.metrics import metrics_of
 from data.questions import read_questions
 from data.sources import SKIP_HINT, BadRow, checked_label, checked_text, decoded_lines, iterate_records, label_values
 from data.tasks import Task
@@ -29,6 +31,9 @@ def predict(options: PredictOptions) -> int:
     Raises:
         InputError: the model or a row cannot be used; the output file is then left as it was.
     """
+    if options.input_file == "-":
+        # As other programs call standard input.
+        options = options.replace(input_file=None)
     if options.device == "gpu":
         from core.distributed import choose_device
 
@@ -48,15 +53,15 @@ def predict(options: PredictOptions) -> int:
         raise InputError(f"--n_best_size: the model in {options.model_dir} labels texts, it finds no answers in them")
     if options.text and predictor.is_pair and not options.text_pair:
         raise InputError(f"--text_pair is missing: the model in {options.model_dir} reads pairs")
-    labels: list[str | None] = []
-    rows = input_rows(options, predictor.task, labels)
-    count, logits = 0, []
+    scored = Scored(predictor.task)
+    rows = input_rows(options, predictor.task, scored)
+    count = 0
     try:
         with output(options.output_file) as file:
             for prediction in predictor.stream(rows, options.batch_size):
                 file.write(json.dumps(prediction.as_dict(predictor.text_columns), ensure_ascii=False) + "\n")
-                if isinstance(prediction, Prediction) and labels:
-                    logits.append(prediction.logits)
+                if isinstance(prediction, Prediction):
+                    scored.predicted(prediction.logits)
                 count += 1
     except BrokenPipeError:
         if options.output_file is None:
@@ -64,49 +69,75 @@ def predict(options: PredictOptions) -> int:
         return count
     if options.output_file:
         say(f"{count:,} predictions in {options.output_file}")
-    if scored := score(logits, labels, predictor.task):
+    if line := scored.line():
         # Standard output may hold the predictions.
-        print(scored, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
     return count
 
 
-def score(logits: Sequence[Sequence[float]], labels: Sequence[str | None], task: Task) -> str:
-    """A line on how the predictions agree with the labels that stand beside the rows; empty where none do.
+class Scored:
+    """How predictions agree with labels that stand beside the rows; two numbers a row are kept.
 
     Args:
-        logits: of every row, [rows, labels].
-        labels: of every row; None where a row has none that the model knows.
-        task: gives the metric.
+        task: gives labels and metric.
     """
-    known = [number for number, label in enumerate(labels) if label is not None]
-    if not known:
-        return ""
-    true = label_values([str(labels[number]) for number in known], task)
-    found = compute_metrics(task.metric, np.asarray([logits[number] for number in known], np.float32), true)
-    shown = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-    return f"{shown} on {len(known):,} of {len(labels):,} rows, by their column {task.label_column!r}"
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        kind = "d" if task.is_regression else "q"
+        self._true, self._predicted = array(kind), array(kind)
+        # Rows are read a block ahead of what is said of them: what their labels are, and whether they have one.
+        self._waiting: deque[float | int | None] = deque()
+        self._rows = 0
+
+    def label(self, given: object) -> None:
+        """The label of the next row, or None where there is none, or none that the model knows."""
+        self._rows += 1
+        try:
+            label = checked_label(given, self._task) if given is not None else ""
+        except BadRow:
+            label = ""
+        known = label and label not in self._task.dropped_labels
+        self._waiting.append(label_values([label], self._task)[0].item() if known else None)
+
+    def predicted(self, logits: Sequence[float]) -> None:
+        """What the model says of the next row."""
+        true = self._waiting.popleft()
+        if true is not None:
+            self._true.append(true)
+            self._predicted.append(logits[0] if self._task.is_regression else int(np.argmax(logits)))
+
+    def line(self) -> str:
+        """A line with the score; empty where no label was known, or all numbers are one, as of rows to be labelled."""
+        if not self._true or (self._task.is_regression and len(set(self._true)) == 1):
+            return ""
+        found = metrics_of(self._task.metric, np.asarray(self._predicted), np.asarray(self._true))
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        column = self._task.label_column
+        return f"{shown} on {len(self._true):,} of {self._rows:,} rows, by their column {column!r}"
 
 
-def input_rows(
-    options: PredictOptions, task: Task, labels: list[str | None] | None = None
-) -> Iterator[tuple[str, ...]]:
+def input_rows(options: PredictOptions, task: Task, scored: Scored | None = None) -> Iterator[tuple[str, ...]]:
     """The rows to label, checked one by one as they are read.
 
     Args:
         options: name the texts.
         task: names the columns.
-        labels: receives the label of every row, where the file has a column for them.
+        scored: receives the label of every row, None where it has none.
     """
     columns = task.text_columns
     if options.text:
-        yield from zip(*([options.text, options.text_pair] if options.text_pair else [options.text]), strict=True)
+        for row in zip(*([options.text, options.text_pair] if options.text_pair else [options.text]), strict=True):
+            if scored is not None:
+                scored.label(None)
+            yield row
         return
     if options.input_file and task.kind == "span" and Path(options.input_file).suffix == ".json":
         asked = read_questions(options.input_file, labelled=False)
         yield from ((text, asked.contexts[of]) for text, of in zip(asked.questions, asked.context_of, strict=True))
         return
     skipped = 0
-    wants_labels = labels is not None and task.kind != "span"
+    wants_labels = scored is not None and task.kind != "span"
     if options.input_file and Path(options.input_file).suffix != ".txt":
         source: Iterable = iterate_records(Path(options.input_file), task, False, wants_labels)
         name = options.input_file
@@ -118,8 +149,8 @@ def input_rows(
             if isinstance(record, BadRow):
                 raise record
             row = tuple(checked_text(record[column], column) for column in columns)
-            if wants_labels and labels is not None and task.label_column in record:
-                labels.append(known_label(record[task.label_column], task))
+            if scored is not None:
+                scored.label(record.get(task.label_column) if wants_labels else None)
             yield row
         except BadRow as fault:
             if not options.skip_bad_rows:
@@ -127,13 +158,6 @@ def input_rows(
             skipped += 1
     if skipped:
         print(f"{skipped:,} bad rows skipped", file=sys.stderr)
-
-
-def known_label(label: object, task: Task) -> str | None:
-    """A label that stands beside a row; None where there is none, or one that the model does not know."""
-    with contextlib.suppress(BadRow):
-        return checked_label(label, task)
-    return None
 
 
 def _text_records(lines: Iterable, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | BadRow]]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 
-PACKAGES = ("paddlepaddle", "paddlenlp", "numpy", "tokenizers")
+# Paddle is one package for CPUs and others for GPUs: it is asked itself.
+PACKAGES = ("paddlenlp", "numpy", "tokenizers")
 
 
 def versions() -> dict[str, str]:
     """Python and the packages that change figures."""
-    return {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}}
+    import paddle
+
+    known = {package: version(package) for package in PACKAGES if find_spec(package) is not None}
+    return {"python": platform.python_version(), "paddlepaddle": paddle.__version__, **known}
 
 
 def processor() -> str:
@@ -22,7 +27,9 @@ def processor() -> str:
     except FileNotFoundError:
         return platform.processor() or platform.machine()
     names = {key.strip(): value.strip() for key, value in lines.items()}
-    return f"{names.get('model name', '?')} ({'AVX-512' if 'avx512f' in names.get('flags', '') else 'no AVX-512'})"
+    if "model name" not in names:
+        return platform.processor() or platform.machine()
+    return f"{names['model name']} ({'AVX-512' if 'avx512f' in names.get('flags', '') else 'no AVX-512'})"
 
 
 def cores() -> int:

@@ -66,8 +66,11 @@ class EvaluateOptions(Options):
     against: str | None = option(
         None, "another one, such as the teacher's, whose answers are compared with the first one's", group="model"
     )
-    input_file: str = option(
-        help="rows with labels (.tsv, .csv, .jsonl); of a model that finds answers, questions as SQuAD's", group="data"
+    input_file: str | None = option(
+        None,
+        "rows with labels (.tsv, .csv, .jsonl); of a model that finds answers, questions as SQuAD's; when left out, the "
+        "dev rows of the training of --model_dir, or of --against",
+        group="data",
     )
     label_column: str | None = option(None, "the column of the label; the task's when left out", group="data")
     skip_bad_rows: bool = option(False, "leave out rows that cannot be read instead of stopping", group="data")

@@ -19,9 +19,9 @@ from args import words_of
 from console import InputError, progress, say
 from core.export import EXPORT_CONFIG, parity_rows, read_export_config, write_export
 from core.metrics import MAIN_METRIC
-from core.recorded import ARGUMENTS, recorded_dev
+from core.recorded import ARGUMENTS, recorded_dev, recorded_source
 from data.sources import Rows, read_rows
-from data.tasks import Task
+from data.tasks import TASKS, Task
 from deploy.evaluation import Judged, by_label, opened
 from deploy.options import EvaluateOptions, ReportOptions
 from deploy.predictor import Predictor
@@ -33,6 +33,16 @@ from models.weights import WEIGHTS
 METRICS, LOG, SEARCH = "metrics.json", "metrics.jsonl", "search.json"
 # Folders that hold no models of their own, and how far down models are looked for.
 NOT_LOOKED_INTO, DEEPEST = ("checkpoint", "kept", "visualdl", "data", "cache", "predictions"), 4
+# The script that makes teachers, and where those of students say who taught them.
+TEACHES = "finetune.run_classifier"
+TAUGHT = {
+    "distill_lstm.bert_distill": "teacher_dir",
+    "tinybert.task_distill": "teacher_model",
+    "ofa_bert.run_glue_ofa": "model_name_or_path",
+}
+# What entries of records are.
+KINDS: dict[str, type] = {"dev": dict, "training": dict, "stages": list, "sub_networks": list, "dev_with_teacher": dict}
+ARGUED: dict[str, type] = {"script": str, "options": dict, "state": dict, "given": list}
 # What a log tells beside losses and scores.
 NO_LOSSES = ("step", "part", "lr", "rows_per_second")
 
@@ -82,7 +92,8 @@ class Found:
     def metric(self) -> str | None:
         """The figure that stands for its quality; None where nothing was evaluated."""
         dev = self.metrics.get("dev") or {}
-        name = MAIN_METRIC.get(self.task.metric) if self.task else None
+        # A masked language model has no task: what it says at hidden places is judged.
+        name = MAIN_METRIC.get(self.task.metric) if self.task else "accuracy"
         return name if name in dev else next(iter(dev), None)
 
     @property
@@ -149,26 +160,30 @@ def find_models(places: Sequence[str]) -> list[Found]:
     for place in places:
         if not Path(place).is_dir():
             raise InputError(f"--run {place}: no such folder")
-        below = list(_below(Path(place)))
+        below = _below(Path(place).resolve())
         if not below:
-            raise InputError(f"--run {place}: no run, model folder or export folder here or below")
-        folders += [folder for folder in below if folder not in folders]
-    root = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
+            raise InputError(f"--run {place}: no finished run, model folder or export folder here or below")
+        # A link, or a folder that was named twice, is the same one.
+        folders += [folder for folder in dict.fromkeys(path.resolve() for path in below) if folder not in folders]
+    root = Path(os.path.commonpath([folder.parent for folder in folders]))
     models, exports = [], {}
     ends = Counter(folder.name for folder in folders)
     for folder in folders:
         # The folder's own name where that is enough.
-        name = folder.name if ends[folder.name] == 1 else os.path.relpath(folder.resolve(), root)
+        name = folder.name if ends[folder.name] == 1 else os.path.relpath(folder, root)
         if (folder / EXPORT_CONFIG).is_file():
             exports[folder] = Found(name, None, folder)
         else:
             models.append(_model(folder, name))
+    weights: dict[str | None, Found] = {}
     for folder, found in exports.items():
         config = read_export_config(folder, "--run")
         found.size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
         found.parameters = int(config.get("parameters", 0))
         made_from = config.get("weights")
-        owner = next((one for one in models if made_from and made_from == _weights(one)), None)
+        if made_from and not weights:
+            weights = {_weights(one): one for one in models}
+        owner = weights.get(made_from) if made_from else None
         if owner is None:
             found.task = Predictor(folder, 1).task
             models.append(found)
@@ -179,8 +194,13 @@ def find_models(places: Sequence[str]) -> list[Found]:
 
 def _below(folder: Path, depth: int = 0) -> list[Path]:
     """Model folders and export folders; a run is one, whatever its stages have left in it."""
-    if (folder / EXPORT_CONFIG).is_file() or (folder / METRICS).is_file() or _is_model(folder):
+    if (folder / EXPORT_CONFIG).is_file() or _is_model(folder):
         return [folder]
+    if (folder / ARGUMENTS).is_file():
+        if (folder / METRICS).is_file():
+            return [folder]
+        say(f"note: {folder}: this run has not ended; left out")
+        return []
     if depth == DEEPEST:
         return []
     inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -196,10 +216,29 @@ def _is_model(folder: Path) -> bool:
 
 
 def _model(folder: Path, name: str) -> Found:
-    metrics = read_json(folder / METRICS) if (folder / METRICS).is_file() else {}
-    arguments = read_json(folder / ARGUMENTS) if (folder / ARGUMENTS).is_file() else {}
+    metrics, arguments = (_record(folder / file, known) for file, known in ((METRICS, KINDS), (ARGUMENTS, ARGUED)))
     loaded = load(folder)
     return Found(name, folder, None, metrics, arguments, loaded.task, loaded.parameters)
+
+
+def _record(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """A JSON file of a run, whose entries are what they should be; empty where there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = read_json(path)
+        if wrong := [name for name, kind in kinds.items() if not isinstance(found.get(name) or kind(), kind)]:
+            raise ValueError(f"{wrong[0]}: {found[wrong[0]]!r}"[:80])
+        dev = found.get("dev") or {}
+        if not all(value is None or isinstance(value, (int, float)) for value in dev.values()):
+            raise ValueError("dev holds other than numbers")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path}: damaged ({error})") from error
+    return found
 
 
 def _weights(found: Found) -> str | None:
@@ -212,9 +251,13 @@ def _by_seed(models: Sequence[Found]) -> list[Found]:
     for number, found in enumerate(models):
         state = {k: v for k, v in (found.arguments.get("state") or {}).items() if k != "seed"}
         key = json.dumps([found.script, state], sort_keys=True) if state else str(number)
+        if key in kept and found.options.get("seed") in {one.options.get("seed") for one in kept[key].others}:
+            # A copy of a run is no further seed.
+            key = str(number)
         first = kept.setdefault(key, found)
         first.others.append(found)
-    return list(kept.values())
+    # Teachers first: the others are compared with them.
+    return sorted(kept.values(), key=lambda one: one.script != TEACHES)
 
 
 def curves(found: Found) -> list[Curve]:
@@ -234,7 +277,7 @@ def _curve(name: str, path: Path) -> Curve:
     losses: dict[str, list[tuple[float, float]]] = {}
     evaluations: dict[str, list[tuple[float, float]]] = {}
     # A last line without its end is one that a killed run was writing.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1], 1):
         try:
             row = json.loads(line)
             into = losses if row["part"] == "train" else evaluations
@@ -251,47 +294,70 @@ def command(found: Found) -> str | None:
     if not found.script:
         return None
     given = found.arguments.get("given")
-    names = given if isinstance(given, list) else [name for name, value in found.options.items() if value]
-    values = {name: found.options.get(name) for name in names if name not in ("resume", "overwrite")}
+    # Records of earlier versions do not say what was given: then all that has a value.
+    names = given if isinstance(given, list) else list(found.options)
+    left_out = ("resume", "overwrite", "sweep", "seeds")
+    values = {name: found.options.get(name) for name in names if name not in left_out}
+    values = {name: value for name, value in values.items() if value is not None and value != []}
     return shlex.join(["python", "-m", found.script, *words_of(values)])
 
 
-def judge(models: Sequence[Found], options: ReportOptions) -> dict[str, Rows]:
-    """Lets classifiers label the dev rows of their task; their logits are kept with them.
+@dataclass(frozen=True)
+class Group:
+    """Models of one task.
 
-    Args:
-        models: those of a task all get the same rows.
-        options: name the rows; those of a model's training where they do not.
-
-    Returns:
-        The rows by task; none of a task whose rows cannot be had any longer.
+    Attributes:
+        task: theirs.
+        models: that are shown, one for all seeds of a setting.
+        rows: that they are judged on; None where these cannot be had any longer, or there is nothing to label.
+        name: of the task, with a number where there are several of that name.
     """
-    found: dict[str, Rows] = {}
-    for task in tasks_of(models):
-        if task.kind == "span" or task.is_regression:
-            continue
-        theirs = [one for one in models if one.task is not None and alike(one.task, task)]
-        rows = _rows(theirs, task, options)
-        if rows is None:
-            continue
-        found[task.name] = rows = rows.take(np.arange(min(options.rows, len(rows))))
-        for one in progress(theirs, f"{task.name}: what the models say", unit="model"):
-            one.logits = judged(one, options).logits(rows.texts)
+
+    task: Task
+    models: list[Found]
+    rows: Rows | None
+    name: str
+
+    @property
+    def base(self) -> Found:
+        """What the others are compared with: a teacher where there is one."""
+        return self.models[0]
+
+
+def groups_of(models: Sequence[Found], options: ReportOptions) -> list[Group]:
+    """Models by task, and the rows of each; a user's own tasks are told apart by their files.
+
+    Raises:
+        InputError: rows that are no longer what they were, or that do not fit.
+    """
+    by_task: dict[tuple[Any, ...], list[Found]] = {}
+    for one in models:
+        if one.task is not None:
+            own = recorded_source(one.folder) if one.folder and one.task.name not in TASKS else ()
+            key = (one.task.name, one.task.text_columns, tuple(one.task.labels or ()), own)
+            by_task.setdefault(key, []).append(one)
+    found: list[Group] = []
+    for theirs in by_task.values():
+        task = theirs[0].task
+        assert task is not None
+        same = sum(group.task.name == task.name for group in found)
+        labelled = task.kind != "span" and not task.is_regression
+        rows = _rows(theirs, task, options) if labelled else None
+        if rows is not None:
+            rows = rows.take(np.arange(min(options.rows, len(rows))))
+        found.append(Group(task, theirs, rows, f"{task.name} {same + 1}" if same else task.name))
     return found
 
 
-def tasks_of(models: Sequence[Found]) -> list[Task]:
-    """The different tasks of models."""
-    tasks: list[Task] = []
-    for one in models:
-        if one.task is not None and not any(alike(one.task, task) for task in tasks):
-            tasks.append(one.task)
-    return tasks
-
-
-def alike(a: Task, b: Task) -> bool:
-    """Whether two tasks have the same rows and labels."""
-    return (a.name, a.text_columns, tuple(a.labels or ())) == (b.name, b.text_columns, tuple(b.labels or ()))
+def judge(groups: Sequence[Group], options: ReportOptions) -> None:
+    """Lets classifiers, and the teachers of students, label the rows of their task; their logits stay with them."""
+    for group in groups:
+        if group.rows is None:
+            continue
+        asked = [*group.models, *filter(None, (teacher_of(one, group.models) for one in group.models))]
+        asked = list({id(one): one for one in asked}.values())
+        for one in progress(asked, f"{group.name}: what the models say", unit="model"):
+            one.logits = judged(one, options).logits(group.rows.texts)
 
 
 def judged(found: Found, options: ReportOptions) -> Judged:
@@ -322,12 +388,12 @@ def confusion(found: Found, rows: Rows) -> dict[str, Any]:
 
 def teacher_of(student: Found, models: Sequence[Found]) -> Found | None:
     """The model among others that a student learnt from."""
-    options = student.options
-    named = options.get("teacher_dir") or options.get("teacher_model") or options.get("model_name_or_path")
+    named = student.options.get(TAUGHT.get(student.script, ""))
     first = named[0] if isinstance(named, list) and named else named
     if not isinstance(first, str) or not Path(first).is_dir():
         return None
-    return next((one for one in models if one.folder and one.folder.resolve() == Path(first).resolve()), None)
+    every = [other for one in models for other in one.others or [one]]
+    return next((one for one in every if one.folder and one.folder.resolve() == Path(first).resolve()), None)
 
 
 def disagreements(student: Found, teacher: Found, rows: Rows, count: int = 10) -> list[Disagreement]:
@@ -357,22 +423,18 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(-1, keepdims=True)
 
 
-def measure_speed(models: Sequence[Found], options: ReportOptions) -> None:
+def measure_speed(groups: Sequence[Group], options: ReportOptions) -> None:
     """Size and speed of static graphs, the models of a task taking turns; made for a moment where there are none."""
-    with tempfile.TemporaryDirectory() as place:
-        for task in tasks_of(models):
-            theirs = [one for one in models if one.task is not None and alike(one.task, task)]
+    for group in groups if options.rounds else ():
+        with tempfile.TemporaryDirectory() as place:
             graphs = []
-            for number, one in enumerate(progress(theirs, f"{task.name}: static graphs", unit="model")):
-                graphs.append(one.static or _exported(one, Path(place) / f"{task.name}-{number}"))
+            for number, one in enumerate(progress(group.models, f"{group.name}: static graphs", unit="model")):
+                graphs.append(one.static or _exported(one, Path(place) / str(number)))
                 one.size = sum(path.stat().st_size for path in graphs[-1].iterdir())
-            if not options.rounds:
-                continue
-            first = theirs[0].folder
-            texts = parity_rows(task, None, options.speed_rows, options.input_file, first).columns
+            texts = parity_rows(group.task, None, options.speed_rows, options.input_file, group.base.folder).columns
             predictors = [Predictor(graph, 1) for graph in graphs]
             records = alternate(predictors, [texts] * len(predictors), options.rounds, options.speed_rows, 32)
-            for one, record in zip(theirs, records, strict=True):
+            for one, record in zip(group.models, records, strict=True):
                 one.speed = record
 
 
@@ -385,14 +447,39 @@ def _exported(found: Found, folder: Path) -> Path:
 
 def sub_networks(found: Found) -> list[Mapping[str, Any]]:
     """Of a once-for-all network: shape, size and metrics of every part."""
-    return [one for one in found.metrics.get("sub_networks") or [] if isinstance(one, dict) and "dev" in one]
+    return [
+        one
+        for one in found.metrics.get("sub_networks") or []
+        if isinstance(one, dict)
+        and isinstance(one.get("dev"), dict)
+        and all(isinstance(one.get(name), (int, float)) for name in ("width", "depth", "parameters"))
+        and isinstance(one["dev"].get(found.metric), (int, float))
+    ]
 
 
-def searches(places: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """Records of searches for sub-networks below folders, by the folder's name."""
-    found = {}
+def searches(places: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """Sub-networks that searches below folders have measured, by the search's folder.
+
+    Raises:
+        InputError: a record is damaged.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for place in places:
-        for path in sorted(Path(place).rglob(SEARCH)):
-            if len(path.relative_to(place).parts) <= DEEPEST:
-                found[path.parent.name] = read_json(path)
+        for path in sorted(Path(place).resolve().rglob(SEARCH)):
+            if len(path.relative_to(Path(place).resolve()).parts) > DEEPEST:
+                continue
+            try:
+                record = read_json(path)
+                known = [one for one in record["candidates"] if one["score"] is not None]
+                # All that is shown of them.
+                assert all(
+                    isinstance(value, (int, float))
+                    for one in known
+                    for value in (one["shape"]["width"], one["shape"]["depth"], one["latency_ms"], one["score"])
+                )
+            except (ValueError, KeyError, TypeError, AssertionError) as error:
+                raise InputError(
+                    f"{path}: no record of a search of ours, or damaged ({type(error).__name__})"
+                ) from error
+            found[os.path.relpath(path.parent, Path(place).resolve())] = known
     return found

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from console import duration
 from core.metrics import MAIN_METRIC
-from data.sources import Rows
-from data.tasks import Task
 from deploy.charts import Point, lines, scatter, style
 from deploy.report_data import (
+    TEACHES,
     Found,
-    alike,
+    Group,
     command,
     confusion,
     curves,
     disagreements,
     sub_networks,
-    tasks_of,
     teacher_of,
 )
 
 MASKED = "mlm_distill.run_distill"
 # What scripts make, for people.
-KINDS = {
-    "finetune.run_classifier": "teacher",
+WORDS = {
+    TEACHES: "fine-tuned BERT",
     "finetune.run_mrc": "reading comprehension",
     "distill_lstm.small": "Bi-LSTM, labels alone",
     "distill_lstm.bert_distill": "Bi-LSTM, distilled",
@@ -37,15 +36,16 @@ KINDS = {
 }
 SHARES = set(MAIN_METRIC.values())
 LOSSES = {"loss": "all", "hard": "labels (class loss)", "soft": "teacher (distillation loss)"}
-# More trainings than these are folded up.
+# Of more models than these trainings are folded up.
 OPEN = 4
+MOST_LABELS = 20
 LONGEST_TEXT = 400
 CSS = """
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:80rem;padding:1rem;color:var(--ink);background:var(--page);
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Noto Sans CJK SC",sans-serif}
-:root{--page:#ffffff;--soft:#f6f8fa;--shade:0,114,178}
-@media(prefers-color-scheme:dark){:root{--page:#0d1117;--soft:#161b22;--shade:86,180,233}}
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif}
+:root{--page:#ffffff;--soft:#f6f8fa;--right:0,158,115;--wrong:213,94,0}
+@media(prefers-color-scheme:dark){:root{--page:#0d1117;--soft:#161b22;--right:47,199,154;--wrong:230,159,0}}
 h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.25rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1rem 0 .25rem}
 p,figcaption{margin:.25rem 0 .75rem;max-width:46rem}figcaption{font-size:.85rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}
@@ -55,37 +55,37 @@ td.text{white-space:normal;min-width:16rem;overflow-wrap:anywhere;text-align:lef
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
 figure{margin:0}svg{width:100%;height:auto;display:block}svg text{fill:var(--ink)}
 pre{background:var(--soft);padding:.75rem;overflow-x:auto;font-size:.8rem;white-space:pre-wrap;overflow-wrap:anywhere}
-summary{cursor:pointer;padding:.25rem 0}.same{opacity:.6}
+.count{display:block}summary{cursor:pointer;padding:.25rem 0}
 """
 
 
 def page(
     models: Sequence[Found],
-    rows: Mapping[str, Rows],
-    searches: Mapping[str, Mapping[str, Any]],
+    groups: Sequence[Group],
+    searches: Mapping[str, Sequence[Mapping[str, Any]]],
     environment: Mapping[str, str],
 ) -> str:
     """The page.
 
     Args:
-        models: judged and measured.
-        rows: that they were judged on, by task.
-        searches: records of searches for sub-networks, by their folders' names.
+        models: all of them, also those without a task.
+        groups: the same by task, judged and measured.
+        searches: sub-networks that searches have measured, by their folders.
         environment: what the machine and the versions are, by their names.
     """
-    names = ", ".join(task.name for task in tasks_of(models)) or "models"
-    body = [f"<h1>{escape(names)}: {len(models)} model{'s' if len(models) > 1 else ''}</h1>"]
-    body.append(summary(models))
-    for task in tasks_of(models):
-        theirs = [one for one in models if one.task is not None and alike(one.task, task)]
-        body.append(trade_offs(task, theirs))
-    body += [search_part(name, record) for name, record in searches.items()]
-    body.append(training_part(models))
-    for task in tasks_of(models):
-        if task.name in rows:
-            theirs = [one for one in models if one.logits is not None and one.task and alike(one.task, task)]
-            body += [confusion_part(theirs, rows[task.name]), disagreement_part(theirs, rows[task.name])]
-    body += [environment_part(environment), command_part(models)]
+    names = ", ".join(group.name for group in groups) or "models"
+    count = f"{len(models)} model{'s' if len(models) > 1 else ''}"
+    body = [
+        f"<h1>{escape(names)}: {count}</h1>",
+        f"<p>{escape(environment.get('date', ''))}</p>",
+        *map(verdict, groups),
+    ]
+    body.append(summary(models, groups))
+    body += [trade_offs(group) for group in groups]
+    body += [search_part(name, known) for name, known in searches.items()]
+    for group in groups:
+        body += [confusion_part(group), disagreement_part(group)]
+    body += [training_part(models), environment_part(environment), command_part(models)]
     title = escape(f"{names}: report")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -94,6 +94,27 @@ def page(
         f"<title>{title}</title><style>{style()}{CSS}</style></head>\n<body>\n" + "\n".join(filter(None, body)) + "\n"
         "</body></html>\n"
     )
+
+
+def verdict(group: Group) -> str:
+    """A sentence on the fastest student of a task: what it gains, and what it costs."""
+    base = group.base
+    fast = min((one for one in group.models if one.speed), key=lambda one: one.speed["p50_ms"], default=None)
+    if fast is None or fast is base or base.script != TEACHES or base.mean is None or fast.mean is None:
+        return ""
+    times = base.speed["p50_ms"] / fast.speed["p50_ms"]
+    lost = 100 * (base.mean - fast.mean)
+    apart = f"{abs(lost):.2f} points {'less' if lost > 0 else 'more'} {base.metric} on {dev_rows(fast)}"
+    return (
+        f"<p><strong>{escape(fast.name)}</strong> answers {times:.1f} times as fast as {escape(base.name)}, with "
+        f"{apart}.</p>"
+    )
+
+
+def dev_rows(found: Found) -> str:
+    """How many rows a figure is of."""
+    count = found.metrics.get("dev_rows")
+    return f"{count:,} dev rows" if isinstance(count, int) else "dev"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], is_text: Sequence[int] = ()) -> str:
@@ -134,84 +155,91 @@ def figure_name(found: Found) -> str:
     return f"{found.metric} at hidden places" if found.script == MASKED else str(found.metric or "")
 
 
-def summary(models: Sequence[Found]) -> str:
+def summary(models: Sequence[Found], groups: Sequence[Group]) -> str:
     """The table that a reader came for."""
     figures = {figure_name(one) for one in models if one.metric}
-    named = f"dev {next(iter(figures))}, %" if len(figures) == 1 else "dev"
-    header = ["model", "kind", named, "seeds", "parameters", "on disk", "p50 ms", "rows/s", "speed-up"]
-    header += ["says as teacher", "training"]
-    first = next((one for one in models if one.speed), None)
+    only = next(iter(figures)) if len(figures) == 1 else ""
+    unit = ", %" if only in SHARES else ""
+    header = ["model", "kind", escape(f"dev {only}{unit}" if only else "dev"), "dev rows", "seeds", "parameters"]
+    header += ["on disk", "ms a row", "rows/s", "faster by", "same answer as its teacher", "training"]
+    base = {id(one): group.base for group in groups for one in group.models}
     cells = []
     for one in models:
-        near = one.metrics.get("dev_with_teacher") or {}
-        # The smaller of two likenesses is no use to a reader: agreement where there is one.
-        alike_ = near.get("agreement")
-        seconds = (one.metrics.get("training") or {}).get("seconds")
+        every = one.others or [one]
+        near = [near for each in every if (near := (each.metrics.get("dev_with_teacher") or {}).get("agreement"))]
+        spent = [
+            each.metrics["training"]["seconds"] for each in every if "seconds" in (each.metrics.get("training") or {})
+        ]
+        other = base.get(id(one))
+        rows = one.metrics.get("dev_rows")
         cells.append(
             (
                 escape(one.name),
-                escape(KINDS.get(one.script, one.script or "export")),
+                escape(WORDS.get(one.script, one.script or "export")),
                 quality(one) + (f" ({escape(figure_name(one))})" if len(figures) > 1 and one.metric else ""),
-                str(max(1, len(one.others))),
+                f"{rows:,}" if isinstance(rows, int) else "",
+                str(len(every)),
                 f"{one.parameters / 1e6:.1f} M",
                 f"{one.size / 1e6:.0f} MB" if one.size else "",
                 f"{one.speed['p50_ms']:.2f}" if one.speed else "",
                 f"{one.speed['rows_per_second']:,.0f}" if one.speed else "",
-                f"{first.speed['p50_ms'] / one.speed['p50_ms']:.1f}×" if one.speed and first else "",
-                f"{100 * alike_:.1f} %" if alike_ is not None else "",
-                duration(seconds) if seconds is not None else "",
+                f"{other.speed['p50_ms'] / one.speed['p50_ms']:.1f}×" if one.speed and other and other.speed else "",
+                f"{100 * statistics.mean(near):.1f} %" if near else "",
+                duration(statistics.mean(spent)) if spent else "",
             )
         )
     kept = [n for n in range(len(header)) if any(row[n] for row in cells)]
-    note = f"Speed: one thread, text in and label out, over {escape(first.name)}." if first else ""
-    return table([header[n] for n in kept], [[row[n] for n in kept] for row in cells]) + (note and f"<p>{note}</p>")
+    shown = table([header[n] for n in kept], [[row[n] for n in kept] for row in cells])
+    told = ", ".join(f"{group.base.name} ({group.name})" for group in groups if group.base.speed)
+    note = (
+        f"Speed: one thread, text in and label out; ms a row: the median of single rows; faster than {escape(told)}. "
+        if told
+        else ""
+    )
+    if any(len(one.others) > 1 for one in models):
+        note += "Of several seeds: means, and standard deviations behind ±."
+    return shown + (note and f"<p>{note}</p>")
 
 
-def trade_offs(task: Task, models: Sequence[Found]) -> str:
+def trade_offs(group: Group) -> str:
     """Quality against latency and against size, with every part of once-for-all networks."""
-    drawn = [one for one in models if one.mean is not None]
+    drawn = [one for one in group.models if one.mean is not None]
     if not drawn:
         return ""
-    factor, unit = 100.0, f"dev {drawn[0].metric}, %"
+    unit = f"dev {drawn[0].metric}, %"
     charts = []
     fast = [(n, one) for n, one in enumerate(drawn) if one.speed]
     if fast:
         points = [
-            Point(one.name, one.speed["p50_ms"], factor * (one.mean or 0), n, factor * (one.deviation or 0))
+            Point(one.name, one.speed["p50_ms"], 100 * (one.mean or 0), n, 100 * (one.deviation or 0))
             for n, one in fast
         ]
-        charts.append(chart(scatter(points, "ms a row, batch 1", unit), f"{task.name}: quality against latency"))
+        charts.append(chart(scatter(points, "ms a row", unit), f"{group.name}: quality against latency"))
     points, joined = [], []
     for n, one in enumerate(drawn):
-        points.append(Point(one.name, one.parameters / 1e6, factor * (one.mean or 0), n, factor * (one.deviation or 0)))
-        parts = [part for part in sub_networks(one) if "parameters" in part and one.metric in part["dev"]]
+        points.append(Point(one.name, one.parameters / 1e6, 100 * (one.mean or 0), n, 100 * (one.deviation or 0)))
         whole = len(points) - 1
-        for part in parts:
-            if (part["width"], part["depth"]) == (1, 1):
-                continue
-            name = f"{part['width']:.3g} × {part['depth']:.3g}"
-            points.append(Point(name, part["parameters"] / 1e6, factor * part["dev"][one.metric], n))
+        for part in sub_networks(one):
+            if (part["width"], part["depth"]) != (1, 1):
+                name = f"{part['width']:.3g} × {part['depth']:.3g}"
+                points.append(Point(name, part["parameters"] / 1e6, 100 * part["dev"][one.metric], n))
         joined.append(list(range(whole, len(points))))
     charts.append(
-        chart(scatter(points, "million parameters", unit, joined), f"{task.name}: quality against size of the model")
+        chart(scatter(points, "million parameters", unit, joined), f"{group.name}: quality against size of the model")
     )
-    return f"<h2>{escape(task.name)}: what accuracy costs</h2><div class='charts'>{''.join(charts)}</div>"
+    return f"<h2>{escape(group.name)}: what accuracy costs</h2><div class='charts'>{''.join(charts)}</div>"
 
 
-def search_part(name: str, record: Mapping[str, Any]) -> str:
+def search_part(name: str, known: Sequence[Mapping[str, Any]]) -> str:
     """The sub-networks that a search has measured."""
-    known = [one for one in record.get("candidates") or [] if one.get("latency_ms") and one.get("score") is not None]
     if not known:
         return ""
     points = []
     for one in known:
-        width, depth = one["shape"]["width"], one["shape"]["depth"]
-        points.append(
-            Point(f"{width:.3g} × {depth:.3g}", one["latency_ms"], 100 * one["score"], 0 if one["pareto"] else 1)
-        )
-    threads, length = record.get("threads"), record.get("seq_len")
-    caption = f"search in {name}: rows of {length} tokens, {threads} thread(s); the first colour is that of the front"
-    shown = chart(scatter(points, "ms a row, batch 1", f"dev {record.get('metric', 'score')}, %"), caption)
+        shape = f"{one['shape']['width']:.3g} × {one['shape']['depth']:.3g}"
+        points.append(Point(shape, one["latency_ms"], 100 * one["score"], 0 if one.get("pareto") else 1))
+    caption = f"search in {name}: the first colour is that of the front"
+    shown = chart(scatter(points, "ms a row", "dev, %"), caption)
     return f"<h2>Search: {escape(name)}</h2><div class='charts'>{shown}</div>"
 
 
@@ -234,7 +262,7 @@ def training_part(models: Sequence[Found]) -> str:
                 unit = next(iter(scores)) if len(scores) == 1 else "distance"
                 charts.append(chart(lines(scores, "step", unit, tuple(scores)), caption))
         if charts:
-            opened = " open" if len(parts) < OPEN else ""
+            opened = " open" if len(models) <= OPEN else ""
             shown = f"<summary>{escape(one.name)}</summary><div class='charts'>{''.join(charts)}</div>"
             parts.append(f"<details{opened}>{shown}</details>")
     return "<h2>Training</h2>" + "".join(parts) if parts else ""
@@ -245,37 +273,45 @@ def parts_of(losses: Mapping[str, Any]) -> dict[str, Any]:
     return {name: points for name, points in losses.items() if name != "loss" or len(losses) == 1}
 
 
-def confusion_part(models: Sequence[Found], rows: Rows) -> str:
-    """What rows of every label were taken for, shaded by their share."""
+def confusion_part(group: Group) -> str:
+    """What rows of every label were taken for, shaded by their share; what is right in another colour."""
     parts = []
-    for one in models:
-        found = confusion(one, rows)
-        labels = list(found["labels"])
-        if len(labels) > 20:
+    labels = list(group.task.labels or ())
+    if group.rows is None or len(labels) > MOST_LABELS:
+        return ""
+    for one in group.models:
+        if one.logits is None:
             continue
+        found = confusion(one, group.rows)
         cells = []
-        for name, taken in zip(labels, found["confusion"], strict=True):
+        for true, (name, taken) in enumerate(zip(labels, found["confusion"], strict=True)):
             total = max(1, sum(taken))
             shades = [
-                f"<span style='display:block;background:rgba(var(--shade),{0.6 * count / total:.2f})'>{count:,}</span>"
-                for count in taken
+                f"<span class='count' style='background:rgba(var(--{'right' if n == true else 'wrong'}),"
+                f"{0.6 * count / total:.2f})'>{count:,}</span>"
+                for n, count in enumerate(taken)
             ]
-            f1 = found["labels"][name]["f1"]
-            cells.append((escape(name), *shades, f"{sum(taken):,}", percent(f1)))
+            cells.append((escape(name), *shades, f"{sum(taken):,}", percent(found["labels"][name]["f1"])))
         header = ("label", *(f"taken for<br>{escape(name)}" for name in labels), "rows", "F1, %")
-        parts.append(f"<div><h3>{escape(one.name)}</h3>{table(header, cells)}</div>")
-    count = f"{len(rows):,} rows with labels"
-    return f"<h2>What is taken for what</h2><p>{count}</p><div class='charts'>{''.join(parts)}</div>" if parts else ""
+        said = {int(label) for label in one.logits.argmax(-1)}
+        note = f"<p>says {escape(labels[said.pop()])} of every row</p>" if len(said) == 1 else ""
+        parts.append(f"<div><h3>{escape(one.name)}</h3>{table(header, cells)}{note}</div>")
+    if not parts:
+        return ""
+    count = f"{len(group.rows):,} rows with labels"
+    return (
+        f"<h2>{escape(group.name)}: what is taken for what</h2><p>{count}</p><div class='charts'>{''.join(parts)}</div>"
+    )
 
 
-def disagreement_part(models: Sequence[Found], rows: Rows) -> str:
+def disagreement_part(group: Group) -> str:
     """The rows on which students and their teachers are furthest apart."""
     parts = []
-    for one in models:
-        teacher = teacher_of(one, models)
-        if teacher is None or teacher is one:
+    for one in group.models:
+        teacher = teacher_of(one, group.models)
+        if teacher is None or teacher is one or group.rows is None or one.logits is None or teacher.logits is None:
             continue
-        found = disagreements(one, teacher, rows)
+        found = disagreements(one, teacher, group.rows)
         if not found:
             parts.append(f"<h3>{escape(one.name)}</h3><p>labels every row as {escape(teacher.name)} does</p>")
             continue
@@ -289,8 +325,14 @@ def disagreement_part(models: Sequence[Found], rows: Rows) -> str:
             for row in found
         ]
         header = ("text", "label", escape(one.name), escape(teacher.name))
-        parts.append(f"<h3>{escape(one.name)} and {escape(teacher.name)}</h3>{table(header, cells, (0,))}")
-    return "<h2>Where student and teacher disagree most</h2>" + "".join(parts) if parts else ""
+        count = int((one.logits.argmax(-1) != teacher.logits.argmax(-1)).sum())
+        parts.append(
+            f"<h3>{escape(one.name)} and {escape(teacher.name)}</h3><p>{count:,} of {len(group.rows):,} rows get "
+            f"another label; the {len(found)} that are furthest apart:</p>{table(header, cells, (0,))}"
+        )
+    if not parts:
+        return ""
+    return f"<h2>{escape(group.name)}: where student and teacher disagree most</h2>{''.join(parts)}"
 
 
 def _short(text: str) -> str:

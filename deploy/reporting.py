@@ -8,7 +8,7 @@ from pathlib import Path
 from console import InputError, say
 from deploy.machine import cores, processor, versions
 from deploy.options import ReportOptions
-from deploy.report_data import find_models, judge, measure_speed, searches
+from deploy.report_data import find_models, groups_of, judge, measure_speed, searches
 from deploy.report_page import page
 from files import check_new_file, write_atomically
 
@@ -25,14 +25,15 @@ def report(options: ReportOptions) -> Path:
     check_new_file(options.output_file, "--output_file")
     if options.input_file and not Path(options.input_file).is_file():
         raise InputError(f"--input_file {options.input_file}: no such file")
-    models = find_models(options.run)
-    rows = judge(models, options)
-    measure_speed(models, options)
     environment = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "processor": f"{processor()}, {cores()} cores",
         **versions(),
     }
-    write_atomically(options.output_file, page(models, rows, searches(options.run), environment))
+    models, searched = find_models(options.run), searches(options.run)
+    groups = groups_of(models, options)
+    judge(groups, options)
+    measure_speed(groups, options)
+    write_atomically(options.output_file, page(models, groups, searched, environment))
     say(f"report on {len(models)} model(s): {options.output_file}")
     return Path(options.output_file)

@@ -19,11 +19,19 @@ def main(argv: list[str]) -> None:
     """Parses the command line and makes the transfer set."""
     options = parse(AugmentDataOptions, argv, __doc__ or "", "python -m distill_lstm.augment_data")
     # After --help, which comes at once.
+    from core.sweep import words_on_data
     from distill_lstm.transfer import augment
 
     augment(options)
-    learn = ["python", "-m", "distill_lstm.bert_distill", "--transfer_set", options.output_file, "--teacher_dir", "…"]
-    say_next([*learn, "--output_dir", "…"])
+    learn = [
+        "python",
+        "-m",
+        "distill_lstm.bert_distill",
+        *words_on_data(options),
+        "--transfer_set",
+        options.output_file,
+    ]
+    say_next([*learn, "--teacher_dir", "…", "--output_dir", "…"])
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def transfer_size(options: DistillOptions, rows: int, found: int) -> str:
     dropped = rows * (1 + options.n_iter) - found
     if options.transfer_set or dropped <= 0:
         return shown
-    return f"{shown} ({rows:,} and {options.n_iter} copies of each, of which {dropped:,} stood there already)"
+    return f"{shown} ({rows:,} and {options.n_iter} copies of each, less {dropped:,} duplicates)"
 
 
 def mean_logits(

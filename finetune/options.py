@@ -48,16 +48,16 @@ class FinetuneOptions(BertTrainingOptions):
         group="model",
     )
     num_hidden_layers: int | None = option(
-        None, "layers of a model from scratch; 4 when left out", check=positive, group="model"
+        None, "layers of a model from scratch; 4 when left out", check=size, group="model"
     )
     hidden_size: int | None = option(
-        None, "width of a model from scratch; 256 when left out", check=positive, group="model"
+        None, "width of a model from scratch; 256 when left out", check=size, group="model"
     )
     intermediate_size: int | None = option(
-        None, "neurons of its feed-forward parts; 1024 when left out", check=positive, group="model"
+        None, "neurons of its feed-forward parts; 1024 when left out", check=size, group="model"
     )
     num_attention_heads: int | None = option(
-        None, "heads of each of its layers; 4 when left out", check=positive, group="model"
+        None, "heads of each of its layers; 4 when left out", check=size, group="model"
     )
     trust_pickle: bool = option(
         False,
@@ -95,6 +95,7 @@ class FinetuneOptions(BertTrainingOptions):
             return found + [
                 f"--{name} goes with --model_name_or_path {SCRATCH}" for name in UNTRAINED if self.asks(name)
             ]
+        found += [f"--{name}: expected a number" for name in UNTRAINED if getattr(self, name) is None]
         heads, width = self.num_attention_heads, self.hidden_size
         if heads and width and width % heads:
             found.append(f"--num_attention_heads {heads}: must divide --hidden_size {width}")
@@ -187,6 +188,10 @@ class MrcOptions(SweepOptions, AdamWOptions, RunOptions):
         if self.max_seq_length - self.max_query_length < 4:
             found.append(
                 f"--max_query_length {self.max_query_length}: leaves no room in --max_seq_length {self.max_seq_length}"
+            )
+        if self.model_name_or_path == SCRATCH:
+            found.append(
+                f"--model_name_or_path {SCRATCH}: a few questions teach no one to read; name a pre-trained BERT"
             )
         if self.teacher_model is None:
             found += [f"--{name} goes with --teacher_model" for name in ("alpha", "temperature") if self.asks(name)]

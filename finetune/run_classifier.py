@@ -26,6 +26,7 @@ def main(argv: list[str]) -> None:
         """Commands that distil the teacher."""
         out = options.output_dir
         lstm = ["python", "-m", "distill_lstm.bert_distill", *data, "--teacher_dir", out, "--output_dir", "…"]
+        lstm += ["--optimizer", "adam", "--lr", "1e-3", "--n_iter", "10"]
         small_bert = ["python", "-m", "tinybert.task_distill", *data, "--teacher_model", out, "--output_dir", "…"]
         return [lstm, small_bert]
 

@@ -110,7 +110,9 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         return read_json(path)
     except FileNotFoundError:
-        raise InputError(f"{folder}: no config.json here, so this is no model folder") from None
+        begun = (Path(folder) / "training_args.json").is_file()
+        why = "this run has not ended; give its command again with --resume" if begun else "so this is no model folder"
+        raise InputError(f"{folder}: no config.json here, {why}") from None
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error})") from error
 

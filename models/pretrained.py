@@ -102,11 +102,15 @@ def untrained_bert(
         task: gives the labels.
         max_seq_length: of its inputs, and its positions where they are more than BERT's 512.
         seed: of the weights.
+
+    Raises:
+        InputError: inputs too short for a BERT.
     """
     positions = max(512, max_seq_length)
     config = bert.BertConfig(
         vocab_size=len(vocabulary), max_position_embeddings=positions, num_labels=task.outputs, **shape
     )
+    check_length(max_seq_length, config, task, "a model from scratch")
     model = bert.BertForSequenceClassification(config)
     set_weights(model, bert.initial_weights(config, generator(seed, "initialisation")), "fresh weights")
     return LoadedModel(model, WordPieceTokenizer(vocabulary), task, max_seq_length)
@@ -159,8 +163,8 @@ def _download(name: str, folder: Path, trust_pickle: bool) -> None:
     except Exception as error:
         raise InputError(
             f"{name}: no folder of that name, and the download through PaddleNLP failed ({why(error)}); without a "
-            "network, name a folder with config.json, vocab.txt and model.safetensors that was fetched elsewhere, or "
-            "begin with --model_name_or_path scratch"
+            "network, name a folder with config.json, vocab.txt and model.safetensors that was fetched elsewhere; "
+            "finetune.run_classifier also begins with --model_name_or_path scratch"
         ) from error
     # PaddleNLP would unpickle what it downloads; here the files are read as what they should be, numbers.
     weights = {key: value for path in files for key, value in read_weights_file(path, trust_pickle).items()}

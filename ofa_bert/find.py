@@ -149,7 +149,7 @@ def _check_target(target: Path, options: SearchOptions) -> None:
 
 def _dev_rows(options: SearchOptions, loaded: LoadedModel) -> Rows:
     if not options.data_dir and not options.dev_file:
-        if found := recorded_dev(options.model_dir, loaded.labelled, options.skip_bad_rows):
+        if found := recorded_dev(options.model_dir, loaded.labelled):
             assert isinstance(found[0], Rows)
             say(f"dev rows: {found[1]}")
             return found[0]

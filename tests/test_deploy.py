@@ -786,3 +786,19 @@ def test_the_example_without_our_code_says_what_ours_does(models, capsys):
     exec(compile(block.replace("outputs/exported", str(folder)), "serving.md", "exec"), {})
     said = [one.label for one in Predictor(folder).predict([("a gripping, funny film",), ("dull",)])]
     assert capsys.readouterr().out.strip() == repr(said)
+
+
+def test_rows_without_a_label_or_with_one_that_is_dropped_do_not_shift_the_others(models, tmp_path, capsys):
+    folder = exported(models, "bilstm")
+    predictor = Predictor(folder)
+    column, texts = predictor.task.text_columns[0], [f"film {n}" for n in range(8)]
+    said = [one.label for one in predictor.predict([(text,) for text in texts])]
+    rows = [{column: text, "label": label} for text, label in zip(texts, said, strict=True)]
+    # Only the last ones have a label, each the one that is said.
+    for row in rows[:5]:
+        del row["label"]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = ["--model_dir", folder, "--input_file", tmp_path / "rows.jsonl", "--batch_size", 1]
+    code, out, err = script(predict, capsys, *words)
+    assert (code, len(out.splitlines())) == (0, 8)
+    assert "accuracy 1.0000 on 3 of 8 rows" in err

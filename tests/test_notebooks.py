@@ -57,7 +57,7 @@ def test_a_notebook_is_committed_bare_and_well_formed(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_links_of_a_notebook_lead_somewhere(name):
     text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
-    for target in re.findall(r"\]\((\.\./[^)#]+)", text):
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (FOLDER / target).is_file(), target
 
 

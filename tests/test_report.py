@@ -18,7 +18,17 @@ from data.tasks import get_task
 from deploy import report as script
 from deploy.charts import Point, lines, scatter, standalone
 from deploy.options import ReportOptions
-from deploy.report_data import Found, command, curves, disagreements, find_models
+from deploy.report_data import (
+    Found,
+    Group,
+    command,
+    curves,
+    disagreements,
+    find_models,
+    groups_of,
+    searches,
+    teacher_of,
+)
 from deploy.reporting import report
 from distill_lstm.options import DistillOptions
 from distill_lstm.train import distill
@@ -108,7 +118,7 @@ def read(path):
 
 
 def test_models_are_found_seeds_are_joined_and_exports_belong_to_what_they_were_made_from(runs):
-    student, teacher = find_models([str(runs)])
+    teacher, student = find_models([str(runs)])
     assert (student.name, teacher.name) == ("student-1", "teacher")
     assert [one.name for one in student.others] == ["student-1", "student-2"]
     assert student.static == runs / "exported" and teacher.static is None
@@ -125,7 +135,7 @@ def test_an_export_alone_is_a_model(runs, tmp_path):
 
 
 def test_curves_are_those_of_the_log(runs):
-    (student, _) = find_models([str(runs)])
+    (_, student) = find_models([str(runs)])
     (curve,) = curves(student)
     rows = [json.loads(line) for line in (runs / "student-1" / "metrics.jsonl").read_text().splitlines()]
     assert curve.losses["hard"] == [(row["step"], row["hard"]) for row in rows if row["part"] == "train"]
@@ -146,7 +156,7 @@ def test_a_log_whose_last_line_was_being_written_is_read_and_a_damaged_one_is_na
 
 
 def test_the_command_of_a_run_gives_its_options_again(runs):
-    student, teacher = find_models([str(runs)])
+    teacher, student = find_models([str(runs)])
     words = command(student).split()
     assert words[:3] == ["python", "-m", "distill_lstm.bert_distill"]
     given = dict(zip(words[3::2], words[4::2], strict=True))
@@ -182,7 +192,9 @@ def test_the_page_is_whole_offline_and_tells_the_figures(runs, page):
     mean, spread = 100 * np.mean(scores), 100 * np.std(scores, ddof=1)
     assert by_model["student-1"]["dev accuracy, %"] == f"{mean:.2f} ± {spread:.2f}"
     assert by_model["student-1"]["seeds"] == "2"
-    assert float(by_model["teacher"]["p50 ms"]) > 0
+    assert float(by_model["teacher"]["ms a row"]) > 0
+    assert by_model["teacher"]["faster by"] == "1.0×"
+    assert by_model["student-1"]["dev rows"] == "12"
     # Every row stands in the confusions once.
     confusions = [table for table in reader.tables if table[0][0] == "label"]
     assert len(confusions) == 2
@@ -193,12 +205,13 @@ def test_the_page_is_whole_offline_and_tells_the_figures(runs, page):
 
 
 def test_texts_of_rows_are_no_code(runs, tmp_path):
-    student, teacher = find_models([str(runs)])
+    teacher, student = find_models([str(runs)])
     from deploy.report_page import disagreement_part
 
     rows = Rows(([DANGEROUS],), np.asarray([1]))
     student.logits, teacher.logits = np.asarray([[0.0, 3.0]]), np.asarray([[3.0, 0.0]])
-    shown = disagreement_part([student, teacher], rows)
+    shown = disagreement_part(Group(student.task, [teacher, student], rows, "<b>sst-2"))
+    assert "<b>" not in shown
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; a fine film" in shown
     assert "<script" not in shown
 
@@ -221,10 +234,10 @@ def test_charts_bring_their_colours_along_and_are_drawn_alike_twice():
     [
         ([], "--run is required"),
         (["--run", "nowhere"], "--run nowhere: no such folder"),
-        (["--run", "EMPTY"], "no run, model folder or export folder here or below"),
+        (["--run", "EMPTY"], "no finished run, model folder or export folder here or below"),
         (["--run", "RUNS", "--output_file", "report.pdf"], "expected a name that ends in .html"),
         (["--run", "RUNS", "--input_file", "nope.tsv"], "--input_file nope.tsv: no such file"),
-        (["--run", "RUNS", "--output_file", "nope/there/report.html"], ""),
+        (["--run", "RUNS", "--output_file", "nope/there/report.html"], "nope"),
     ],
 )
 def test_bad_input_is_told_in_one_line(runs, tmp_path, capsys, monkeypatch, words, message):
@@ -273,3 +286,93 @@ def test_a_browser_shows_the_page_without_scrolling_sideways(page, tmp_path, wid
     assert len(figures["charts"]) >= 6
     # Those of a training that is folded up have no height.
     assert sum(height > 100 for height in figures["charts"]) >= 6
+
+
+def test_a_link_and_a_copy_are_no_further_seeds(runs, tmp_path):
+    place = tmp_path / "some"
+    place.mkdir()
+    shutil.copytree(runs / "student-1", place / "student")
+    (place / "latest").symlink_to(place / "student")
+    (one,) = find_models([str(place), str(place / "student")])
+    assert len(one.others) == 1
+    shutil.copytree(runs / "student-1", place / "copy")
+    assert [len(one.others) for one in find_models([str(place)])] == [1, 1]
+
+
+def test_a_run_that_has_not_ended_is_told_and_left_out(runs, tmp_path, capsys):
+    place = tmp_path / "some"
+    shutil.copytree(runs / "teacher", place / "teacher")
+    shutil.copytree(runs / "student-1", place / "student")
+    (place / "student" / "metrics.json").unlink()
+    assert [one.name for one in find_models([str(place)])] == ["teacher"]
+    assert f"note: {place / 'student'}: this run has not ended; left out" in capsys.readouterr().out
+
+
+def test_only_what_a_teacher_taught_is_its_student(runs):
+    teacher, student = find_models([str(runs)])
+    assert teacher_of(student, [teacher, student]) is teacher
+    other = Found("t", runs / "other", None, others=[teacher])
+    assert teacher_of(student, [other, student]) is teacher
+    alone = Found("alone", None, None, arguments={**student.arguments, "script": "distill_lstm.small"})
+    assert teacher_of(alone, [teacher]) is None
+
+
+def test_own_tasks_are_told_apart_by_their_files(runs, tmp_path):
+    folders = []
+    for name, words in (("one", "ab"), ("two", "xyz")):
+        rows = tmp_path / f"{name}.tsv"
+        rows.write_text(
+            "t\tl\n" + "".join(f"row {n} {words[n % len(words)]}\t{words[n % len(words)]}\n" for n in range(30))
+        )
+        folders.append(str(tmp_path / name))
+        bert = str(runs.parent / "bert")
+        finetune(
+            FinetuneOptions(
+                train_file=str(rows),
+                text_columns="t",
+                label_column="l",
+                model_name_or_path=bert,
+                max_steps=1,
+                output_dir=folders[-1],
+            )
+        )
+    models = find_models(folders)
+    groups = groups_of(models, ReportOptions(run=tuple(folders)))
+    assert [group.name for group in groups] == ["custom", "custom 2"]
+    assert [group.models for group in groups] == [[one] for one in models]
+    report(ReportOptions(run=tuple(folders), output_file=str(tmp_path / "r.html"), rounds=1, speed_rows=2))
+    assert len([t for t in read(tmp_path / "r.html").tables if t[0][0] == "label"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", "{"),
+        ("metrics.json", '{"dev": [1]}'),
+        ("metrics.json", '{"dev": {"accuracy": "x"}}'),
+        ("metrics.json", '{"dev": {"accuracy": 1}, "training": 3, "parameters": 1}'),
+        ("metrics.json", '{"dev": {"accuracy": 1}, "stages": 3}'),
+        ("training_args.json", "[]"),
+        ("training_args.json", '{"state": 3}'),
+    ],
+)
+def test_a_damaged_record_is_named(runs, tmp_path, name, content):
+    folder = tmp_path / "student"
+    shutil.copytree(runs / "student-1", folder)
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=f"{name}: damaged"):
+        find_models([str(folder)])
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"candidates": [{"score": 1}]}', '{"candidates": [{"score": 1, "shape": 2}]}']
+)
+def test_a_damaged_search_is_named(tmp_path, content):
+    (tmp_path / "search.json").write_text(content)
+    with pytest.raises(InputError, match="search.json: no record of a search of ours, or damaged"):
+        searches([str(tmp_path)])
+
+
+def test_names_with_dollars_and_in_chinese_are_drawn_as_they_stand():
+    drawn = scatter([Point("price_$5_or_$6 教师", 1, 2), Point("x$\\foo$", 2, 3)], "a$^b", "数")
+    assert "price_$5_or_$6 教师" in drawn and "x$\\foo$" in drawn and "a$^b" in drawn

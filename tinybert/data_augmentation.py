@@ -19,11 +19,12 @@ def main(argv: list[str]) -> None:
     """Parses the command line and augments."""
     options = parse(TinyAugmentOptions, argv, __doc__ or "", "python -m tinybert.data_augmentation")
     # After --help, which comes at once.
+    from core.sweep import words_on_data
     from tinybert.augment import augment
 
     augment(options)
-    learn = ["python", "-m", "tinybert.task_distill", "--transfer_set", options.output_file, "--teacher_model", "…"]
-    say_next([*learn, "--output_dir", "…"])
+    learn = ["python", "-m", "tinybert.task_distill", *words_on_data(options), "--transfer_set", options.output_file]
+    say_next([*learn, "--teacher_model", "…", "--output_dir", "…"])
 
 
 if __name__ == "__main__":
