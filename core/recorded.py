@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from console import InputError
+from data.options import DataOptions
 from data.questions import Questions, find_questions, read_questions
 from data.sources import DEV_SHARE, Rows, find_split, has_split, load_task_data, read_rows
 from data.tasks import QUESTIONS, Task
@@ -67,6 +68,27 @@ def recorded_dev(
     share = given.get("dev_share", DEV_SHARE)
     data = load_task_data(task, train_file=str(train), skip_bad_rows=skips, dev_share=share)
     return data.dev, f"{train} (the part that is dev)"
+
+
+def check_same_part(teacher: str | os.PathLike[str], options: DataOptions) -> None:
+    """Refuses to judge a student on rows that its teacher has learnt from, where both part dev off the same file.
+
+    Args:
+        teacher: its model folder.
+        options: of the student.
+
+    Raises:
+        InputError: the teacher's part was another one.
+    """
+    given = recorded_options(teacher)
+    theirs, share = given.get("train_file"), given.get("dev_share", DEV_SHARE)
+    if not options.train_file or options.dev_file or given.get("dev_file") or not isinstance(theirs, str):
+        return
+    if os.path.realpath(theirs) == os.path.realpath(options.train_file) and share != options.dev_share:
+        raise InputError(
+            f"--dev_share {options.dev_share}: the teacher in {teacher} was trained with {share}, so rows that judge the "
+            f"student would be among those that it learnt from; pass --dev_share {share}"
+        )
 
 
 def _path(given: Mapping[str, Any], name: str) -> Path | None:

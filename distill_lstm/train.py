@@ -15,6 +15,7 @@ from core.distributed import main_first
 from core.evaluate import dygraph_forward, predict_logits
 from core.metrics import agreement
 from core.predictions import write_predictions
+from core.recorded import check_same_part
 from core.run import Run
 from core.teacher import Teacher, load_teacher
 from data.pairs import more_rows
@@ -71,6 +72,8 @@ def distill(options: DistillOptions) -> dict[str, Any]:
         if task.is_regression and options.distill_loss != "mse":
             raise InputError(f"--distill_loss {options.distill_loss}: {task.name} predicts a number; use mse")
         rows = rows_to_augment(options, data.train, task, options.seed, options.skip_bad_rows)
+        for folder in options.teacher_dir:
+            check_same_part(folder, options)
         loaded = [load_teacher(folder, task, "--teacher_dir") for folder in options.teacher_dir]
         student = build_student(options, replace(data, train=rows), loaded[0])
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from args import parse
 from console import InputError, run_script, say_next
-from core.recorded import recorded_dev
+from core.classifier import always_the_same
+from core.recorded import check_same_part, recorded_dev
 from data.sources import Rows, load_task_data, part_off
 from data.streams import generator
 from data.tasks import custom_task
@@ -211,3 +212,23 @@ def test_what_may_be_typed_next_is_quoted_for_a_shell_and_said_by_one_process(ca
     monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
     say_next(["python"])
     assert capsys.readouterr().out == ""
+
+
+def test_a_student_is_not_judged_on_rows_that_its_teacher_learnt_from(tmp_path):
+    path = write_rows(tmp_path / "rows.tsv", [(f"row {n}", "ab"[n % 2]) for n in range(40)])
+    record = {"options": {"train_file": str(path), "dev_file": None, "dev_share": 0.25}}
+    (tmp_path / "training_args.json").write_text(json.dumps(record), encoding="utf-8")
+    own = {**OWN, "train_file": str(path)}
+    with pytest.raises(InputError, match=r"--dev_share 0.1: the teacher in .* was trained with 0.25"):
+        check_same_part(tmp_path, FinetuneOptions(**own))
+    check_same_part(tmp_path, FinetuneOptions(**own, dev_share=0.25))
+    check_same_part(tmp_path, FinetuneOptions(**own, dev_file="dev.tsv"))
+    # Of another file nothing is known.
+    check_same_part(tmp_path, FinetuneOptions(**OWN))
+
+
+def test_a_model_that_gives_one_answer_is_told():
+    task = custom_task(("text",), "label").with_labels(["a", "b"])
+    rows = Rows((["x"] * 4,), np.asarray([0, 1, 1, 1]))
+    assert "dev accuracy 0.7500 is no better than 'b' for every row" in always_the_same(rows, task, 0.75)
+    assert always_the_same(rows, task, 0.76) == ""

@@ -14,6 +14,7 @@ from core.evaluate import dygraph_forward, predict_logits
 from core.layer_loss import LayerLoss, LayerStep, Projections, unreached_frozen
 from core.metrics import Selection, agreement
 from core.predictions import write_predictions
+from core.recorded import check_same_part
 from core.run import Run, training_record
 from core.teacher import Teacher, load_teacher
 from core.teacher_features import TeacherFeatures
@@ -42,6 +43,7 @@ def distill(options: TaskDistillOptions) -> dict[str, Any]:
         if run.finished:
             return found_again(run, options)
         data, test = read_data(run, options)
+        check_same_part(options.teacher_model, options)
         teacher = load_teacher(options.teacher_model, data.task, "--teacher_model")
         check_length(options.max_seq_length, teacher.model.config, data.task, options.teacher_model)
         # Both read the same tokens.
