@@ -21,7 +21,7 @@ LEAVES = {"args", "console", "files", "process"}
 # What each room may import of the project, besides itself.
 ALLOWED = {
     "console": set(),
-    "process": set(),
+    "process": {"console"},
     "args": {"console"},
     "files": {"console"},
     "data": LEAVES,
