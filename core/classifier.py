@@ -68,8 +68,8 @@ def always_the_same(rows: Rows, task: Task, accuracy: float) -> str:
     if accuracy > counts[often] / len(rows):
         return ""
     return (
-        f"note: dev accuracy {accuracy:.4f} is no better than {task.labels[often]!r} for every row: this model has learnt "
-        "nothing, and can teach nothing; more rows, more epochs, another learning rate, or a pre-trained model"
+        f"note: dev accuracy {accuracy:.4f} is no better than {task.labels[often]!r} for every row: this model has "
+        "learnt nothing, and can teach nothing; more rows, more epochs, another learning rate, or a pre-trained model"
     )
 
 

@@ -86,8 +86,8 @@ def check_same_part(teacher: str | os.PathLike[str], options: DataOptions) -> No
         return
     if os.path.realpath(theirs) == os.path.realpath(options.train_file) and share != options.dev_share:
         raise InputError(
-            f"--dev_share {options.dev_share}: the teacher in {teacher} was trained with {share}, so rows that judge the "
-            f"student would be among those that it learnt from; pass --dev_share {share}"
+            f"--dev_share {options.dev_share}: the teacher in {teacher} was trained with {share}, so rows that judge "
+            f"the student would be among those that it learnt from; pass --dev_share {share}"
         )
 
 

@@ -68,8 +68,8 @@ class EvaluateOptions(Options):
     )
     input_file: str | None = option(
         None,
-        "rows with labels (.tsv, .csv, .jsonl); of a model that finds answers, questions as SQuAD's; when left out, the "
-        "dev rows of the training of --model_dir, or of --against",
+        "rows with labels (.tsv, .csv, .jsonl); of a model that finds answers, questions as SQuAD's; when left out, "
+        "the dev rows of the training of --model_dir, or of --against",
         group="data",
     )
     label_column: str | None = option(None, "the column of the label; the task's when left out", group="data")

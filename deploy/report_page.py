@@ -43,7 +43,8 @@ LONGEST_TEXT = 400
 CSS = """
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:80rem;padding:1rem;color:var(--ink);background:var(--page);
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif}
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",
+"Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif}
 :root{--page:#ffffff;--soft:#f6f8fa;--right:0,158,115;--wrong:213,94,0}
 @media(prefers-color-scheme:dark){:root{--page:#0d1117;--soft:#161b22;--right:47,199,154;--wrong:230,159,0}}
 h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.25rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1rem 0 .25rem}
