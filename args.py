@@ -270,7 +270,7 @@ def _near(cls: type[Options], unknown: Sequence[str]) -> str:
     """The options whose names are near to words that are none."""
     known = [*_fields(cls), *(other for item in _fields(cls).values() for other in item.metadata["also"])]
     names = [word[2:].partition("=")[0].replace("-", "_") for word in unknown if word.startswith("--")]
-    found = [near[0] for name in names if (near := difflib.get_close_matches(name, known, 1, 0.7))]
+    found = [near[0] for name in names if (near := difflib.get_close_matches(name, known, 1, 0.76))]
     return f"; did you mean {', '.join(f'--{name}' for name in found)}?" if found else ""
 
 

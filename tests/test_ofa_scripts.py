@@ -657,7 +657,7 @@ def test_the_search_measures_with_the_threads_that_it_is_told(network, inputs, t
 def test_without_a_folder_the_search_takes_the_rows_of_the_training(network, inputs, tmp_path, monkeypatch):
     asked = []
 
-    def download(task, split):
+    def download(task, split, cache):
         asked.append((task.hub, split))
         return read_rows(find_split(inputs / "data", split), task)
 
