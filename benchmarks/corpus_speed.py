@@ -43,7 +43,7 @@ def sides(arguments: argparse.Namespace) -> list[Side]:
     text = str(arguments.data_dir)
     WORDS.update(same_words(text))
     return [
-        Side("ours", f"{MODULE}:ours", {"text": text, "megabytes": 6}, dict(os.environ)),
+        Side("ours", f"{MODULE}:ours", {"text": text, "megabytes": 30}, dict(os.environ)),
         Side("loop", f"{MODULE}:loop", {"text": text, "characters": 60_000}, stock_environment(kernels=False)),
     ]
 
