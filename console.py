@@ -44,13 +44,18 @@ def say(message: str) -> None:
         silence(1)
 
 
+def is_first_process() -> bool:
+    """Whether this process is the main one, before it has joined the others."""
+    return os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
+
+
 def say_next(*commands: Sequence[object]) -> None:
     """Ends a script with what may be typed next, one command a line; of several processes the first one says it.
 
     Args:
         commands: the words of each, as a shell would get them; ``…`` stands for what only the user knows.
     """
-    if os.environ.get("PADDLE_TRAINER_ID", "0") != "0":
+    if not is_first_process():
         return
     lines = [shlex.join(map(str, command)).replace("'…'", "…") for command in commands]
     say("\n".join(["", "next:", *(f"  {line}" for line in lines)]))

@@ -38,16 +38,22 @@ MARK = "PADDLEDISTILL_TUNED"
 OFF = "PADDLEDISTILL_NO_TUNING"
 
 
+def processor_fields(cpuinfo: str) -> dict[str, str]:
+    """What ``/proc/cpuinfo`` tells of the first processor."""
+    fields: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    return fields
+
+
 def matrix_kernels(cpuinfo: str) -> str | None:
     """The value of ``MKL_DEBUG_CPU_TYPE`` that suits a processor, or None where MKL chooses well by itself.
 
     Args:
         cpuinfo: the text of ``/proc/cpuinfo``.
     """
-    fields = {}
-    for line in cpuinfo.splitlines():
-        name, _, value = line.partition(":")
-        fields.setdefault(name.strip(), value.strip())
+    fields = processor_fields(cpuinfo)
     if fields.get("vendor_id", "GenuineIntel") == "GenuineIntel":
         return None
     flags = set(fields.get("flags", "").split())
@@ -87,14 +93,14 @@ def tune() -> None:
         signal.signal(number, _end_quietly)
     if os.environ.get(MARK) or os.environ.get(OFF) or not sys.platform.startswith("linux"):
         return
-    added = settings(os.environ, _cpuinfo(), len(os.sched_getaffinity(0)))
+    added = settings(os.environ, read_cpuinfo(), len(os.sched_getaffinity(0)))
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **added, MARK: "1"})
 
 
-def _cpuinfo() -> str:
+def read_cpuinfo() -> str:
     """What the system tells of its processor; nothing where it does not."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -117,7 +123,7 @@ def tune_here() -> list[str]:
         return lost
     if "paddle" in sys.modules:
         lost.append("Paddle was imported before: its kernels and threads stay as they are; restart the kernel")
-    added = settings(os.environ, _cpuinfo(), len(os.sched_getaffinity(0)))
+    added = settings(os.environ, read_cpuinfo(), len(os.sched_getaffinity(0)))
     os.environ.update(added)
     for message in filter(None, added.get("PYTHONWARNINGS", "").split(",")):
         warnings.filterwarnings("ignore", message.removeprefix("ignore:"))

@@ -62,11 +62,6 @@ def process_place() -> tuple[int, int]:
     return int(os.environ.get("PADDLE_TRAINER_ID", "0")), process_count()
 
 
-def is_first_process() -> bool:
-    """Whether this process is the main one, before it has joined the others."""
-    return os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
-
-
 def choose_device(device: str) -> str:
     """Resolves ``auto`` and checks that ``gpu`` can be had."""
     compiled = paddle.device.is_compiled_with_cuda()

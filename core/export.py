@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from console import InputError
-from core.recorded import recorded_dev
+from core.recorded import ARGUMENTS, recorded_dev
 from data.questions import Questions, find_questions, read_questions
 from data.sources import Rows, find_split, read_rows
 from data.tasks import Task
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from models.folder import LoadedModel
 
 EXPORT_CONFIG = "export.json"
-WEIGHTS = "model.safetensors"
 EXPORT_FORMAT = "paddledistill-export-1"
 # Rounding alone may reach a few 1e-5: a trained BERT differs as much from itself in batches of another size.
 TOLERANCE = 1e-4
@@ -46,6 +45,7 @@ def write_export(
         InputError: the difference is above :data:`TOLERANCE`, or the model has no task to serve.
     """
     from core.static_graph import StaticGraph, save_graph
+    from models.weights import WEIGHTS
 
     task = loaded.labelled
     names = save_graph(loaded, folder)
@@ -237,6 +237,6 @@ def _is_export(folder: Path) -> bool:
     if (folder / EXPORT_CONFIG).is_file():
         return True
     try:
-        return OURS in read_config(folder) and not (folder / "training_args.json").exists()
+        return OURS in read_config(folder) and not (folder / ARGUMENTS).exists()
     except InputError:
         return False

@@ -28,12 +28,6 @@ def recorded_options(folder: str | os.PathLike[str]) -> Mapping[str, Any]:
     return options if isinstance(options, dict) else {}
 
 
-def recorded_source(folder: str | os.PathLike[str]) -> tuple[Any, ...]:
-    """What tells apart the rows of runs on a user's own files."""
-    given = recorded_options(folder)
-    return tuple(str(given.get(name)) for name in ("data_dir", "train_file", "dev_file", "dev_share"))
-
-
 def recorded_dev(
     folder: str | os.PathLike[str], task: Task, labelled: bool = True
 ) -> tuple[Rows | Questions, str] | None:

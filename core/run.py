@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from paddle import nn
 
-from console import InputError, say, table
+from console import InputError, is_first_process, say, table
 from core import distributed
 from core.checkpoint import METRICS, Identity, RunFolder, remove_checkpoints
 from core.distributed import World
@@ -123,7 +123,7 @@ class Run:
         """
         path = real_place(options.output_dir)
         lock = FolderLock(path, f"--output_dir {options.output_dir}")
-        if distributed.is_first_process():
+        if is_first_process():
             lock.check()
         folder = RunFolder.check(path, Identity.of(script, options), options.resume, options.overwrite)
         world = distributed.start(options.device)

@@ -86,9 +86,7 @@ def style() -> str:
     return f":root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
-def scatter(
-    points: Sequence[Point], x_name: str, y_name: str, connect: Sequence[Sequence[int]] = (), log_x: bool = False
-) -> Chart:
+def scatter(points: Sequence[Point], x_name: str, y_name: str, connect: Sequence[Sequence[int]] = ()) -> Chart:
     """A chart of marks with their names beside them.
 
     Args:
@@ -96,7 +94,6 @@ def scatter(
         x_name: below the axis.
         y_name: beside it.
         connect: numbers of points that a line joins, such as the parts of one network.
-        log_x: whether the axis is logarithmic.
 
     Raises:
         ValueError: no point.
@@ -105,8 +102,6 @@ def scatter(
         raise ValueError("a chart needs points")
     with mpl.rc_context(SETTINGS):
         figure, axes = _figure(x_name, y_name)
-        if log_x:
-            axes.set_xscale("log")
         for numbers in connect:
             line = sorted((points[n].x, points[n].y) for n in numbers)
             axes.plot([x for x, _ in line], [y for _, y in line], color=FAINT, linewidth=1, zorder=1)

@@ -16,7 +16,7 @@ import numpy as np
 from console import InputError, say, silence
 from core.metrics import metrics_of
 from data.questions import read_questions
-from data.sources import SKIP_HINT, BadRow, checked_label, checked_text, decoded_lines, iterate_records, label_values
+from data.sources import SKIP_HINT, BadRow, checked_label, checked_text, decoded_lines, iterate_records
 from data.tasks import Task
 from deploy.options import PredictOptions
 from deploy.predictor import Prediction, Predictor
@@ -84,6 +84,7 @@ class Scored:
 
     def __init__(self, task: Task) -> None:
         self._task = task
+        self._ids = {label: number for number, label in enumerate(task.labels or ())}
         kind = "d" if task.is_regression else "q"
         self._true, self._predicted = array(kind), array(kind)
         # Rows are read a block ahead of what is said of them: what their labels are, and whether they have one.
@@ -93,12 +94,13 @@ class Scored:
     def label(self, given: object) -> None:
         """The label of the next row, or None where there is none, or none that the model knows."""
         self._rows += 1
-        try:
-            label = checked_label(given, self._task) if given is not None else ""
-        except BadRow:
-            label = ""
-        known = label and label not in self._task.dropped_labels
-        self._waiting.append(label_values([label], self._task)[0].item() if known else None)
+        known: float | int | None = None
+        # Labels that are dropped have no id.
+        with contextlib.suppress(BadRow):
+            if given is not None:
+                label = checked_label(given, self._task)
+                known = float(label) if self._task.is_regression else self._ids.get(label)
+        self._waiting.append(known)
 
     def predicted(self, logits: Sequence[float]) -> None:
         """What the model says of the next row."""

@@ -7,6 +7,8 @@ import platform
 from importlib.metadata import version
 from importlib.util import find_spec
 
+from process import processor_fields, read_cpuinfo
+
 # Paddle is one package for CPUs and others for GPUs: it is asked itself.
 PACKAGES = ("paddlenlp", "numpy", "tokenizers")
 
@@ -21,15 +23,10 @@ def versions() -> dict[str, str]:
 
 def processor() -> str:
     """Its name, and whether it has AVX-512; that of the platform where the system does not tell."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            lines = dict(line.split(":", 1) for line in file if ":" in line)
-    except FileNotFoundError:
+    known = processor_fields(read_cpuinfo())
+    if "model name" not in known:
         return platform.processor() or platform.machine()
-    names = {key.strip(): value.strip() for key, value in lines.items()}
-    if "model name" not in names:
-        return platform.processor() or platform.machine()
-    return f"{names['model name']} ({'AVX-512' if 'avx512f' in names.get('flags', '') else 'no AVX-512'})"
+    return f"{known['model name']} ({'AVX-512' if 'avx512f' in known.get('flags', '') else 'no AVX-512'})"
 
 
 def cores() -> int:

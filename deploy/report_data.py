@@ -17,9 +17,11 @@ import numpy as np
 
 from args import words_of
 from console import InputError, progress, say
+from core.checkpoint import METRICS
 from core.export import EXPORT_CONFIG, parity_rows, read_export_config, write_export
 from core.metrics import MAIN_METRIC
-from core.recorded import ARGUMENTS, recorded_dev, recorded_source
+from core.recorded import ARGUMENTS, recorded_dev
+from core.train import LOG
 from data.sources import Rows, read_rows
 from data.tasks import TASKS, Task
 from deploy.evaluation import Judged, by_label, opened
@@ -30,7 +32,8 @@ from files import file_checksum, read_json
 from models.folder import OURS, load, read_config
 from models.weights import WEIGHTS
 
-METRICS, LOG, SEARCH = "metrics.json", "metrics.jsonl", "search.json"
+# What ofa_bert.search writes.
+SEARCH = "search.json"
 # Folders that hold no models of their own, and how far down models are looked for.
 NOT_LOOKED_INTO, DEEPEST = ("checkpoint", "kept", "visualdl", "data", "cache", "predictions"), 4
 # The script that makes teachers, and where those of students say who taught them.
@@ -40,6 +43,8 @@ TAUGHT = {
     "tinybert.task_distill": "teacher_model",
     "ofa_bert.run_glue_ofa": "model_name_or_path",
 }
+# What tells apart the rows of runs on a user's own files.
+FILES = ("data_dir", "train_file", "dev_file", "dev_share")
 # What entries of records are.
 KINDS: dict[str, type] = {"dev": dict, "training": dict, "stages": list, "sub_networks": list, "dev_with_teacher": dict}
 ARGUED: dict[str, type] = {"script": str, "options": dict, "state": dict, "given": list}
@@ -80,8 +85,7 @@ class Found:
     @property
     def options(self) -> Mapping[str, Any]:
         """The options of its run."""
-        found = self.arguments.get("options")
-        return found if isinstance(found, dict) else {}
+        return self.arguments.get("options") or {}
 
     @property
     def script(self) -> str:
@@ -333,7 +337,7 @@ def groups_of(models: Sequence[Found], options: ReportOptions) -> list[Group]:
     by_task: dict[tuple[Any, ...], list[Found]] = {}
     for one in models:
         if one.task is not None:
-            own = recorded_source(one.folder) if one.folder and one.task.name not in TASKS else ()
+            own = () if one.task.name in TASKS else tuple(str(one.options.get(name)) for name in FILES)
             key = (one.task.name, one.task.text_columns, tuple(one.task.labels or ()), own)
             by_task.setdefault(key, []).append(one)
     found: list[Group] = []
@@ -363,7 +367,7 @@ def judge(groups: Sequence[Group], options: ReportOptions) -> None:
 def judged(found: Found, options: ReportOptions) -> Judged:
     """A model that can be asked."""
     folder = str(found.folder or found.static)
-    return opened(folder, "--run", EvaluateOptions(model_dir=folder, input_file="", batch_size=options.batch_size))
+    return opened(folder, "--run", EvaluateOptions(model_dir=folder, batch_size=options.batch_size))
 
 
 def _rows(models: Sequence[Found], task: Task, options: ReportOptions) -> Rows | None:
