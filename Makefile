@@ -10,7 +10,7 @@ DEVICE ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
-REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt requirements-teacher.txt requirements-slim.txt constraints.txt pyproject.toml
+REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt requirements-onnx.txt requirements-teacher.txt requirements-slim.txt constraints.txt pyproject.toml
 TASK ?= demo
 DATA_DIR ?=
 TEACHER ?=
@@ -29,7 +29,7 @@ $(VENV)/.cpu: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned packages: two to five minutes"
 	$(PIP) -r requirements-build.txt
-	$(PIP) -r requirements.txt -r requirements-dev.txt -c constraints.txt
+	$(PIP) -r requirements.txt -r requirements-dev.txt -r requirements-onnx.txt -c constraints.txt
 	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt -r requirements-slim.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -40,7 +40,7 @@ $(VENV)/.gpu: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -r requirements-build.txt
 	grep -v '^paddlepaddle==' requirements.txt > $(VENV)/requirements-gpu.txt
-	$(PIP) -r $(VENV)/requirements-gpu.txt -r requirements-dev.txt -c <(grep -v '^paddlepaddle==' constraints.txt)
+	$(PIP) -r $(VENV)/requirements-gpu.txt -r requirements-dev.txt -r requirements-onnx.txt -c <(grep -v '^paddlepaddle==' constraints.txt)
 	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt -r requirements-slim.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -c 'import paddle' 2>/dev/null || echo "now install paddlepaddle-gpu 3.x into $(VENV) as docs/machines.md says under GPU"

@@ -179,7 +179,7 @@ def fine_tuned_alone(
 
 def speed(network: Path, teacher: Path, folder: Path, data_dir: str, rounds: int) -> list[dict[str, Any]]:
     """Latency and throughput of exported sub-networks over the exported teacher, with all threads."""
-    from core.export import parity_rows
+    from core.texts import parity_rows
     from deploy.exporter import export
     from deploy.options import ExportOptions
     from deploy.timing import measure_alternating

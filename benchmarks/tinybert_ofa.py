@@ -81,7 +81,7 @@ def widths(start: Path, network: Path, data_dir: str, rounds: int) -> list[dict[
     import tempfile
 
     from core.evaluate import evaluate_model
-    from core.export import parity_rows
+    from core.texts import parity_rows
     from data.sources import load_task_data
     from data.tasks import get_task
     from deploy.exporter import export

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from console import InputError
-from core.recorded import ARGUMENTS, recorded_dev
-from data.questions import Questions, find_questions, read_questions
-from data.sources import Rows, find_split, read_rows
-from data.tasks import Task
+from core.forms import FORMS, Graph, open_form
+from core.lost_accuracy import Validation, lost_accuracy
+from core.onnx_graph import save_int8, save_onnx
+from core.recorded import ARGUMENTS
 from files import check_new_folder, file_checksum, is_plain_name, read_json, write_json
 
 if TYPE_CHECKING:
@@ -28,35 +28,56 @@ TOLERANCE = 1e-4
 
 
 def write_export(
-    loaded: LoadedModel, folder: Path, rows: list[list[str]], source: str | os.PathLike[str] | None = None
-) -> float:
-    """Writes graph, tokenizer and ``export.json`` into ``folder`` and checks the graph against the model.
+    loaded: LoadedModel,
+    folder: Path,
+    rows: list[list[str]],
+    source: str | os.PathLike[str] | None = None,
+    forms: Sequence[str] = ("paddle",),
+    validation: Validation | None = None,
+) -> dict[str, Any]:
+    """Writes graphs, tokenizer and ``export.json`` into ``folder`` and checks the graphs against the model.
 
     Args:
         loaded: the model.
         folder: exists and is empty.
         rows: texts to check on, one list per text column.
         source: the model folder, so that the export can tell which weights it was made from.
+        forms: of :data:`FORMS`, which are written.
+        validation: what int8 is checked on; needed for it.
 
     Returns:
-        The largest difference of a logit, relative to max(1, |logit|).
+        What ``export.json`` holds. Of ``parity`` the largest difference of a logit in fp32, relative to
+        max(1, |logit|).
 
     Raises:
-        InputError: the difference is above :data:`TOLERANCE`, or the model has no task to serve.
+        InputError: the difference is above :data:`TOLERANCE`, int8 loses too much, or the model has no task to serve.
     """
-    from core.static_graph import StaticGraph, save_graph
+    from core.static_graph import save_graph
     from models.weights import WEIGHTS
 
     task = loaded.labelled
-    names = save_graph(loaded, folder)
     loaded.tokenizer.save(folder)
-    graph = StaticGraph(folder, outputs=names)
-    expected, found = _both_sides(loaded, graph, rows)
-    largest = float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
-    if not largest <= TOLERANCE:
-        raise InputError(
-            f"the static graph differs from the model by {largest:.1e} of a logit, allowed is {TOLERANCE:.0e}"
-        )
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        # Everything is made from the static graph; what was not asked for stays behind.
+        names = save_graph(loaded, Path(scratch))
+        if set(forms) & {"onnx", "onnx-int8"}:
+            save_onnx(scratch, scratch, names)
+        if "onnx-int8" in forms:
+            save_int8(scratch, scratch)
+        for form in forms:
+            for name in FORMS[form].files:
+                (Path(scratch) / name).rename(folder / name)
+        exact = open_form(folder if "paddle" in forms else scratch, "paddle", outputs=names)
+        checked: dict[str, dict[str, Any]] = {}
+        for form in forms:
+            graph = exact if form == "paddle" else open_form(folder, form, outputs=names)
+            if FORMS[form].precision == "fp32":
+                checked[form] = {"largest_relative_difference": _difference(loaded, graph, rows, form)}
+            else:
+                assert validation is not None
+                checked[form] = lost_accuracy(loaded, exact, graph, validation, form)
+    sizes = {form: sum((folder / name).stat().st_size for name in FORMS[form].files) for form in forms}
+    differences = [known["largest_relative_difference"] for known in checked.values() if len(known) == 1]
     record = {
         "format": EXPORT_FORMAT,
         "model_type": loaded.model.model_type,
@@ -71,20 +92,35 @@ def write_export(
         "tokenizer": loaded.tokenizer.kind,
         "layout": loaded.model.layout,
         "max_seq_length": loaded.max_seq_length,
-        "inputs": graph.inputs,
+        "inputs": exact.inputs,
         "parameters": loaded.parameters,
         **({"weights": file_checksum(Path(source) / WEIGHTS)} if source is not None else {}),
-        "parity": {"rows": len(rows[0]), "largest_relative_difference": largest},
+        **({"parity": {"rows": len(rows[0]), "largest_relative_difference": max(differences)}} if differences else {}),
+        "forms": {form: {"bytes": sizes[form], **checked[form]} for form in forms},
         "files": {
             path.name: {"bytes": path.stat().st_size, "sha256": file_checksum(path)}
             for path in sorted(folder.iterdir())
         },
     }
     write_json(folder / EXPORT_CONFIG, record)
+    return record
+
+
+def _difference(loaded: LoadedModel, graph: Graph, rows: list[list[str]], form: str) -> float:
+    """The largest difference of a logit between model and graph.
+
+    Raises:
+        InputError: it is above :data:`TOLERANCE`.
+    """
+    expected, found = _both_sides(loaded, graph, rows)
+    largest = float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
+    if not largest <= TOLERANCE:
+        what = "the static graph" if form == "paddle" else "the ONNX file"
+        raise InputError(f"{what} differs from the model by {largest:.1e} of a logit, allowed is {TOLERANCE:.0e}")
     return largest
 
 
-def _both_sides(loaded: LoadedModel, graph: Any, rows: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+def _both_sides(loaded: LoadedModel, graph: Graph, rows: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
     """All numbers that model and graph put out for some rows."""
     from core.evaluate import dygraph_forward, dygraph_spans, predict_logits
     from core.spans import span_logits
@@ -138,76 +174,6 @@ def _check_file(path: Path, known: Mapping[str, Any]) -> None:
         raise InputError(f"{path}: expected {known['bytes']:,} bytes, found {found}; export the model again")
     if file_checksum(path) != known["sha256"]:
         raise InputError(f"{path}: damaged (its checksum differs from the one written); export the model again")
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Texts of a task.
-
-    Attributes:
-        columns: one list per text column.
-        where: they stand, for the screen.
-    """
-
-    columns: list[list[str]]
-    where: str
-
-
-def parity_rows(
-    task: Task,
-    data_dir: str | None,
-    count: int,
-    dev_file: str | None = None,
-    trained_in: str | os.PathLike[str] | None = None,
-) -> Texts:
-    """Texts that a model is checked or measured on.
-
-    Args:
-        task: of the model.
-        data_dir: folder of the task, whose dev rows are taken.
-        count: rows at most.
-        dev_file: rows of one's own, instead.
-        trained_in: where neither is given, a model folder whose run says which dev rows it read; after that, the
-            built-in corpus in the task's language.
-
-    Raises:
-        InputError: a file is missing, or not as expected.
-    """
-    if dev_file or data_dir:
-        return _given_rows(task, data_dir, count, dev_file)
-    found = recorded_dev(trained_in, task, labelled=False) if trained_in is not None else None
-    if found is not None:
-        rows, where = found
-        return Texts(_columns(rows, count), where)
-    from data.demo_corpus import chinese_sentiment, english_pairs, english_sentiment
-
-    if task.is_pair and task.language == "en":
-        return _built_in([row.texts for row in english_pairs(count, seed=0)], "English questions")
-    sentences, name = (
-        (chinese_sentiment, "Chinese reviews") if task.language == "zh" else (english_sentiment, "English reviews")
-    )
-    return _built_in([row.texts * len(task.text_columns) for row in sentences(count, seed=0)], name)
-
-
-def _given_rows(task: Task, data_dir: str | None, count: int, dev_file: str | None) -> Texts:
-    if task.kind == "span":
-        source = Path(dev_file) if dev_file else find_questions(data_dir or "", "dev", task.name)
-        return Texts(_columns(read_questions(source, labelled=False), count), str(source))
-    source = Path(dev_file) if dev_file else find_split(data_dir or "", "dev")
-    rows, _ = read_rows(source, task, labelled=False)
-    if len(rows) == 0:
-        raise InputError(f"{source}: no rows")
-    return Texts(_columns(rows, count), str(source))
-
-
-def _columns(rows: Rows | Questions, count: int) -> list[list[str]]:
-    if isinstance(rows, Questions):
-        return [rows.questions[:count], [rows.contexts[number] for number in rows.context_of[:count]]]
-    return [column[:count] for column in rows.texts]
-
-
-def _built_in(rows: list[tuple[str, ...]], name: str) -> Texts:
-    return Texts([list(column) for column in zip(*rows, strict=True)], f"the built-in {name}")
 
 
 def check_target(target: Path, option: str, overwrite: bool) -> None:

@@ -76,9 +76,15 @@ class StaticGraph:
         shapes: input shapes for which oneDNN keeps what it prepared. That holds a copy of the weights, so each costs
             as much memory as the model; a shape that it does not keep costs several runs' time.
 
+    Attributes:
+        width_multiple: widths that inputs are best padded to: oneDNN prepares itself anew for every input shape, and
+            single rows come in 16 widths up to 128 tokens.
+
     Raises:
         InputError: the files are absent or damaged.
     """
+
+    width_multiple = 8
 
     def __init__(
         self,

@@ -79,7 +79,9 @@ def opened(folder: str, option: str, options: EvaluateOptions) -> Judged:
         InputError: neither, or a model without a task.
     """
     if (Path(folder) / EXPORT_CONFIG).is_file():
-        served = Predictor(folder, options.threads or None, options.device)
+        served = Predictor(
+            folder, options.threads or None, options.device, runtime=options.runtime, precision=options.precision
+        )
         return Judged(
             folder,
             served.task,

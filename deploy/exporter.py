@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from console import InputError, say
 from core.checkpoint import inputs_inside
-from core.export import TOLERANCE, check_target, parity_rows, write_export
+from core.export import TOLERANCE, check_target, write_export
+from core.lost_accuracy import validation_rows
+from core.onnx_graph import onnx_runtime
+from core.texts import parity_rows
 from deploy.options import ExportOptions
 from files import new_folder, write_json
 from models.bert_names import to_hugging_face
@@ -22,17 +27,45 @@ def export(options: ExportOptions) -> None:
     """
     target = Path(options.output_dir)
     _check_target(target, options.model_dir, options.overwrite)
+    if any("onnx" in form for form in options.forms):
+        # Told before anything is read.
+        onnx_runtime()
     loaded = load(options.model_dir)
     if options.format == "hf":
         _export_hugging_face(loaded, target)
         return
+    forms = options.forms
     rows = parity_rows(loaded.labelled, options.data_dir, options.parity_rows, options.dev_file, options.model_dir)
+    validation = None
+    if "onnx-int8" in forms:
+        most = options.max_accuracy_drop
+        validation = validation_rows(loaded.labelled, options.data_dir, most, options.dev_file, options.model_dir)
     with new_folder(target) as temporary:
-        largest = write_export(loaded, temporary, rows.columns, options.model_dir)
+        record = write_export(loaded, temporary, rows.columns, options.model_dir, forms, validation)
     size = sum(path.stat().st_size for path in target.iterdir())
-    say(
-        f"exported to {target}: {size / 1e6:.1f} MB; parity on {len(rows.columns[0])} rows of "
-        f"{rows.where}: largest difference {largest:.1e} of a logit (allowed {TOLERANCE:.0e})"
+    if "parity" in record:
+        parity = record["parity"]
+        say(
+            f"exported to {target}: {size / 1e6:.1f} MB; parity on {parity['rows']} rows of {rows.where}: largest "
+            f"difference {parity['largest_relative_difference']:.1e} of a logit (allowed {TOLERANCE:.0e})"
+        )
+    else:
+        say(f"exported to {target}: {size / 1e6:.1f} MB")
+    if validation is not None:
+        say(_told(record["forms"]["onnx-int8"], validation.where))
+
+
+def _told(checked: Mapping[str, Any], where: str) -> str:
+    """What int8 came to."""
+    if checked["metric"] == "agreement":
+        # Without labels the most that it may have lost.
+        return (
+            f"onnx-int8: {checked['int8']:.2%} of {checked['rows']:,} rows of {where} get the label that they get in "
+            "fp32 (no labelled rows of the task are at hand; name some with --dev_file)"
+        )
+    return (
+        f"onnx-int8: {checked['metric']} {checked['int8']:.4f}, in fp32 {checked['fp32']:.4f}, on {checked['rows']:,} "
+        f"rows of {where}"
     )
 
 

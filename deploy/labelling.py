@@ -34,10 +34,6 @@ def predict(options: PredictOptions) -> int:
     if options.input_file == "-":
         # As other programs call standard input.
         options = options.replace(input_file=None)
-    if options.device == "gpu":
-        from core.distributed import choose_device
-
-        choose_device("gpu")
     if options.output_file is not None:
         check_new_file(options.output_file, "--output_file")
     elif sys.stdout is None:
@@ -46,7 +42,14 @@ def predict(options: PredictOptions) -> int:
         raise InputError(f"--input_file {options.input_file}: no such file")
     if not options.text and not options.input_file and sys.stdin is None:
         raise InputError("standard input is closed; give --text or --input_file")
-    predictor = Predictor(options.model_dir, options.threads or None, options.device, options.n_best_size)
+    predictor = Predictor(
+        options.model_dir,
+        options.threads or None,
+        options.device,
+        options.n_best_size,
+        options.runtime,
+        options.precision,
+    )
     if options.text_pair and not predictor.is_pair:
         raise InputError(f"--text_pair: the model in {options.model_dir} reads single texts")
     if options.n_best_size > 1 and not predictor.finds_answers:

@@ -5,6 +5,19 @@ from __future__ import annotations
 from args import Options, between, not_negative, option, positive
 from core.shapes import SHAPES
 
+FORMATS = ("paddle", "onnx", "onnx-int8")
+RUNTIMES, PRECISIONS = ("paddle", "onnx"), ("fp32", "int8")
+RUNTIME_HELP = "what runs the export; by default the first of these that it was exported for"
+PRECISION_HELP = "of its weights, likewise; int8 is there after --format onnx-int8"
+
+
+def _wrong_format(value: str) -> str | None:
+    names = value.split(",")
+    if value == "hf" or (set(names) <= set(FORMATS) and len(set(names)) == len(names)):
+        return None
+    return f"expected some of {', '.join(FORMATS)}, joined by commas, or hf"
+
+
 # More threads than this are a slip of the hand.
 THREADS = between(0, 1024)
 
@@ -15,7 +28,15 @@ class ExportOptions(Options):
     model_dir: str = option(help="the model folder", group="model")
     output_dir: str = option(help="folder that receives the export")
     format: str = option(
-        "paddle", "a static graph for Paddle Inference, or a Hugging Face folder (BERTs only)", choices=("paddle", "hf")
+        "paddle",
+        f"what is written, several joined by commas: {', '.join(FORMATS)} (paddle is a static graph for Paddle "
+        "Inference, onnx and onnx-int8 are for ONNX Runtime); or hf alone, a Hugging Face folder (BERTs only)",
+        check=lambda value: _wrong_format(value),
+    )
+    max_accuracy_drop: float = option(
+        1.0,
+        "points of the task's metric (of 100) that onnx-int8 may lose on the dev rows; nothing is written beyond that",
+        check=not_negative,
     )
     data_dir: str | None = option(
         None,
@@ -31,7 +52,15 @@ class ExportOptions(Options):
         found = super().faults()
         if self.data_dir and self.dev_file:
             found.append("--data_dir and --dev_file exclude each other")
+        if self.asks("max_accuracy_drop") and "onnx-int8" not in self.forms:
+            found.append("--max_accuracy_drop goes with --format onnx-int8")
         return found
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms that are written, of :data:`core.forms.FORMS`; of a Hugging Face folder none."""
+        given = self.format.split(",")
+        return tuple(name for name in FORMATS if name in given)
 
 
 class PredictOptions(Options):
@@ -49,6 +78,8 @@ class PredictOptions(Options):
     n_best_size: int = option(1, "answers to a question, of a model that finds them", check=between(1, 1000))
     threads: int = option(0, "threads of the matrix kernels; 0 takes one per core", check=THREADS)
     device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
+    runtime: str | None = option(None, RUNTIME_HELP, choices=RUNTIMES)
+    precision: str | None = option(None, PRECISION_HELP, choices=PRECISIONS)
 
     def faults(self) -> list[str]:
         found = super().faults()
@@ -78,6 +109,8 @@ class EvaluateOptions(Options):
     batch_size: int = option(32, "rows of a batch", check=between(1, 100_000))
     threads: int = option(0, "threads of the matrix kernels of an export; 0 takes one per core", check=THREADS)
     device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
+    runtime: str | None = option(None, RUNTIME_HELP, choices=RUNTIMES)
+    precision: str | None = option(None, PRECISION_HELP, choices=PRECISIONS)
 
 
 class ReportOptions(Options):
@@ -131,6 +164,9 @@ class BenchmarkOptions(Options):
     )
     dev_file: str | None = option(None, "a file of your own rows, instead of that folder", group="data")
     rows: int = option(256, "different rows to predict", check=positive)
+    runtime: str | None = option(None, "measure this alone, of what an export holds; all by default", choices=RUNTIMES)
+    precision: str | None = option(None, "measure this alone, likewise", choices=PRECISIONS)
+    threads: int = option(0, "threads of the matrix kernels; 0 measures one and one per core", check=THREADS)
     rounds: int = option(5, "turns of each model", check=positive)
     latency_rows: int = option(100, "single rows per turn", check=positive)
     batch_size: int = option(32, "rows of a batch for the throughput", check=between(1, 100_000))
@@ -147,7 +183,7 @@ class BenchmarkOptions(Options):
                 found.append(f"--{name} goes with --table")
         if self.data_dir and self.dev_file:
             found.append("--data_dir and --dev_file exclude each other")
-        for name in ("data_dir", "dev_file", "rows"):
+        for name in ("data_dir", "dev_file", "rows", "runtime", "precision", "threads"):
             if self.asks(name) and not self.model_dir:
                 found.append(f"--{name} goes with --model_dir")
         for name in ("rounds", "latency_rows", "batch_size"):

@@ -13,15 +13,13 @@ import numpy as np
 
 from console import InputError
 from core.export import EXPORT_CONFIG, read_export_config
+from core.forms import chosen_form, forms_of, open_form
 from core.spans import ENDS, span_logits
-from core.static_graph import StaticGraph
 from data.batches import Batches
 from data.questions import Answer, Questions, Windows, as_questions, best_answers, encode, longest_answer
 from data.sources import BadRow, checked_text
 from data.tasks import KINDS, METRICS, NUMBERS, SPANS, TASKS, Task
 from data.tokenization import InputEncoder, WordPieceTokenizer, load_tokenizer
-
-WIDTH_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,24 @@ class Predictor:
         threads: for matrix kernels; None takes one per core.
         device: ``cpu`` or ``gpu``.
         n_best: of reading comprehension, answers to a question.
+        runtime: ``paddle`` or ``onnx``; what the export holds first when left out. Paddle is not loaded for ``onnx``.
+        precision: ``fp32`` or ``int8``; likewise.
+
+    Attributes:
+        form: what runs, of :data:`core.forms.FORMS`.
 
     Raises:
-        InputError: no export folder, or a damaged one.
+        InputError: no export folder, a damaged one, or one that holds nothing for that runtime and precision.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], threads: int | None = None, device: str = "cpu", n_best: int = 1
+        self,
+        folder: str | os.PathLike[str],
+        threads: int | None = None,
+        device: str = "cpu",
+        n_best: int = 1,
+        runtime: str | None = None,
+        precision: str | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.config = read_export_config(folder)
@@ -104,12 +113,14 @@ class Predictor:
             self.task: Task = _task(self.config)
             tokenizer = load_tokenizer(folder, self.config["tokenizer"])
             self.encoder = InputEncoder(tokenizer, int(self.config["max_seq_length"]), self.config["layout"])
+            forms_of(self.config)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{Path(folder) / EXPORT_CONFIG}: damaged ({type(error).__name__}: {error}); export again"
             ) from error
         self._n_best = n_best
-        self.graph = StaticGraph(folder, threads, device, outputs=ENDS if self.finds_answers else ("logits",))
+        self.form = chosen_form(folder, self.config, runtime, precision)
+        self.graph = open_form(folder, self.form, threads, device, ENDS if self.finds_answers else ("logits",))
 
     @property
     def finds_answers(self) -> bool:
@@ -129,8 +140,7 @@ class Predictor:
             self.encoder.pad_id,
             shuffle=False,
             workers=0,
-            # oneDNN prepares itself anew for every input shape; single rows come in 16 widths up to 128 tokens.
-            multiple=WIDTH_MULTIPLE,
+            multiple=self.graph.width_multiple,
             max_width=self.encoder.max_seq_length,
         )
         out = np.empty((batches.rows, max(1, len(self.labels))), np.float32)
@@ -151,7 +161,9 @@ class Predictor:
         tokenizer, length = self.encoder.tokenizer, self.encoder.max_seq_length
         assert isinstance(tokenizer, WordPieceTokenizer)
         encoded = encode(asked, tokenizer, Windows.of(self.task, length))
-        ends = span_logits(self.graph.run, encoded.columns, self.encoder.pad_id, batch_size, WIDTH_MULTIPLE, length)
+        ends = span_logits(
+            self.graph.run, encoded.columns, self.encoder.pad_id, batch_size, self.graph.width_multiple, length
+        )
         return best_answers(asked, encoded, *ends, self._n_best, longest_answer(self.task))
 
     def answers(self, texts: Sequence[Sequence[str]], batch_size: int = 32) -> list[list[Answer]]:

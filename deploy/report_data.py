@@ -18,9 +18,10 @@ import numpy as np
 from args import words_of
 from console import InputError, progress, say
 from core.checkpoint import METRICS
-from core.export import EXPORT_CONFIG, parity_rows, read_export_config, write_export
+from core.export import EXPORT_CONFIG, read_export_config, write_export
 from core.metrics import MAIN_METRIC
 from core.recorded import ARGUMENTS, recorded_dev
+from core.texts import parity_rows
 from core.train import LOG
 from data.sources import Rows, read_rows
 from data.tasks import TASKS, Task

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from console import progress, say, table
-from core.export import parity_rows
+from core.export import read_export_config
+from core.forms import FORMS, chosen_form, forms_of
+from core.texts import parity_rows
 from deploy.options import BenchmarkOptions
 from deploy.predictor import Predictor
 from files import check_new_file, write_atomically
@@ -27,12 +29,13 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
     """
     if options.output_file:
         check_new_file(options.output_file, "--output_file")
-    cores = len(os.sched_getaffinity(0))
+    counts = [options.threads] if options.threads else sorted({1, len(os.sched_getaffinity(0))})
+    folders, forms = every_form(options.model_dir, options.runtime, options.precision)
     results = [
         record
-        for threads in sorted({1, cores})
+        for threads in counts
         for record in measure_alternating(
-            options.model_dir,
+            folders,
             threads,
             options.data_dir,
             options.rows,
@@ -40,10 +43,12 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
             options.latency_rows,
             options.batch_size,
             options.dev_file,
+            forms,
         )
     ]
     header = (
         "model",
+        "form",
         "threads",
         "p50 ms",
         "p90 ms",
@@ -62,12 +67,34 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
 def _row(result: dict[str, Any]) -> tuple[str, ...]:
     return (
         result["model"],
+        result["form"],
         str(result["threads"]),
         *(f"{result[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")),
         f"{result['rows_per_second']:,.0f}",
         f"{result['latency_speedup']:.1f}x",
         f"{result['throughput_speedup']:.1f}x",
     )
+
+
+def every_form(
+    folders: Sequence[str], runtime: str | None = None, precision: str | None = None
+) -> tuple[list[str], list[str]]:
+    """What export folders hold, of some runtime and precision where these are named.
+
+    Returns:
+        Folders, each as often as it holds forms, and these.
+
+    Raises:
+        InputError: no export folder, or one that holds nothing of the kind.
+    """
+    found = []
+    for folder in folders:
+        config = read_export_config(folder)
+        chosen_form(folder, config, runtime, precision)
+        for name in forms_of(config):
+            if runtime in (None, FORMS[name].runtime) and precision in (None, FORMS[name].precision):
+                found.append((folder, name))
+    return [folder for folder, _ in found], [name for _, name in found]
 
 
 def measure_alternating(
@@ -79,6 +106,7 @@ def measure_alternating(
     latency_rows: int = 100,
     batch_size: int = 32,
     dev_file: str | None = None,
+    forms: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Lets models take turns with the same texts and the same number of threads.
 
@@ -91,12 +119,17 @@ def measure_alternating(
         latency_rows: single rows per turn.
         batch_size: rows of a batch for the throughput.
         dev_file: rows of one's own, instead of that folder.
+        forms: of :data:`core.forms.FORMS`, one for each folder; the first that it holds when left out.
 
     Returns:
         A record per model: percentiles of the latency at batch 1 in milliseconds, rows a second (median over the
         rounds), the ratios, and where its texts stand.
     """
-    predictors = [Predictor(folder, threads) for folder in folders]
+    asked = [FORMS[name] for name in forms] if forms else [None] * len(folders)
+    predictors = [
+        Predictor(folder, threads, runtime=form and form.runtime, precision=form and form.precision)
+        for folder, form in zip(folders, asked, strict=True)
+    ]
     sources = [parity_rows(predictor.task, data_dir, rows, dev_file) for predictor in predictors]
     speeds = alternate(
         predictors,
@@ -107,8 +140,14 @@ def measure_alternating(
         f"benchmark, {threads} thread(s)",
     )
     return [
-        {"model": Path(folder).name, "threads": threads, **speed, "texts": Path(source.where).name}
-        for folder, speed, source in zip(folders, speeds, sources, strict=True)
+        {
+            "model": Path(predictor.folder).name,
+            "form": predictor.form,
+            "threads": threads,
+            **speed,
+            "texts": Path(source.where).name,
+        }
+        for predictor, speed, source in zip(predictors, speeds, sources, strict=True)
     ]
 
 

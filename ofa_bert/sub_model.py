@@ -6,7 +6,8 @@ from pathlib import Path
 
 from console import InputError, say
 from core.checkpoint import inputs_inside
-from core.export import TOLERANCE, check_target, parity_rows, write_export
+from core.export import TOLERANCE, check_target, write_export
+from core.texts import parity_rows
 from files import new_folder
 from models.bert import BertForSequenceClassification, narrowed
 from models.folder import LoadedModel, bert_shape, check_length, load, save
@@ -125,5 +126,5 @@ def write_sub_model(
         if static is not None:
             with new_folder(static) as graph:
                 texts = rows or parity_rows(part.labelled, None, PARITY_ROWS).columns
-                largest = write_export(part, graph, texts, temporary)
+                largest = write_export(part, graph, texts, temporary)["parity"]["largest_relative_difference"]
     return part, largest

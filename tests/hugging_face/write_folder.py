@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from core.evaluate import dygraph_forward, predict_logits
-from core.export import parity_rows
+from core.texts import parity_rows
 from data.store import write_atomically
 from data.tasks import get_task
 from deploy.exporter import export
