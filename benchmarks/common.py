@@ -132,12 +132,14 @@ class Side:
             named amounts, such as rows.
         options: JSON values.
         environment: of the process.
+        python: that runs it; this process's when left out.
     """
 
     name: str
     maker: str
     options: Mapping[str, Any]
     environment: Mapping[str, str]
+    python: str = sys.executable
 
 
 def alternate(sides: Sequence[Side], turns: int) -> dict[str, dict[str, Any]]:
@@ -193,7 +195,7 @@ def compare(
 
 class _Worker:
     def __init__(self, side: Side) -> None:
-        command = [sys.executable, "-m", "benchmarks.common", side.maker, json.dumps(dict(side.options))]
+        command = [side.python, "-m", "benchmarks.common", side.maker, json.dumps(dict(side.options))]
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=dict(side.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -22,10 +22,9 @@ from core.losses import distillation_losses
 from core.metrics import Selection
 from core.optim import make_optimizer
 from core.static_graph import StaticGraph, save_graph
-from core.teacher import TOKENS_PER_BATCH, token_parts
 from core.train import LoopSettings, Step, Updater
 from data.augment import Augmentation
-from data.batches import Batch, Batches
+from data.batches import TOKENS_PER_BATCH, Batch, Batches, token_parts
 from data.sources import find_split, read_rows
 from data.tasks import get_task
 from data.tokenization import InputEncoder, WordPieceTokenizer

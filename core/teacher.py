@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from core.features import Wanted, all_entries
 from core.metrics import Diverged
 from core.static_graph import StaticGraph, save_graph
 from data.augment import row_hashes
+from data.batches import TOKENS_PER_BATCH, token_parts
 from data.columns import Columns
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
@@ -32,7 +33,6 @@ from files import alone_in, clear_abandoned, clear_inside, clear_leftovers, scra
 from models.folder import LoadedModel, load
 from models.weights import layer_weights
 
-TOKENS_PER_BATCH = 4096
 PART_TOKENS = 1 << 19
 LOGITS = "logits"
 GRAPH_NAME = "teacher"
@@ -240,18 +240,3 @@ def _is_per_token(name: str) -> bool:
 def _without_padding(values: np.ndarray, lengths: np.ndarray) -> Ragged:
     inside = np.arange(values.shape[1]) < lengths[:, None]  # [rows, tokens]
     return Ragged.from_lengths(values[inside], lengths)
-
-
-def token_parts(lengths: np.ndarray, order: np.ndarray, budget: int) -> Iterator[np.ndarray]:
-    """Cuts rows, from long to short, into runs whose padded size stays within ``budget`` tokens.
-
-    Args:
-        lengths: of all rows.
-        order: row numbers by falling length.
-        budget: tokens, padding included; a single row may exceed it.
-    """
-    start = 0
-    while start < len(order):
-        stop = start + max(1, budget // int(lengths[order[start]]))
-        yield order[start:stop]
-        start = stop

@@ -23,8 +23,8 @@ from core.distributed import World, current_device, main_first
 from core.features import Wanted, all_entries, feature_names
 from core.metrics import Diverged
 from core.static_graph import StaticGraph, save_graph
-from core.teacher import GRAPH_NAME, TOKENS_PER_BATCH, token_parts, weights_checksum
-from data.batches import Batch
+from core.teacher import GRAPH_NAME, weights_checksum
+from data.batches import TOKENS_PER_BATCH, Batch, token_parts
 from data.columns import Columns
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter

@@ -14,6 +14,7 @@ from data.streams import generator
 
 Batch = dict[str, np.ndarray]
 POOL_BATCHES = 100
+TOKENS_PER_BATCH = 4096
 
 
 class Batches:
@@ -150,3 +151,18 @@ class Batches:
             if name.startswith(IDS):
                 batch[name.replace(IDS, "lengths")] = column.offsets[mine + 1] - column.offsets[mine]
         return batch
+
+
+def token_parts(lengths: np.ndarray, order: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+    """Cuts rows, from long to short, into runs whose padded size stays within ``budget`` tokens.
+
+    Args:
+        lengths: of all rows.
+        order: row numbers by falling length.
+        budget: tokens, padding included; a single row may exceed it.
+    """
+    start = 0
+    while start < len(order):
+        stop = start + max(1, budget // int(lengths[order[start]]))
+        yield order[start:stop]
+        start = stop

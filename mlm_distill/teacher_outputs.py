@@ -16,7 +16,8 @@ import numpy as np
 from console import InputError, ProgressBar, say
 from core.distributed import choose_device, process_place
 from core.masked_lm import MaskedLM, largest, load_masked_lm
-from core.teacher import TOKENS_PER_BATCH, token_parts, weights_checksum
+from core.teacher import weights_checksum
+from data.batches import TOKENS_PER_BATCH, token_parts
 from data.columns import Columns
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter

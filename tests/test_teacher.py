@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +17,9 @@ from console import InputError
 from core import teacher as teacher_module
 from core.evaluate import dygraph_forward, predict_logits
 from core.static_graph import StaticGraph
-from core.teacher import Teacher, token_parts
+from core.teacher import Teacher
 from data.augment import Augmentation
-from data.batches import Batches
+from data.batches import Batches, token_parts
 from data.sources import Rows
 from data.transfer import TransferSet, build_transfer_set
 from models.weights import layer_weights, set_weights
@@ -270,6 +272,7 @@ def test_what_has_no_vector_per_token_is_not_stored(tmp_path):
 
 ASK = """
 import sys
+from pathlib import Path
 sys.path[:0] = [sys.argv[3]]
 import test_teacher, tiny
 from pathlib import Path
@@ -318,3 +321,32 @@ def test_a_forged_transfer_set_is_refused(tmp_path, forge):
         writer.append(label=np.array([0, -1]), **named)
     with pytest.raises(InputError, match="no usable transfer set"):
         load_transfer_set(tmp_path / "t")
+
+
+def test_a_graph_leaves_the_threads_of_the_process_as_they_were(tmp_path):
+    """Paddle Inference leaves one behind: training after a teacher's pass took twice as long on two cores."""
+    code = f"""
+import ctypes, sys
+from pathlib import Path
+import numpy as np, paddle
+sys.path.insert(0, "tests")
+import tiny
+from core.static_graph import StaticGraph, save_graph
+openmp = ctypes.CDLL(str(Path(paddle.__file__).parent / "libs" / "libiomp5.so"))
+loaded = tiny.bert()
+save_graph(loaded, {str(tmp_path)!r})
+before = openmp.omp_get_max_threads()
+ids = np.full((2, 5), 7)
+graph = StaticGraph({str(tmp_path)!r}, threads=1)
+graph.run({{"input_ids": ids, "token_type_ids": np.zeros_like(ids)}})
+print(before, openmp.omp_get_max_threads())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.split()[-2:] == ["3", "3"], done.stderr

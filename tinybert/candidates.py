@@ -15,7 +15,7 @@ import numpy as np
 
 from console import ProgressBar
 from core.masked_lm import MaskedLM, largest
-from core.teacher import TOKENS_PER_BATCH, token_parts
+from data.batches import TOKENS_PER_BATCH, token_parts
 from data.ragged import Ragged
 from data.replacement import Candidates, WordRows, is_replaceable
 from data.store import Store, StoreDamaged, StoreWriter
