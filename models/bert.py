@@ -144,10 +144,17 @@ class SelfAttention(nn.Layer):
         return x.reshape([0, 0, self.heads, self.head_dim]).transpose([0, 2, 1, 3])
 
     def forward(
-        self, x: paddle.Tensor, bias: paddle.Tensor | None
+        self, x: paddle.Tensor, bias: paddle.Tensor | None, asking: paddle.Tensor | None = None
     ) -> tuple[paddle.Tensor, tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor, paddle.Tensor]]:
-        """Gives what the layer adds, and how it came to it: scores before the softmax, queries, keys, values."""
-        query = self._split(self.q_proj(x) * self.head_dim**-0.5)  # [batch, heads, tokens, head_dim]
+        """Gives what the layer adds, and how it came to it: scores before the softmax, queries, keys, values.
+
+        Args:
+            x: states, [batch, tokens, hidden].
+            bias: added to the scores.
+            asking: the states of those tokens that look at the others; all of ``x`` when left out.
+        """
+        asking = x if asking is None else asking
+        query = self._split(self.q_proj(asking) * self.head_dim**-0.5)  # [batch, heads, asking tokens, head_dim]
         key, value = self._split(self.k_proj(x)), self._split(self.v_proj(x))
         scores = paddle.matmul(query, key, transpose_y=True)  # [batch, heads, tokens, tokens]
         if bias is not None:
@@ -171,10 +178,15 @@ class BertLayer(nn.Layer):
         self.dropout = Dropout(config.hidden_dropout_prob)
         self._activation = ACTIVATIONS[config.hidden_act]
 
-    def forward(self, x: paddle.Tensor, bias: paddle.Tensor | None) -> tuple[paddle.Tensor, tuple[paddle.Tensor, ...]]:
-        """Gives the next states, and what :class:`SelfAttention` tells of itself."""
-        mixed, inner = self.self_attn(x, bias)
-        x = self.norm1(x + self.dropout(mixed))
+    def forward(
+        self, x: paddle.Tensor, bias: paddle.Tensor | None, first_only: bool = False
+    ) -> tuple[paddle.Tensor, tuple[paddle.Tensor, ...]]:
+        """Gives the next states, of all tokens or of the first one only, and what :class:`SelfAttention` tells."""
+        asking = x[:, :1] if first_only else x
+        if first_only and bias is not None:
+            bias = bias[:, :, :1]
+        mixed, inner = self.self_attn(x, bias, asking)
+        x = self.norm1(asking + self.dropout(mixed))
         return self.norm2(x + self.dropout(self.linear2(self._activation(self.linear1(x))))), inner
 
 
@@ -284,8 +296,17 @@ class BertModel(Bert):
         want: Sequence[str] = (),
         layers: Sequence[int] | None = None,
         pool: bool = True,
+        first_only: bool = False,
     ) -> Features:
-        """As of all architectures; ``pool`` says whether the pooled state is computed, for heads that read tokens."""
+        """As of all architectures.
+
+        Args:
+            pool: whether the pooled state is computed; heads that read tokens do without.
+            first_only: whether nobody reads the last states but the first token's, which the pooled state is made of:
+                the last layer then computes nothing else for the other tokens than what the first one sees of them,
+                a sixth of a six-layer network and a third of a three-layer one. ``last_hidden_state`` is then
+                [batch, 1, hidden].
+        """
         chosen = [self.encoder.layers[i] for i in range(len(self.encoder.layers)) if layers is None or i in layers]
         bias = self._attention_bias(input_ids, chosen[0].self_attn.heads) if has_padding else None
         x = self.embeddings(input_ids, token_type_ids)
@@ -293,7 +314,7 @@ class BertModel(Bert):
         if "hidden_states" in want:
             found["hidden_states"].append(x)
         for layer in chosen:
-            x, inner = layer(x, bias)
+            x, inner = layer(x, bias, first_only and layer is chosen[-1])
             # What nobody wants is not kept: scores are the largest tensors of a pass.
             for name in want:
                 found[name].append(x if name == "hidden_states" else inner[INNER.index(name)])
@@ -320,7 +341,7 @@ class HeadedBert(Bert):
     """An encoder with something on top, which :meth:`head` computes from what the encoder gives.
 
     Attributes:
-        reads_pooled: whether the head reads the pooled state; it is not computed otherwise.
+        reads_pooled: whether the head reads the pooled state and nothing else; it is not computed otherwise.
         layers_used: the layers to go through where nobody names some; None goes through all.
     """
 
@@ -343,7 +364,8 @@ class HeadedBert(Bert):
     ) -> Features:
         """As of all architectures; further arguments are those of :meth:`head`."""
         chosen = self.layers_used if layers is None else layers
-        found = self.bert.features(input_ids, token_type_ids, has_padding, want, chosen, self.reads_pooled)
+        pools = self.reads_pooled
+        found = self.bert.features(input_ids, token_type_ids, has_padding, want, chosen, pools, pools and not want)
         return {**found, **self.head(found, **more)}
 
 

@@ -20,7 +20,10 @@ from models.bert import (
     ARCHITECTURES,
     FEATURES,
     BertConfig,
+    BertForMaskedLM,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertModel,
     initial_weights,
 )
 from models.bert_names import from_hugging_face, is_hugging_face, to_hugging_face, to_ours
@@ -400,7 +403,8 @@ def test_features_come_from_the_one_forward():
     model = tiny.bert().model
     ids, types = paddle.to_tensor(PADDED), paddle.to_tensor(PAIR_TYPES)
     found = model.features(ids, types, True, FEATURES)
-    np.testing.assert_array_equal(found["logits"].numpy(), logits(model, PADDED, PAIR_TYPES))
+    # Where nobody asks for features, the last layer is computed for the first token alone: other matrix shapes.
+    np.testing.assert_allclose(found["logits"].numpy(), logits(model, PADDED, PAIR_TYPES), atol=1e-6)
     assert [len(found[name]) for name in FEATURES] == [3, 2, 2, 2, 2]
     np.testing.assert_array_equal(found["hidden_states"][-1].numpy(), found["last_hidden_state"].numpy())
     assert found["attention_scores"][0].shape == [2, 2, 6, 6]
@@ -459,3 +463,38 @@ def test_so_is_that_of_a_bilstm(tmp_path, monkeypatch, change):
     monkeypatch.setattr(paddle.nn.Embedding, "__init__", lambda *_, **__: pytest.fail("nothing may be built"))
     with pytest.raises(InputError, match=next(iter(change)) if "num_layers" in change else "shape|vocab_size"):
         model_folder.load(folder)
+
+
+def test_the_last_layer_computes_what_the_pooled_state_needs():
+    """Its other tokens are looked at and look at nothing: their queries and their feed-forward network are left out."""
+    model = tiny.bert().model
+    ids, types = paddle.to_tensor(PADDED), paddle.to_tensor(PAIR_TYPES)
+    whole = model.features(ids, types, True, ("hidden_states",))
+    for has_padding in (True, False):
+        rows = slice(None) if has_padding else slice(0, 1)
+        part = model.features(ids[rows], types[rows], has_padding)
+        assert whole["last_hidden_state"].shape[1] == 6
+        assert part["last_hidden_state"].shape[1] == 1
+        for name in ("pooler_output", "logits"):
+            np.testing.assert_allclose(part[name].numpy(), whole[name].numpy()[rows], atol=1e-6)
+
+
+def test_gradients_do_not_depend_on_what_is_left_out():
+    model = tiny.bert().model
+    ids, types = paddle.to_tensor(PADDED), paddle.to_tensor(PAIR_TYPES)
+    found = {}
+    for want in ((), ("hidden_states",)):
+        model.features(ids, types, True, want)["logits"].square().sum().backward()
+        found[want] = {name: value.grad.numpy() for name, value in model.named_parameters()}
+        model.clear_gradients()
+    assert any(np.abs(gradient).max() > 0 for gradient in found[()].values())
+    for name, gradient in found[()].items():
+        np.testing.assert_allclose(gradient, found[("hidden_states",)][name], atol=1e-5, err_msg=name)
+
+
+def test_heads_that_read_tokens_get_all_of_them():
+    ids, types = paddle.to_tensor(PADDED), paddle.to_tensor(PAIR_TYPES)
+    for architecture in (BertModel, BertForMaskedLM, BertForQuestionAnswering):
+        made = architecture(tiny.bert().model.config)
+        made.eval()
+        assert made.features(ids, types)["last_hidden_state"].shape[1] == 6
