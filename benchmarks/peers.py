@@ -211,7 +211,8 @@ def our_student(place: str, batches: int, seed: int) -> Turn:
     from benchmarks.sides import _endless, _our_turn
     from core.classifier import distillation_step
     from data.batches import Batches
-    from models.bilstm import BiLSTM, BiLSTMConfig, occurring_rows
+    from models.bilstm import BiLSTM, BiLSTMConfig
+    from models.occurring import occurring_rows
 
     known = _rows(place)
     student = BiLSTM(BiLSTMConfig(known.pop("vocab_size"), 300))

@@ -501,14 +501,14 @@ def _recipes() -> str:
     for name, script in RECIPES.items():
         if name not in known:
             continue
-        speed = served["1"][name]
+        forms = [served[form][name] for form in ("1", "1, int8") if form in served]
         rows.append(
             [
                 SERVED[name],
                 script,
                 f"{100 * known[name]:.2f}",
-                f"{speed['p50_ms']:.1f}",
-                f"{speed['rows_per_second']:,.0f}",
+                " / ".join(f"{speed['p50_ms']:.1f}" for speed in forms),
+                " / ".join(f"{speed['rows_per_second']:,.0f}" for speed in forms),
                 f"{served['parameters'][name] / 1e6:.1f} M",
                 minutes.get(name, ""),
             ]
@@ -517,15 +517,19 @@ def _recipes() -> str:
         "SST-2",
         "script",
         "dev accuracy, %",
-        "ms a sentence",
+        "ms a sentence, fp32 / int8" if "1, int8" in served else "ms a sentence",
         "rows/s, batch 32",
         "parameters",
         "training, minutes",
     ]
     machine = record["machine"]
+    int8 = (
+        " (int8: ONNX Runtime, see [what it loses](docs/results.md#forms-of-an-export))" if "1, int8" in served else ""
+    )
     return (
         f"{_table(header, rows)}\n\nAccuracies: means over three seeds, of the once-for-all network and the "
-        f"teacher one run. Speed: one thread of {machine['processor']}, static graphs, text in and label out. Minutes: "
+        f"teacher one run. Speed: one thread of {machine['processor']}, static graphs{int8}, text in and label out. "
+        "Minutes: "
         "two trainings at a time on two cores of the processors that [docs/results.md](docs/results.md) names."
     )
 
@@ -602,7 +606,7 @@ def _mlm_stages(figures: Mapping[str, Any]) -> str:
 
 def _tinybert_serving(figures: Mapping[str, Any]) -> str:
     known = _accuracies()
-    threads = [name for name in figures if name != "parameters"]
+    threads = [name for name in figures if name.isdigit()]
     rows = []
     for name, title in SERVED.items():
         accuracy = f"{100 * known[name]:.2f}" if name in known else ""
@@ -613,6 +617,66 @@ def _tinybert_serving(figures: Mapping[str, Any]) -> str:
         rows.append(row)
     speeds = [cell for n in threads for cell in (f"p50, ms, {n} thread(s)", f"rows/s, batch 32, {n} thread(s)")]
     return _table(["model", "parameters", "SST-2 dev, %", *speeds], rows)
+
+
+FORMS = {"paddle": "static graph", "onnx": "ONNX", "onnx-int8": "ONNX, int8"}
+SERVED_FORMS = {
+    "bilstm": "Bi-LSTM",
+    "teacher": "teacher, 6 × 384",
+    "tinybert-4x312": "TinyBERT 4 × 312",
+    "tinybert-3x384": "TinyBERT 3 × 384",
+    "ofa-4x312-two-thirds": "once-for-all, 2/3 of TinyBERT 4 × 312",
+}
+
+
+def _formats(figures: Mapping[str, Any]) -> str:
+    rows = []
+    for name, model in figures["models"].items():
+        int8 = model["forms"]["onnx-int8"]
+        for form, title in FORMS.items():
+            speed = model["threads"]["1"][form]
+            rows.append(
+                [
+                    f"{SERVED_FORMS[name]}, {title}",
+                    f"{model['forms'][form]['bytes'] / 1e6:.1f} MB",
+                    f"{100 * int8['int8' if form == 'onnx-int8' else 'fp32']:.2f}",
+                    f"{speed['p50_ms']:.2f}",
+                    f"{speed['latency_speedup']:.1f}×",
+                    f"{speed['rows_per_second']:,.0f}",
+                    f"{speed['throughput_speedup']:.1f}×",
+                ]
+            )
+    header = ["", "size", "SST-2 dev, %", "p50, ms", "faster, batch 1", "rows/s, batch 32", "faster, batch 32"]
+    other = []
+    for name, model in figures["models"].items():
+        if "calibrated" in model:
+            known = model["calibrated"]
+            kinds = ("dynamic", "calibrated")
+            cells = [f"{100 * known[f'{kind}_accuracy']:.2f} % in {known[f'{kind}_mean_ms']:.1f} ms" for kind in kinds]
+            other.append([SERVED_FORMS[name], *cells])
+    return (
+        f"One thread, text in and label out.\n\n{_table(header, rows)}\n\nScales of what flows between layers, taken "
+        f"as it comes (which is what is exported) or calibrated on {figures['calibration_rows']} training rows:\n\n"
+        + _table(["int8", "as it comes", "calibrated"], other)
+    )
+
+
+def _peers(figures: Mapping[str, Any]) -> str:
+    topics = {name: value for name, value in figures.items() if isinstance(value, dict) and "rows_per_second" in value}
+    rows = []
+    for topic, known in topics.items():
+        rates = known["rows_per_second"]
+        for title, is_ours in (("ours", True), ("PyTorch", False)):
+            found = {name: rate for name, rate in rates.items() if name.startswith("ours") is is_ours}
+            cells = ", ".join(
+                f"{name.removeprefix('ours').strip() or 'rows/s'} {rate:,.0f}" for name, rate in found.items()
+            )
+            rows.append([topic if is_ours else "", title, cells, f"{known['ratio_to_best']:.2f}×" if is_ours else ""])
+    versions = figures["pytorch"]
+    return (
+        f"PyTorch {versions['torch']} with transformers {versions['transformers']}, SST-2 rows, rows a second:\n\n"
+        + _table(["", "", "rows/s", "ours / PyTorch's best"], rows)
+    )
 
 
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -640,6 +704,8 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "demo_run": _demo_run,
     "notebook_settings": _notebook_settings,
     "mlm_stages": _mlm_stages,
+    "formats": _formats,
+    "peers": _peers,
 }
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import paddle
 
 from benchmarks.common import Turn, matrix_rate
 from console import InputError
-from core.classifier import distillation_step, label_step
+from core.classifier import distillation_step, label_step, token_ids
 from core.losses import distillation_losses
 from core.metrics import Selection
 from core.optim import make_optimizer
@@ -30,9 +30,10 @@ from data.tasks import get_task
 from data.tokenization import InputEncoder, WordPieceTokenizer
 from data.transfer import build_transfer_set, load_transfer_set
 from files import cache_folder
-from models.bilstm import BiLSTM, BiLSTMConfig, occurring_rows
+from models.bilstm import BiLSTM, BiLSTMConfig
 from models.dropout import STREAM
 from models.folder import LoadedModel, load
+from models.occurring import occurring_rows
 from models.pretrained import bundled_folder, pretrained_bert
 from ofa_bert.options import OfaOptions
 from ofa_bert.shapes import make_shapes
@@ -140,7 +141,15 @@ def our_finetuning(data_dir: str, batches: int, seed: int) -> Turn:
     columns, _ = _encoded(data_dir)
     model = pretrained_bert("all-MiniLM-L6-v2", task, MAX_TOKENS, seed, cache_folder()).model
     stream = _endless(Batches(columns, 32, seed=seed))
-    return _our_turn(model, label_step(model), stream, batches, "adamw", **FINE_TUNING, seed=seed)
+    stack = contextlib.ExitStack()
+    stack.enter_context(occurring_rows(model, token_ids(model.config.vocab_size, columns)))
+    turn = _our_turn(model, label_step(model), stream, batches, "adamw", **FINE_TUNING, seed=seed)
+
+    def kept(stack: contextlib.ExitStack = stack) -> Mapping[str, float]:
+        # The turn holds on to the stack, or the embedding would be made whole again.
+        return turn()
+
+    return kept
 
 
 def _paddlenlp_bert(teacher_dir: str | None) -> Any:

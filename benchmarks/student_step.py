@@ -67,7 +67,8 @@ def parts(
     """Medians of the parts of a step, in milliseconds, for a batch without padding of the ids that occur."""
     import paddle
 
-    from models.bilstm import BiLSTM, BiLSTMConfig, occurring_rows
+    from models.bilstm import BiLSTM, BiLSTMConfig
+    from models.occurring import occurring_rows
 
     student = BiLSTM(BiLSTMConfig(30522, width))
     ids = paddle.to_tensor(np.random.default_rng(0).choice(occurring, [batch_size, tokens]))

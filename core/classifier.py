@@ -17,9 +17,11 @@ from core.run import Run, RunRecord, training_record
 from core.train import Losses, Step
 from data.batches import Batch
 from data.columns import Column, Columns
+from data.ragged import Ragged
 from data.sources import Rows, TaskData, describe
 from data.tasks import Task
 from models.folder import LoadedModel, Model
+from models.occurring import occurring_rows
 
 
 def read_data(run: Run, options: ClassifierOptions) -> tuple[TaskData, dict[str, Rows]]:
@@ -73,6 +75,23 @@ def always_the_same(rows: Rows, task: Task, accuracy: float) -> str:
     )
 
 
+def token_ids(vocab_size: int, *read: Mapping[str, Column]) -> np.ndarray:
+    """The token ids that occur in encoded rows, in order.
+
+    Args:
+        vocab_size: of the model.
+        read: the rows; their columns of ids are those whose names say so.
+    """
+    found = np.zeros(vocab_size, bool)
+    for columns in read:
+        for name in columns:
+            if name.startswith("input_ids"):
+                column = columns[name]
+                assert isinstance(column, Ragged)
+                found[column.compact().values] = True
+    return np.flatnonzero(found)
+
+
 def train_classifier(
     run: Run,
     loaded: LoadedModel,
@@ -85,7 +104,7 @@ def train_classifier(
     optimizer: str,
     evaluate: Callable[[Columns], Mapping[str, float]] | None = None,
 ) -> RunRecord:
-    """Trains over encoded rows and evaluates on dev.
+    """Trains over encoded rows and evaluates on dev; of the embedding those rows that occur in them.
 
     Args:
         run: whose folder receives checkpoints and log.
@@ -106,6 +125,8 @@ def train_classifier(
     encoder = loaded.encoder
     validation = encoder.encode(data.validation.texts)
     batches = run.batches(columns, batch_size, encoder.pad_id)
+    # What a further evaluation reads is asked for afterwards, when the model is whole again.
+    read = token_ids(loaded.model.config.vocab_size, columns, validation)
 
     def figures() -> Mapping[str, float]:
         if evaluate is not None:
@@ -113,7 +134,8 @@ def train_classifier(
         return evaluate_model(loaded, data.validation, encoded=validation)
 
     select_by = Selection(MAIN_METRIC[loaded.labelled.metric])
-    result = run.fit(loaded.model, batches, step, figures, select_by, epochs, learning_rate, optimizer)
+    with occurring_rows(loaded.model, read):
+        result = run.fit(loaded.model, batches, step, figures, select_by, epochs, learning_rate, optimizer)
     # What chose the weights need not be computed again.
     on_dev = result.figures if data.validation is data.dev and evaluate is None else None
     on_dev = dict(on_dev) if on_dev is not None else evaluate_model(loaded, data.dev)

@@ -53,7 +53,7 @@ def save_onnx(static: str | os.PathLike[str], target: str | os.PathLike[str], na
     import onnx
     import paddle2onnx
 
-    with _quietly():
+    with quietly():
         content = paddle2onnx.export(
             *(str(Path(static) / name) for name in (GRAPH, PARAMETERS)), opset_version=OPSET, auto_upgrade_opset=False
         )
@@ -98,7 +98,7 @@ def save_int8(source: str | os.PathLike[str], target: str | os.PathLike[str]) ->
     # What :func:`save_onnx` had ONNX Runtime do is what it asks for in a warning, unless this says that it was done.
     onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
     _part_weights(model)
-    with _quietly(), tempfile.TemporaryDirectory(dir=target) as place:
+    with quietly(), tempfile.TemporaryDirectory(dir=target) as place:
         path = Path(place) / INT8
         quantize_dynamic(model, str(path), weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
         model = onnx.load(str(path))
@@ -202,7 +202,7 @@ def _name_dimensions(model: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keeps off the screen what converters print and log; what they said is told when they fail.
 
     Raises:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from console import InputError, say
-from data.columns import Columns
 from data.download import Silent, patiently
 from data.sources import TaskData
 from data.tokenization import SPECIAL_TOKENS, JiebaTokenizer, Tokenizer, WordPieceTokenizer, read_vocab
@@ -61,17 +60,6 @@ def build_student(options: StudentOptions, data: TaskData, teacher: LoadedModel 
             raise InputError(f"--init_from_ckpt {options.init_from_ckpt}: its vocabulary differs from this student's")
         set_weights(student.model, layer_weights(start.model), f"--init_from_ckpt {options.init_from_ckpt}")
     return student
-
-
-def token_ids(columns: Columns, student: LoadedModel, data: TaskData) -> np.ndarray:
-    """The ids that a training reads: of its rows, of those that choose checkpoints, and of dev."""
-    read = (columns, *(student.encoder.encode(rows.texts) for rows in (data.validation, data.dev)))
-    found = np.zeros(student.model.config.vocab_size, bool)
-    for part in read:
-        for name, column in part.items():
-            if name.startswith("input_ids"):
-                found[column.compact().values] = True
-    return np.flatnonzero(found)
 
 
 def student_tokenizer(options: StudentOptions, data: TaskData, teacher: LoadedModel | None) -> Tokenizer:

@@ -21,9 +21,8 @@ from core.teacher import Teacher, load_teacher
 from data.pairs import more_rows
 from data.transfer import TransferSet, in_memory, transfer_set_from_path
 from distill_lstm.options import DistillOptions, SmallOptions
-from distill_lstm.student import build_student, token_ids
+from distill_lstm.student import build_student
 from distill_lstm.transfer import rows_to_augment, transfer_set
-from models.bilstm import occurring_rows
 from models.folder import load
 
 SMALL, DISTILL = "distill_lstm.small", "distill_lstm.bert_distill"
@@ -43,18 +42,17 @@ def train_small(options: SmallOptions) -> dict[str, Any]:
         run.open()
         run.say(f"student: {student.parameters / 1e6:.1f} M parameters, on labels alone")
         columns = student.encoder.encode(data.train.texts).with_(labels=data.train.labels)
-        with occurring_rows(student.model, token_ids(columns, student, data)):
-            record = train_classifier(
-                run,
-                student,
-                columns,
-                label_step(student.model),
-                data,
-                options.batch_size,
-                options.max_epoch,
-                options.lr,
-                options.optimizer,
-            )
+        record = train_classifier(
+            run,
+            student,
+            columns,
+            label_step(student.model),
+            data,
+            options.batch_size,
+            options.max_epoch,
+            options.lr,
+            options.optimizer,
+        )
         return run.finish(student, record, lambda trained: write_predictions(run.path, trained, test))
 
 
@@ -97,18 +95,17 @@ def distill(options: DistillOptions) -> dict[str, Any]:
                 teacher_logits=logits, labels=transfer.labels
             )
             step = distillation_step(student.model, options.alpha, options.distill_loss, options.temperature)
-            with occurring_rows(student.model, token_ids(columns, student, data)):
-                record = train_classifier(
-                    run,
-                    student,
-                    columns,
-                    step,
-                    data,
-                    options.batch_size,
-                    options.max_epoch,
-                    options.lr,
-                    options.optimizer,
-                )
+            record = train_classifier(
+                run,
+                student,
+                columns,
+                step,
+                data,
+                options.batch_size,
+                options.max_epoch,
+                options.lr,
+                options.optimizer,
+            )
             dev = in_memory(data.dev, student.tokenizer)
             on_dev, _ = main_first(run.world, lambda: mean_logits(teachers, weights, dev, "dev"))
         answers = predict_logits(

@@ -20,6 +20,7 @@ from paddle.nn import functional as F  # noqa: N812 - the field's own name
 
 from models.dropout import Dropout
 from models.linear import Linear
+from models.norm import LayerNorm
 
 MASKED = -1e4
 # The largest value of each that anybody has built; a config beyond them is damaged or forged.
@@ -116,7 +117,7 @@ class BertEmbeddings(nn.Layer):
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+        self.layer_norm = LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor) -> paddle.Tensor:
@@ -173,8 +174,8 @@ class BertLayer(nn.Layer):
         self.self_attn = SelfAttention(config, linear)
         self.linear1 = linear(config.hidden_size, config.intermediate_size)
         self.linear2 = linear(config.intermediate_size, config.hidden_size)
-        self.norm1 = nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
-        self.norm2 = nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+        self.norm1 = LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+        self.norm2 = LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
         self._activation = ACTIVATIONS[config.hidden_act]
 
@@ -416,7 +417,7 @@ class MaskedLMHead(nn.Layer):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.transform = Linear(config.hidden_size, config.hidden_size)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+        self.layer_norm = LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
         self.decoder = nn.Layer()
         self.decoder.bias = self.decoder.create_parameter([config.vocab_size], is_bias=True)
         self._activation = ACTIVATIONS[config.hidden_act]

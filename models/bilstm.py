@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,44 +175,6 @@ def check_weights(config: BiLSTMConfig, weights: Mapping[str, np.ndarray], sourc
     for name, shape in expected.items():
         if name in weights and list(weights[name].shape) != shape:
             raise ValueError(f"{name} has the shape {list(weights[name].shape)} in {source}, expected {shape}")
-
-
-class _OccurringRows(nn.Embedding):
-    """An embedding of the rows that occur in the data, which reads the ids of the whole vocabulary."""
-
-    def __init__(self, whole: nn.Embedding, ids: np.ndarray, pad_id: int) -> None:
-        super().__init__(len(ids), whole.weight.shape[1], padding_idx=int(np.searchsorted(ids, pad_id)))
-        position = np.full(whole.weight.shape[0], -1, np.int64)
-        position[ids] = np.arange(len(ids))
-        self.register_buffer("position", paddle.to_tensor(position), persistable=False)
-        self.weight.set_value(whole.weight.numpy()[ids])
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        rows = paddle.gather(self.position, paddle.flatten(x))
-        return super().forward(paddle.reshape(rows, x.shape))
-
-
-@contextlib.contextmanager
-def occurring_rows(model: BiLSTM, ids: np.ndarray) -> Iterator[None]:
-    """Trains the embedding rows of ``ids`` alone; afterwards the model is whole again.
-
-    Rows that never occur have no gradient and stay as they are (only a decay of weights would move them), but an
-    optimiser goes over all of them at every step, which takes longer than the LSTM.
-
-    Args:
-        model: must read nothing but ``ids`` meanwhile.
-        ids: token ids, in any order and number; the padding is always among them.
-    """
-    whole, pad_id = model.embedding, model.config.pad_token_id
-    ids = np.union1d(ids, [pad_id])
-    model.embedding = _OccurringRows(whole, ids, pad_id)
-    try:
-        yield
-    finally:
-        weight = whole.weight.numpy()
-        weight[ids] = model.embedding.weight.numpy()
-        whole.weight.set_value(weight)
-        model.embedding = whole
 
 
 def embeddings_from_teacher(

@@ -39,13 +39,13 @@ def parameter_gradients(x: paddle.Tensor, grad: paddle.Tensor) -> tuple[paddle.T
     )
 
 
-def trains_on_cpu(layer: nn.Linear, input: paddle.Tensor) -> bool:
+def trains_on_cpu(layer: nn.Linear | nn.LayerNorm, input: paddle.Tensor) -> bool:
     """Whether a backward pass of our own pays: float32 training on a CPU."""
     return (
         layer.training
         and paddle.in_dynamic_mode()
         and not input.stop_gradient
-        and not layer.weight.stop_gradient
+        and not (layer.weight.stop_gradient or layer.bias.stop_gradient)
         and input.place.is_cpu_place()
         # Under automatic mixed precision the tensors of the backward pass have two types: Paddle's own op casts.
         and not paddle.is_autocast_enabled()
