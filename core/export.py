@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from console import InputError
-from core.forms import FORMS, Graph, open_form
+from core.forms import FORMS, Graph, forms_of, open_form
 from core.lost_accuracy import Validation, lost_accuracy
 from core.onnx_graph import save_int8, save_onnx
 from core.recorded import ARGUMENTS
@@ -163,6 +163,7 @@ def read_export_config(folder: str | os.PathLike[str], option: str = "--model_di
         # Exports of earlier versions list none.
         for name, known in files.items():
             _check_file(Path(folder) / name, known)
+        forms_of(config)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not an {EXPORT_CONFIG} of ours ({error}); export again") from error
     return config

@@ -13,7 +13,7 @@ import numpy as np
 
 from console import InputError
 from core.export import EXPORT_CONFIG, read_export_config
-from core.forms import chosen_form, forms_of, open_form
+from core.forms import chosen_form, open_form
 from core.spans import ENDS, span_logits
 from data.batches import Batches
 from data.questions import Answer, Questions, Windows, as_questions, best_answers, encode, longest_answer
@@ -113,7 +113,6 @@ class Predictor:
             self.task: Task = _task(self.config)
             tokenizer = load_tokenizer(folder, self.config["tokenizer"])
             self.encoder = InputEncoder(tokenizer, int(self.config["max_seq_length"]), self.config["layout"])
-            forms_of(self.config)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"{Path(folder) / EXPORT_CONFIG}: damaged ({type(error).__name__}: {error}); export again"

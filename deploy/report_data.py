@@ -19,6 +19,7 @@ from args import words_of
 from console import InputError, progress, say
 from core.checkpoint import METRICS
 from core.export import EXPORT_CONFIG, read_export_config, write_export
+from core.forms import served_bytes
 from core.metrics import MAIN_METRIC
 from core.recorded import ARGUMENTS, recorded_dev
 from core.texts import parity_rows
@@ -183,7 +184,7 @@ def find_models(places: Sequence[str]) -> list[Found]:
     weights: dict[str | None, Found] = {}
     for folder, found in exports.items():
         config = read_export_config(folder, "--run")
-        found.size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        found.size = served_bytes(folder, config)
         found.parameters = int(config.get("parameters", 0))
         made_from = config.get("weights")
         if made_from and not weights:
@@ -435,7 +436,7 @@ def measure_speed(groups: Sequence[Group], options: ReportOptions) -> None:
             graphs = []
             for number, one in enumerate(progress(group.models, f"{group.name}: static graphs", unit="model")):
                 graphs.append(one.static or _exported(one, Path(place) / str(number)))
-                one.size = sum(path.stat().st_size for path in graphs[-1].iterdir())
+                one.size = served_bytes(graphs[-1], read_export_config(graphs[-1]))
             texts = parity_rows(group.task, None, options.speed_rows, options.input_file, group.base.folder).columns
             predictors = [Predictor(graph, 1) for graph in graphs]
             records = alternate(predictors, [texts] * len(predictors), options.rounds, options.speed_rows, 32)

@@ -15,7 +15,7 @@ import tiny
 
 from console import InputError, run_script
 from core import lost_accuracy as accuracy
-from core.forms import FORMS, chosen_form
+from core.forms import FORMS, chosen_form, served_bytes
 from core.onnx_graph import INT8, ONNX, OnnxGraph
 from core.static_graph import StaticGraph
 from deploy import benchmark, evaluate, export, exporter, predict
@@ -288,8 +288,8 @@ def test_a_graphics_card_is_paddles(models, capsys):
     [
         (lambda folder: (folder / INT8).unlink(), "expected"),
         (lambda folder: (folder / INT8).write_bytes(b"x" * (folder / INT8).stat().st_size), "damaged"),
-        (lambda folder: record(folder, forms={"tflite": {}}), "damaged"),
-        (lambda folder: record(folder, forms=[]), "damaged"),
+        (lambda folder: record(folder, forms={"tflite": {}}), "not an export.json of ours"),
+        (lambda folder: record(folder, forms=[]), "not an export.json of ours"),
         (lambda folder: spoiled(folder, b"x" * 100), "cannot be loaded"),
         (lambda folder: spoiled(folder, (folder / ONNX).read_bytes()[:2000]), "cannot be loaded"),
     ],
@@ -330,6 +330,16 @@ def test_the_benchmark_measures_every_form(models, tmp_path, capsys):
     assert [(known["form"], known["threads"]) for known in records] == [(form, 1) for form in FORMS]
     code, out, _ = script(benchmark, capsys, *words, "--precision", "int8")
     assert code == 0 and "paddle" not in out
+
+
+def test_the_size_of_an_export_is_that_of_what_is_served(models):
+    folder = exported(models, "bert")
+    config = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    whole = sum(path.stat().st_size for path in folder.iterdir())
+    others = sum((folder / name).stat().st_size for name in (ONNX, INT8))
+    assert served_bytes(folder, config) == whole - others
+    del config["forms"]["paddle"]
+    assert served_bytes(folder, config) == whole - (folder / INT8).stat().st_size
 
 
 def test_validation_rows_are_drawn_from_the_whole_file(tmp_path, monkeypatch):
