@@ -67,8 +67,7 @@ def chosen_form(
 
 def served_bytes(folder: str | os.PathLike[str], config: Mapping[str, Any]) -> int:
     """What a folder weighs with that form alone which is served by default."""
-    served, *others = forms_of(config)
-    left_out = {name for form in others for name in FORMS[form].files}
+    left_out = {name for form in forms_of(config)[1:] for name in FORMS[form].files}
     return sum(path.stat().st_size for path in Path(folder).iterdir() if path.is_file() and path.name not in left_out)
 
 

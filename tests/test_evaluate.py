@@ -84,7 +84,7 @@ def test_own_tasks_keep_their_metric_in_the_export(tmp_path):
         assert "matthews" in run(tmp_path, tmp_path, name, file=tmp_path / "rows.tsv")["metrics"]
 
 
-def test_a_model_that_finds_answers_is_judged_by_them(tmp_path):
+def test_a_model_that_finds_answers_is_judged_by_them(tmp_path, capsys):
     import random
 
     rng = random.Random(0)
@@ -103,8 +103,21 @@ def test_a_model_that_finds_answers_is_judged_by_them(tmp_path):
     assert found["metrics"] == metrics["dev"]
     assert found["against"]["agreement"] == 1.0
     words = ["--model_dir", str(tmp_path / "mrc"), "--output_dir", str(tmp_path / "e"), "--data_dir"]
-    assert run_script(export.main, [*words, str(tmp_path / "data")]) == 0
+    every = ["--format", "paddle,onnx,onnx-int8", "--max_accuracy_drop", "100"]
+    assert run_script(export.main, [*words, str(tmp_path / "data"), *every]) == 0
     assert run(tmp_path, tmp_path, "e", file=file)["metrics"] == pytest.approx(metrics["dev"])
+    exact = run(tmp_path, tmp_path, "e", "--runtime", "onnx", file=file)["metrics"]
+    assert exact == pytest.approx(metrics["dev"])
+    int8 = json.loads((tmp_path / "e" / "export.json").read_text(encoding="utf-8"))["forms"]["onnx-int8"]
+    assert (int8["rows"], int8["metric"], int8["fp32"]) == (8, "f1", pytest.approx(metrics["dev"]["f1"]))
+    found = run(tmp_path, tmp_path, "e", "--precision", "int8", file=file)["metrics"]
+    assert found["f1"] == pytest.approx(int8["int8"])
+    # Without questions nothing can be said of what int8 loses.
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    words = ["--model_dir", str(tmp_path / "mrc"), "--output_dir", str(tmp_path / "f"), "--format", "onnx-int8"]
+    assert run_script(export.main, words) == 2
+    assert "needs rows to be judged on; pass --data_dir or --dev_file" in capsys.readouterr().err
+    assert not (tmp_path / "f").exists()
 
 
 BAD = [
