@@ -17,7 +17,7 @@ import paddle
 
 from benchmarks.common import Turn, matrix_rate
 from console import InputError
-from core.classifier import distillation_step, label_step, token_ids
+from core.classifier import distillation_step, label_step
 from core.losses import distillation_losses
 from core.metrics import Selection
 from core.optim import make_optimizer
@@ -25,6 +25,7 @@ from core.static_graph import StaticGraph, save_graph
 from core.train import LoopSettings, Step, Updater
 from data.augment import Augmentation
 from data.batches import TOKENS_PER_BATCH, Batch, Batches, token_parts
+from data.columns import token_ids
 from data.sources import find_split, read_rows
 from data.tasks import get_task
 from data.tokenization import InputEncoder, WordPieceTokenizer

@@ -16,8 +16,7 @@ from core.predictions import asked_test_rows, write_predictions
 from core.run import Run, RunRecord, training_record
 from core.train import Losses, Step
 from data.batches import Batch
-from data.columns import Column, Columns
-from data.ragged import Ragged
+from data.columns import Column, Columns, token_ids
 from data.sources import Rows, TaskData, describe
 from data.tasks import Task
 from models.folder import LoadedModel, Model
@@ -73,23 +72,6 @@ def always_the_same(rows: Rows, task: Task, accuracy: float) -> str:
         f"note: dev accuracy {accuracy:.4f} is no better than {task.labels[often]!r} for every row: this model has "
         "learnt nothing, and can teach nothing; more rows, more epochs, another learning rate, or a pre-trained model"
     )
-
-
-def token_ids(vocab_size: int, *read: Mapping[str, Column]) -> np.ndarray:
-    """The token ids that occur in encoded rows, in order.
-
-    Args:
-        vocab_size: of the model.
-        read: the rows; their columns of ids are those whose names say so.
-    """
-    found = np.zeros(vocab_size, bool)
-    for columns in read:
-        for name in columns:
-            if name.startswith("input_ids"):
-                column = columns[name]
-                assert isinstance(column, Ragged)
-                found[column.compact().values] = True
-    return np.flatnonzero(found)
 
 
 def train_classifier(

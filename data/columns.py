@@ -166,3 +166,23 @@ class JoinedColumns(Columns):
 
     def counts(self, name: str) -> np.ndarray:
         return np.concatenate([part.counts(name) for part in self._parts])
+
+
+def token_ids(vocab_size: int, *read: Mapping[str, Column]) -> np.ndarray:
+    """The token ids that occur in encoded rows, in order.
+
+    Args:
+        vocab_size: of the model.
+        read: the rows; their columns of ids are those whose names say so.
+    """
+    found = np.zeros(vocab_size, bool)
+    for columns in read:
+        for name in columns:
+            if name.startswith(IDS):
+                column = columns[name]
+                assert isinstance(column, Ragged)
+                values = column.compact().values
+                # A part at a time: a corpus may be larger than memory.
+                for start in range(0, len(values), 1 << 20):
+                    found[values[start : start + (1 << 20)]] = True
+    return np.flatnonzero(found)

@@ -20,6 +20,7 @@ from core.spans import ENDS, answered, evaluated
 from core.teacher import Teacher
 from core.train import Losses
 from data.batches import Batch
+from data.columns import token_ids
 from data.questions import Answer, Encoded, Questions, encode, find_questions, read_questions
 from data.sources import HOLDOUT_SEED
 from data.streams import generator
@@ -28,6 +29,7 @@ from files import write_atomically
 from finetune.options import MrcOptions
 from models.bert import Bert
 from models.folder import LoadedModel, check_length, load
+from models.occurring import occurring_rows
 from models.pretrained import pretrained_bert
 
 SCRIPT = "finetune.run_mrc"
@@ -75,16 +77,17 @@ def finetune(options: MrcOptions) -> dict[str, Any]:
             with Teacher(teacher, options.cache()) as asked:
                 said = main_first(run.world, lambda: asked.outputs_for(encoded.columns))
             columns = columns.with_(**{f"teacher_{name}": said.columns[name] for name in ENDS})
-        result = run.fit(
-            loaded.model,
-            run.batches(columns, options.batch_size, loaded.encoder.pad_id),
-            _step(loaded.model, options),  # type: ignore[arg-type]
-            lambda: evaluated(validation, _answers(loaded, validation, judged, options), task.language),
-            Selection(MAIN_METRIC[task.metric]),
-            options.num_train_epochs,
-            options.learning_rate,
-            options.optimizer,
-        )
+        with occurring_rows(loaded.model, token_ids(loaded.model.config.vocab_size, columns, judged.columns)):
+            result = run.fit(
+                loaded.model,
+                run.batches(columns, options.batch_size, loaded.encoder.pad_id),
+                _step(loaded.model, options),  # type: ignore[arg-type]
+                lambda: evaluated(validation, _answers(loaded, validation, judged, options), task.language),
+                Selection(MAIN_METRIC[task.metric]),
+                options.num_train_epochs,
+                options.learning_rate,
+                options.optimizer,
+            )
         # What chose checkpoints is encoded already.
         read = judged if validation is dev else encode(dev, tokenizer, options.windows())
         record: Any = {

@@ -9,8 +9,8 @@ import paddle
 import pytest
 import tiny
 
-from core.classifier import token_ids
 from core.optim import make_optimizer
+from data.columns import token_ids
 from data.ragged import Ragged
 from finetune.train import finetune
 from models.bert import BertForMaskedLM

@@ -19,11 +19,12 @@ from core.run import Run, training_record
 from core.teacher import Teacher, load_teacher
 from core.teacher_features import TeacherFeatures
 from data.batches import Batches
-from data.columns import Columns
+from data.columns import Columns, token_ids
 from data.learning import rows_with_more
 from data.sources import TaskData
 from data.transfer import TransferSet, in_memory, learning_columns
 from models.folder import LoadedModel, check_length, load
+from models.occurring import occurring_rows
 from tinybert.augment import augmented_set
 from tinybert.options import StoredLayerOptions, TaskDistillOptions
 from tinybert.student import Student, build_student
@@ -202,7 +203,8 @@ def fit_layers(
         fitted = step.fit_projections(some)
         # One for all processes, to the last digit.
         projections.set({state: from_main(run.world, matrix) for state, matrix in fitted.items()})
-    with unreached_frozen(student.model, loss.reached):  # type: ignore[arg-type]
+    read = token_ids(student.model.config.vocab_size, rows, held_out)
+    with unreached_frozen(student.model, loss.reached), occurring_rows(student.model, read):  # type: ignore[arg-type]
         result = run.fit(
             student.model,
             batches,
