@@ -77,6 +77,9 @@ class Ragged:
         """Every row shortened to at most ``lengths`` (one number, or one per row) values."""
         rows = self.compact()
         kept = np.minimum(rows.lengths, lengths)
+        if kept.sum() == len(rows.values):
+            # Most rows that are served are short enough.
+            return rows
         inside = np.arange(len(rows.values)) - np.repeat(rows.offsets[:-1], rows.lengths)
         return Ragged.from_lengths(rows.values[inside < np.repeat(kept, rows.lengths)], kept)
 
