@@ -17,7 +17,7 @@ from process import MARK, OFF
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NAMES = ("deploy", "distill_lstm", "mlm_distill", "ofa_bert", "tinybert")
 SMALL = {
-    "deploy": {"ROWS": 60, "EPOCHS": 1, "ROUNDS": 1},
+    "deploy": {"ROWS": 60, "EPOCHS": 1, "ROUNDS": 1, "MAX_DROP": 100.0},
     "distill_lstm": {"ROWS": (48, 24), "TEACHER_EPOCHS": 1, "STUDENT_EPOCHS": 1, "COPIES": 1},
     "mlm_distill": {"LINES": 60, "ROWS": (48, 24), "TUNED_EPOCHS": 1},
     "ofa_bert": {"ROWS": (48, 24), "TEACHER_EPOCHS": 1, "WIDTHS": (1.0, 0.5)},
