@@ -68,7 +68,9 @@ def save_onnx(static: str | os.PathLike[str], target: str | os.PathLike[str], na
         options = _options(runtime, 1)
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folded)
-        runtime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
+        with quietly():
+            # A full disk, too, is an exception of its own kind here.
+            runtime.InferenceSession(str(raw), options, providers=["CPUExecutionProvider"])
         model = onnx.load(str(folded))
     # ONNX Runtime declares its own domains, of which nothing is used.
     used = {node.domain for node in model.graph.node}
@@ -225,10 +227,16 @@ def quietly() -> Iterator[None]:
                 for handle, former in zip((1, 2), saved, strict=True):
                     os.dup2(former, handle)
                     os.close(former)
+        except OSError:
+            raise
         except Exception as error:
             said.seek(0)
             last = " ".join(said.read().decode("utf-8", "replace").split())[-300:]
-            raise InputError(f"this model cannot be converted to ONNX: {last or error}") from error
+            reason = " ".join(str(error).split())[-200:] or type(error).__name__
+            raise InputError(
+                f"this model cannot be converted to ONNX ({reason}{last and ': '}{last}); is there room on the disk? "
+                "--format paddle does without"
+            ) from error
 
 
 def _options(runtime: Any, threads: int) -> Any:

@@ -239,6 +239,20 @@ def test_without_onnx_runtime_the_remedy_is_told_before_any_work(models, tmp_pat
     assert code == 2 and "pip install -r requirements-onnx.txt" in err[0]
 
 
+def test_what_onnx_runtime_raises_on_a_full_disk_is_one_line(models, tmp_path, capsys, monkeypatch):
+    import onnxruntime
+
+    def full(*_, **__):
+        raise Exception("Protobuf serialization failed.")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", full)
+    words = ["--model_dir", models / "bert", "--output_dir", tmp_path / "out", "--format", "onnx"]
+    code, _, err = script(export, capsys, *words)
+    assert code == 2 and len(err) == 1
+    assert "(Protobuf serialization failed.); is there room on the disk?" in err[0]
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_form_predicts(models, name):
     folder, pair = exported(models, name), "pairs" in name
