@@ -84,6 +84,7 @@ def torch_versions(python: str) -> dict[str, str]:
 def prepare(arguments: argparse.Namespace) -> Path:
     """Rows encoded once for both sides, and the teacher and a Bi-LSTM in every form that is served."""
     import numpy as np
+    from safetensors.numpy import save_file
 
     from benchmarks.sides import _encoded
     from data.sources import find_split, read_rows
@@ -101,7 +102,7 @@ def prepare(arguments: argparse.Namespace) -> Path:
     columns, tokenizer = _encoded(arguments.data_dir)
     ids = columns["input_ids"].compact()
     known = {"values": ids.values, "offsets": ids.offsets, "labels": columns["labels"]}
-    np.savez(place / "rows.npz", **known, vocab_size=len(tokenizer.vocab))
+    save_file({**known, "vocab_size": np.asarray(len(tokenizer.vocab))}, place / "rows.safetensors")
     dev, _ = read_rows(find_split(arguments.data_dir, "dev"), get_task("sst-2"))
     (place / "texts.txt").write_text("\n".join(dev.texts[0]) + "\n", encoding="utf-8")
     # Speed depends on the shape alone.
@@ -170,11 +171,11 @@ def sides_of(part: str, arguments: argparse.Namespace, place: Path) -> dict[str,
 
 
 def _rows(place: str) -> dict[str, Any]:
-    import numpy as np
+    from safetensors.numpy import load_file
 
     from data.ragged import Ragged
 
-    known = np.load(Path(place) / "rows.npz")
+    known = load_file(Path(place) / "rows.safetensors")
     return {
         "input_ids": Ragged(known["values"], known["offsets"]),
         "labels": known["labels"],

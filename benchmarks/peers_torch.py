@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file
 from torch import nn
 
 from benchmarks.common import Turn
@@ -26,7 +27,7 @@ Forward = Callable[[Batch], torch.Tensor]
 
 
 def _columns(place: str) -> dict[str, Any]:
-    known = np.load(Path(place) / "rows.npz")
+    known = load_file(Path(place) / "rows.safetensors")
     ids = Ragged(known["values"], known["offsets"])
     types = Ragged(np.zeros_like(known["values"]), known["offsets"])
     return {"input_ids": ids, "token_type_ids": types, "labels": known["labels"]}
@@ -129,7 +130,7 @@ def student(
     """Training steps of the Bi-LSTM: batches of 128, MSE on logits, Adam (fused); the teacher's are stored or live."""
     torch.manual_seed(seed)
     columns = _columns(place)
-    model = BiLSTM(int(np.load(Path(place) / "rows.npz")["vocab_size"]))
+    model = BiLSTM(int(load_file(Path(place) / "rows.safetensors")["vocab_size"]))
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
     live = _bert(place).eval() if live_teacher else None

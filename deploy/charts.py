@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+
+# It tells of its list of fonts, once, wherever somebody has logging print what is only informative.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
+
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
 
 # What matplotlib draws with, and what a page or the reader's system makes of it. Colours of series: Okabe and Ito's,
 # which those who see few colours tell apart, with a lighter blue for dark pages.

@@ -138,7 +138,10 @@ def _recorded(options: EvaluateOptions, task: Task) -> Rows | Questions:
         if found := recorded_dev(folder, task):
             say(f"rows: {found[1]}\n")
             return found[0]
-    raise InputError("give --input_file: the folders do not say on which rows they were evaluated, or these are gone")
+    raise InputError(
+        "give --input_file: the folders do not say on which rows they were evaluated, or these are gone (an export "
+        "does not say; with --against and its model folder the rows of that one's training are taken)"
+    )
 
 
 def _without_label(task: Task) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -18,6 +18,8 @@ from models.bert_names import to_hugging_face
 from models.folder import LoadedModel, load, model_config
 from models.weights import layer_weights, write_safetensors
 
+FEW = "; so few rows tell little: name more with --dev_file"
+
 
 def export(options: ExportOptions) -> None:
     """Exports a model folder.
@@ -65,7 +67,7 @@ def _told(checked: Mapping[str, Any], where: str) -> str:
         )
     return (
         f"onnx-int8: {checked['metric']} {checked['int8']:.4f}, in fp32 {checked['fp32']:.4f}, on {checked['rows']:,} "
-        f"rows of {where}"
+        f"rows of {where}{FEW if checked['rows'] < 100 else ''}"
     )
 
 

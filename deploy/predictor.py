@@ -197,6 +197,8 @@ class Predictor:
             yield from self.predict(block, batch_size)
 
     def _check(self, row: tuple[str, ...], where: str) -> None:
+        if isinstance(row, str):
+            raise InputError(f"{where}: expected a tuple of texts, such as (text,), got the text alone")
         if len(row) != len(self.text_columns):
             raise InputError(f"{where}: this model reads {len(self.text_columns)} text(s) a row, got {len(row)}")
         for column, text in zip(self.text_columns, row, strict=True):

@@ -242,6 +242,11 @@ def test_rows_that_the_model_cannot_read_are_refused(models, row, message):
         Predictor(exported(models, "bilstm")).predict([("fine",), row])
 
 
+def test_a_text_alone_is_no_row(models):
+    with pytest.raises(InputError, match=r"row 1: expected a tuple of texts, such as \(text,\), got the text alone"):
+        Predictor(exported(models, "bert")).predict(["a good film"])
+
+
 def test_a_stream_is_read_in_bounded_blocks(models):
     read = []
 
@@ -777,14 +782,28 @@ def test_predictions_of_rows_with_labels_are_scored(models, tmp_path, capsys, na
     assert "accuracy 0.5000 on 2 of 3 rows, by their column 'label'" in err
 
 
-def test_the_example_without_our_code_says_what_ours_does(models, capsys):
+def test_the_examples_without_our_code_say_what_ours_does(models, tmp_path, capsys):
     page = Path(__file__).resolve().parent.parent / "docs" / "serving.md"
-    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    folder = exported(models, "bilstm")
-    assert 'Path("outputs/exported")' in block
-    exec(compile(block.replace("outputs/exported", str(folder)), "serving.md", "exec"), {})
-    said = [one.label for one in Predictor(folder).predict([("a gripping, funny film",), ("dull",)])]
-    assert capsys.readouterr().out.strip() == repr(said)
+    paddle_only, chinese, with_onnx = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    forms = {"format": "paddle,onnx-int8", "max_accuracy_drop": 100.0}
+    in_chinese = re.sub(r"tokenizer = .*?(?=ids = np.full)", lambda _: chinese, paddle_only, flags=re.S)
+    for name, texts, code in (
+        ("bilstm", ["a gripping, funny film", "dull"], paddle_only),
+        ("chinese", ["这部电影很好看", "服务差 房间脏"], in_chinese),
+    ):
+        folder = tmp_path / name
+        exporter.export(ExportOptions(model_dir=str(models / name), output_dir=str(folder), **forms))
+        assert 'Path("outputs/exported")' in code
+        names: dict = {}
+        exec(compile(code.replace("outputs/exported", str(folder)), "serving.md", "exec"), names)
+        served = {precision: Predictor(folder, precision=precision) for precision in ("fp32", "int8")}
+        rows = served["fp32"].encoder.encode([texts])["input_ids"]
+        assert [row.tolist() for row in rows] == names["rows"]
+        np.testing.assert_allclose(names["logits"], served["fp32"].logits([texts]), atol=1e-5)
+        exec(compile(with_onnx, "serving.md", "exec"), names)
+        np.testing.assert_allclose(names["logits"], served["int8"].logits([texts]), atol=0.05)
+        said = [[one.label for one in served[p].predict([(text,) for text in texts])] for p in ("fp32", "int8")]
+        assert capsys.readouterr().out.splitlines()[-2:] == [repr(labels) for labels in said]
 
 
 def test_rows_without_a_label_or_with_one_that_is_dropped_do_not_shift_the_others(models, tmp_path, capsys):

@@ -65,9 +65,24 @@ def test_links_of_a_notebook_lead_somewhere(name):
 def test_a_notebook_runs_from_beginning_to_end(name, tmp_path):
     # Word pieces of the rows: an encoder that reads [UNK] alone would answer every row alike.
     encoder = tiny.write_pretrained(tmp_path / "bert", max_position_embeddings=128, initializer_range=0.1)
+    run(name, tmp_path, {**SMALL[name], "ENCODER": str(encoder)})
+
+
+def test_rows_of_ones_own_in_chinese_go_through_the_cell_of_parameters(tmp_path):
+    data = tiny.write_chinese(tmp_path / "data")
+    own = {"FILE": str(data / "train.tsv"), "TEXT_COLUMN": "text_a", "LANGUAGE": "zh", "TEXTS": ["这部电影很好"]}
+    small = {name: value for name, value in SMALL["distill_lstm"].items() if name != "ROWS"}
+    encoder = tiny.write_pretrained(tmp_path / "bert", max_position_embeddings=128, initializer_range=0.1)
+    said = run("distill_lstm", tmp_path, {**small, **own, "ENCODER": str(encoder)})
+    assert "54 rows to learn from, 6 to evaluate on" in said
+    assert re.search(r"^[01] \(\d+%\)  这部电影很好$", said, flags=re.MULTILINE)
+
+
+def run(name, tmp_path, values):
+    """Runs a notebook with other parameters; what it printed."""
     notebook = read(name)
     place = next(n for n, cell in enumerate(notebook.cells) if cell.metadata.get("tags") == ["parameters"])
-    values = {**SMALL[name], "ENCODER": str(encoder), "OUT": str(tmp_path / "out")}
+    values = {**values, "OUT": str(tmp_path / "out")}
     changed = "\n".join(f"{key} = {value!r}" for key, value in values.items())
     known = set(re.findall(r"^([A-Z_]+) = ", notebook.cells[place].source, flags=re.MULTILINE))
     assert set(values) <= known
@@ -85,6 +100,7 @@ def test_a_notebook_runs_from_beginning_to_end(name, tmp_path):
         assert any("data:image/svg+xml" in html for html in shown)
     else:
         assert any(re.search("'(praise|complaint)'", str(o.data)) for o in outputs(notebook, "execute_result"))
+    return said
 
 
 def test_parameters_are_those_that_the_text_names():

@@ -169,6 +169,7 @@ def test_int8_alone_is_served_and_says_what_it_lost(models, tmp_path, capsys):
     assert (found["rows"], found["metric"], found["texts"]) == (40, "accuracy", "dev.tsv")
     assert found["lost_points"] == pytest.approx(100 * (found["fp32"] - found["int8"]))
     assert f"onnx-int8: accuracy {found['int8']:.4f}, in fp32 {found['fp32']:.4f}, on 40 rows of" in out
+    assert "so few rows tell little: name more with --dev_file" in out
     assert Predictor(target).form == "onnx-int8"
 
 

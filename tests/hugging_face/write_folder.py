@@ -11,11 +11,12 @@ from pathlib import Path
 
 from core.evaluate import dygraph_forward, predict_logits
 from core.texts import parity_rows
-from data.store import write_atomically
 from data.tasks import get_task
 from deploy.exporter import export
 from deploy.options import ExportOptions
-from models.folder import pretrained_bert, save
+from files import write_atomically
+from models.folder import save
+from models.pretrained import pretrained_bert
 
 
 def main(folder: Path) -> None:
@@ -25,7 +26,7 @@ def main(folder: Path) -> None:
     loaded.model.eval()
     save(folder / "model", loaded)
     export(ExportOptions(model_dir=str(folder / "model"), output_dir=str(folder / "hf"), format="hf", overwrite=True))
-    texts = parity_rows(task, None, 64)[0]
+    (texts,) = parity_rows(task, None, 64).columns
     columns = loaded.encoder.encode([texts])
     logits = predict_logits(dygraph_forward(loaded.model), columns, loaded.encoder.pad_id)
     write_atomically(folder / "expected.json", json.dumps({"texts": texts, "logits": logits.tolist()}))
