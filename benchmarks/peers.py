@@ -63,7 +63,8 @@ def main(argv: list[str]) -> None:
                 **({"ratio_to_fp32": max(ours.values()) / theirs["fp32"]} if "fp32" in theirs else {}),
                 "turns": arguments.turns,
             }
-    write_result("peers", arguments, {**found, "has_bf16": has_bf16()}, time.perf_counter() - began)
+        # A part at a time: each takes minutes.
+        write_result("peers", arguments, {**found, "has_bf16": has_bf16()}, time.perf_counter() - began)
 
 
 def has_bf16() -> bool:
