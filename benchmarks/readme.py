@@ -669,7 +669,7 @@ def _peers(figures: Mapping[str, Any]) -> str:
         for title, is_ours in (("ours", True), ("PyTorch", False)):
             found = {name: rate for name, rate in rates.items() if name.startswith("ours") is is_ours}
             cells = ", ".join(
-                f"{name.removeprefix('ours').strip() or 'rows/s'} {rate:,.0f}" for name, rate in found.items()
+                f"{name.removeprefix('ours').strip()} {rate:,.0f}".strip() for name, rate in found.items()
             )
             rows.append([topic if is_ours else "", title, cells, f"{known['ratio_to_best']:.2f}×" if is_ours else ""])
     versions = figures["pytorch"]
