@@ -29,6 +29,10 @@ class Form:
     precision: str
     files: tuple[str, ...]
 
+    def serves(self, runtime: str | None, precision: str | None) -> bool:
+        """Whether it is what a runtime and a precision ask for; None asks for none in particular."""
+        return runtime in (None, self.runtime) and precision in (None, self.precision)
+
 
 # By the names that --format takes. Where several would serve, the first does.
 FORMS = {
@@ -56,11 +60,10 @@ def chosen_form(
     """
     held = forms_of(config)
     for name in held:
-        if runtime in (None, FORMS[name].runtime) and precision in (None, FORMS[name].precision):
+        if FORMS[name].serves(runtime, precision):
             return name
     asked = " ".join(f"--{key} {value}" for key, value in (("runtime", runtime), ("precision", precision)) if value)
-    every = [name for name, form in FORMS.items() if runtime in (None, form.runtime)]
-    wanted = [name for name in every if precision in (None, FORMS[name].precision)]
+    wanted = [name for name, form in FORMS.items() if form.serves(runtime, precision)]
     hint = f"export it with --format {','.join([*held, wanted[0]])}" if wanted else f"there are: {', '.join(FORMS)}"
     raise InputError(f"{folder} holds {' and '.join(held)}, nothing for {asked}; {hint}")
 

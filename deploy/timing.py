@@ -91,9 +91,7 @@ def every_form(
     for folder in folders:
         config = read_export_config(folder)
         chosen_form(folder, config, runtime, precision)
-        for name in forms_of(config):
-            if runtime in (None, FORMS[name].runtime) and precision in (None, FORMS[name].precision):
-                found.append((folder, name))
+        found += [(folder, name) for name in forms_of(config) if FORMS[name].serves(runtime, precision)]
     return [folder for folder, _ in found], [name for _, name in found]
 
 
