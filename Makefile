@@ -26,6 +26,7 @@ setup: $(VENV)/.$(DEVICE)
 
 $(VENV)/.cpu: $(REQUIREMENTS)
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.10, 3.11 or 3.12 on the path; name one with PYTHON=…"; exit 2; }
+	@df -Pk . | awk 'NR == 2 && $$4 < 3000000 { printf "error: expected 3 GB of free disk for $(VENV), there are %.1f\n", $$4 / 1e6; exit 2 }'
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing the pinned packages: two to five minutes"
 	$(PIP) -r requirements-build.txt

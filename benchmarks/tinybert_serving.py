@@ -43,15 +43,15 @@ def main(argv: list[str]) -> None:
     made.add_argument("--rows", type=int, default=256)
     arguments = made.parse_args(argv)
     began = time.perf_counter()
-    from deploy.timing import every_form, measure_alternating
+    from deploy.timing import every_way, measure_alternating
 
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         exported, parameters = export_shapes(Path(place), arguments.data_dir)
-        folders, forms = every_form(exported)
+        folders, ways = every_way(exported)
         for threads in sorted({1, len(os.sched_getaffinity(0))}):
             records = measure_alternating(
-                folders, threads, arguments.data_dir, arguments.rows, arguments.rounds, forms=forms
+                folders, threads, arguments.data_dir, arguments.rows, arguments.rounds, ways=ways
             )
             figures[str(threads)] = {r["model"]: r for r in records if r["form"] == "paddle"}
             figures[f"{threads}, int8"] = {r["model"]: r for r in records if r["form"] == "onnx-int8"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from console import InputError
+from core.arithmetic import BF16, FP32
 from core.onnx_graph import INT8, ONNX, OnnxGraph
 from core.static_graph import GRAPH, PARAMETERS, StaticGraph
 
@@ -21,24 +22,29 @@ class Form:
 
     Attributes:
         runtime: what runs it.
-        precision: of its weights.
+        precisions: in which it can be computed; the first unless another is asked for.
         files: that it consists of.
     """
 
     runtime: str
-    precision: str
+    precisions: tuple[str, ...]
     files: tuple[str, ...]
 
     def serves(self, runtime: str | None, precision: str | None) -> bool:
         """Whether it is what a runtime and a precision ask for; None asks for none in particular."""
-        return runtime in (None, self.runtime) and precision in (None, self.precision)
+        return runtime in (None, self.runtime) and precision in (None, *self.precisions)
+
+    @property
+    def precision(self) -> str:
+        """In which it is computed unless another is asked for."""
+        return self.precisions[0]
 
 
 # By the names that --format takes. Where several would serve, the first does.
 FORMS = {
-    "paddle": Form("paddle", "fp32", (GRAPH, PARAMETERS)),
-    "onnx": Form("onnx", "fp32", (ONNX,)),
-    "onnx-int8": Form("onnx", "int8", (INT8,)),
+    "paddle": Form("paddle", (FP32, BF16), (GRAPH, PARAMETERS)),
+    "onnx": Form("onnx", (FP32,), (ONNX,)),
+    "onnx-int8": Form("onnx", ("int8",), (INT8,)),
 }
 
 
@@ -80,18 +86,19 @@ def open_form(
     threads: int | None = None,
     device: str = "cpu",
     outputs: Sequence[str] = ("logits",),
+    precision: str = FP32,
 ) -> Graph:
-    """A form of an export, ready to run.
+    """A form of an export, ready to run, in a precision of those that it knows.
 
     Raises:
-        InputError: its files are damaged, or what runs them is not there: the device, or ONNX Runtime.
+        InputError: its files are damaged, or what runs them is not there: the device, ONNX Runtime, bf16.
     """
     if FORMS[form].runtime == "paddle":
         if device == "gpu":
             from core.distributed import choose_device
 
             choose_device(device)
-        return StaticGraph(folder, threads, device, outputs=outputs)
+        return StaticGraph(folder, threads, device, outputs=outputs, precision=precision)
     if device != "cpu":
         raise InputError(f"--device {device}: ONNX files run on the processor here; take --runtime paddle")
     return OnnxGraph(Path(folder) / FORMS[form].files[0], threads, outputs)

@@ -10,6 +10,7 @@ import paddle
 from paddle import nn
 
 from console import InputError
+from core.arithmetic import FP32
 from core.distributed import current_device
 from core.features import Wanted, all_entries, feature_names, token_vectors
 from core.metrics import Diverged
@@ -58,10 +59,11 @@ class MaskedLM:
         loaded: the model.
         folder: an empty folder for the graph.
         wanted: features that :meth:`ask` gives too.
+        precision: in which it runs, see :mod:`core.arithmetic`.
     """
 
-    def __init__(self, loaded: LoadedModel, folder: Path, wanted: Wanted | None = None) -> None:
-        self.loaded, self._folder, self._wanted = loaded, folder, wanted
+    def __init__(self, loaded: LoadedModel, folder: Path, wanted: Wanted | None = None, precision: str = FP32) -> None:
+        self.loaded, self._folder, self._wanted, self._precision = loaded, folder, wanted, precision
         self._graph: StaticGraph | None = None
 
     def logits(self, inputs: Mapping[str, np.ndarray], rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -89,7 +91,9 @@ class MaskedLM:
         """
         if self._graph is None:
             names = save_graph(self.loaded, self._folder, wrap=lambda model: MaskedPlaces(model, self._wanted))
-            self._graph = StaticGraph(self._folder, device=current_device(), shapes=1, outputs=names)
+            self._graph = StaticGraph(
+                self._folder, device=current_device(), shapes=1, outputs=names, precision=self._precision
+            )
         found = self._graph.run({**inputs, "positions": places})
         if not np.isfinite(found["logits"]).all():
             raise Diverged("the masked language model puts out numbers that are not finite: its weights are worthless")

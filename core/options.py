@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from args import Options, below_one, between, list_options, not_negative, option, parse_value, positive
 from console import InputError
+from core.arithmetic import BF16, FP32, MODES, bf16_fault
 from core.layer_map import LAYER_MAPS, is_layer_map
 from data.options import CACHE_DIR, DataOptions
 from data.tasks import Task
@@ -160,6 +161,24 @@ class OptimizerOptions(Options):
             found.append(
                 f"--weight_decay {self.weight_decay}: decoupled decay needs --optimizer adamw, not {optimizer}"
             )
+        return found
+
+
+class TeacherPassOptions(Options):
+    """How a teacher is asked."""
+
+    group = "model"
+
+    teacher_precision: str = option(
+        FP32,
+        "in which a teacher is computed on a processor; bf16 needs AMX or AVX512_BF16",
+        choices=tuple(MODES),
+    )
+
+    def faults(self) -> list[str]:
+        found = super().faults()
+        if self.teacher_precision == BF16 and (fault := bf16_fault()):
+            found.append(f"--teacher_precision {BF16}: {fault}")
         return found
 
 

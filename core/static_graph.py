@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from console import InputError
+from core.arithmetic import BF16, FP32, bf16_fault, turns
 from data.batches import Batch
 
 GRAPH, PARAMETERS = "model.json", "model.pdiparams"
@@ -75,13 +76,14 @@ class StaticGraph:
         outputs: the names of what it gives, in its order, as :func:`save_graph` told them.
         shapes: input shapes for which oneDNN keeps what it prepared. That holds a copy of the weights, so each costs
             as much memory as the model; a shape that it does not keep costs several runs' time.
+        precision: ``fp32``, or ``bf16`` on a processor that has it, see :mod:`core.arithmetic`.
 
     Attributes:
         width_multiple: widths that inputs are best padded to: oneDNN prepares itself anew for every input shape, and
             single rows come in 16 widths up to 128 tokens.
 
     Raises:
-        InputError: the files are absent or damaged.
+        InputError: the files are absent or damaged, or there is no bf16 here.
     """
 
     width_multiple = 8
@@ -93,10 +95,14 @@ class StaticGraph:
         device: str = "cpu",
         shapes: int = 16,
         outputs: Sequence[str] = ("logits",),
+        precision: str = FP32,
     ) -> None:
         from paddle import inference
         from paddle.base import core
 
+        if precision == BF16 and (fault := bf16_fault(device)):
+            raise InputError(f"bf16: {fault}")
+        self._precision, self._turns = precision, turns()
         self._set_threads = core.set_num_threads
         paths = [Path(folder) / name for name in (GRAPH, PARAMETERS)]
         for path in paths:
@@ -134,7 +140,8 @@ class StaticGraph:
         """All outputs by name for named inputs; entries that the graph does not know are left out."""
         for name, handle in self._handles.items():
             handle.copy_from_cpu(np.ascontiguousarray(inputs[name], np.int64))
-        self._predictor.run()
+        with self._turns.of(self._precision):
+            self._predictor.run()
         # Paddle Inference ends by taking all threads but one away from the whole process: training steps that followed
         # a teacher's pass took twice as long on two cores.
         self._set_threads(default_threads())

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from console import InputError, ProgressBar, say
+from core.arithmetic import FP32
 from core.distributed import current_device
 from core.features import Wanted, all_entries
 from core.metrics import Diverged
@@ -105,6 +106,7 @@ class Teacher:
         cache: the cache folder.
         wanted: features beside the model's outputs: those with a vector per token.
         device: where the graph runs; where Paddle computes when left out.
+        precision: in which it runs, see :mod:`core.arithmetic`.
     """
 
     def __init__(
@@ -113,12 +115,13 @@ class Teacher:
         cache: Path,
         wanted: Wanted | None = None,
         device: str | None = None,
+        precision: str = FP32,
     ) -> None:
         if other := [name for name in wanted or {} if name not in PER_TOKEN]:
             raise ValueError(f"{', '.join(other)}: stored are features with a vector per token: {', '.join(PER_TOKEN)}")
         self.loaded, self._cache = loaded, cache
         self._wanted = all_entries(wanted, loaded.model.config.num_hidden_layers) if wanted else {}
-        self._device = device or current_device()
+        self._device, self._precision = device or current_device(), precision
         self._checksum: str | None = None
         self._graph: StaticGraph | None = None
         self._stack = contextlib.ExitStack()
@@ -180,6 +183,8 @@ class Teacher:
         digest.update(json.dumps(self.loaded.model.config_dict(), sort_keys=True).encode())
         if self._wanted:
             digest.update(json.dumps(self._wanted).encode())
+        if self._precision != FP32:
+            digest.update(self._precision.encode())
         for name, column in sorted(encoded.items()):
             assert isinstance(column, Ragged)
             column = column.compact()
@@ -223,7 +228,7 @@ class Teacher:
         if self._graph is None:
             folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", GRAPH_NAME))
             names = save_graph(self.loaded, folder, self._wanted)
-            self._graph = StaticGraph(folder, device=self._device, shapes=1, outputs=names)
+            self._graph = StaticGraph(folder, device=self._device, shapes=1, outputs=names, precision=self._precision)
         said = self._graph.run(encoded.padded(rows, self.loaded.encoder.pad_id))
         if bad := [name for name, value in said.items() if not np.isfinite(value).all()]:
             raise Diverged(f"the teacher's {', '.join(bad)} are not finite: its weights are worthless; train it again")

@@ -19,6 +19,7 @@ import numpy as np
 import paddle
 
 from console import InputError, ProgressBar, say
+from core.arithmetic import FP32
 from core.distributed import World, current_device, main_first
 from core.features import Wanted, all_entries, feature_names
 from core.metrics import Diverged
@@ -46,13 +47,21 @@ class TeacherFeatures:
         cache: the cache folder.
         wanted: features and their entries.
         device: where the graph runs; where Paddle computes when left out.
+        precision: in which it runs, see :mod:`core.arithmetic`.
     """
 
-    def __init__(self, loaded: LoadedModel, cache: Path, wanted: Wanted, device: str | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        cache: Path,
+        wanted: Wanted,
+        device: str | None = None,
+        precision: str = FP32,
+    ) -> None:
         self.loaded, self._cache = loaded, cache
         self.wanted = all_entries(wanted, loaded.model.config.num_hidden_layers)
         self.names = feature_names(self.wanted)
-        self._device = device or current_device()
+        self._device, self._precision = device or current_device(), precision
         self._graph: StaticGraph | None = None
         self._stack = contextlib.ExitStack()
 
@@ -136,11 +145,13 @@ class TeacherFeatures:
         if self._graph is None:
             folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", GRAPH_NAME))
             names = save_graph(self.loaded, folder, self.wanted, with_outputs=False)
-            self._graph = StaticGraph(folder, device=self._device, outputs=names)
+            self._graph = StaticGraph(folder, device=self._device, outputs=names, precision=self._precision)
         return self._graph.run(inputs)
 
     def _key(self, encoded: Columns) -> str:
         asked = {"weights": weights_checksum(self.loaded), "shape": self.loaded.model.config_dict(), **self.wanted}
+        if self._precision != FP32:
+            asked["precision"] = self._precision
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=list).encode())
         for name in ("input_ids", "token_type_ids"):
             column = encoded[name]

@@ -90,6 +90,9 @@ def opened(folder: str, option: str, options: EvaluateOptions) -> Judged:
         )
     if not Path(folder).is_dir():
         raise InputError(f"{option} {folder}: no such folder")
+    for name in ("runtime", "precision"):
+        if option == "--model_dir" and options.asks(name):
+            raise InputError(f"--{name} goes with an export folder; write one with deploy.export")
     paddle.set_device(choose_device(options.device))
     loaded = load(folder)
     encoder, task = loaded.encoder, loaded.labelled

@@ -6,9 +6,9 @@ from args import Options, between, not_negative, option, positive
 from core.shapes import SHAPES
 
 FORMATS = ("paddle", "onnx", "onnx-int8")
-RUNTIMES, PRECISIONS = ("paddle", "onnx"), ("fp32", "int8")
+RUNTIMES, PRECISIONS = ("paddle", "onnx"), ("fp32", "bf16", "int8")
 RUNTIME_HELP = "what runs the export; by default the first of these that it was exported for"
-PRECISION_HELP = "of its weights, likewise; int8 is there after --format onnx-int8"
+PRECISION_HELP = "in which it computes, likewise; int8 needs --format onnx-int8, bf16 AMX or AVX512_BF16"
 
 
 def _wrong_format(value: str) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from console import InputError
 from core.export import EXPORT_CONFIG, read_export_config
-from core.forms import chosen_form, open_form
+from core.forms import FORMS, chosen_form, open_form
 from core.spans import ENDS, span_logits
 from data.batches import Batches
 from data.questions import Answer, Questions, Windows, as_questions, best_answers, encode, longest_answer
@@ -80,10 +80,11 @@ class Predictor:
         device: ``cpu`` or ``gpu``.
         n_best: of reading comprehension, answers to a question.
         runtime: ``paddle`` or ``onnx``; what the export holds first when left out. Paddle is not loaded for ``onnx``.
-        precision: ``fp32`` or ``int8``; likewise.
+        precision: ``fp32`` or ``int8``; likewise. Or ``bf16``, in which Paddle computes where the processor has it.
 
     Attributes:
         form: what runs, of :data:`core.forms.FORMS`.
+        precision: in which it is computed.
 
     Raises:
         InputError: no export folder, a damaged one, or one that holds nothing for that runtime and precision.
@@ -119,7 +120,9 @@ class Predictor:
             ) from error
         self._n_best = n_best
         self.form = chosen_form(folder, self.config, runtime, precision)
-        self.graph = open_form(folder, self.form, threads, device, ENDS if self.finds_answers else ("logits",))
+        self.precision = precision or FORMS[self.form].precision
+        outputs = ENDS if self.finds_answers else ("logits",)
+        self.graph = open_form(folder, self.form, threads, device, outputs, self.precision)
 
     @property
     def finds_answers(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from console import progress, say, table
+from core.arithmetic import BF16, bf16_fault
 from core.export import read_export_config
 from core.forms import FORMS, chosen_form, forms_of
 from core.texts import parity_rows
@@ -30,7 +31,7 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
     if options.output_file:
         check_new_file(options.output_file, "--output_file")
     counts = [options.threads] if options.threads else sorted({1, len(os.sched_getaffinity(0))})
-    folders, forms = every_form(options.model_dir, options.runtime, options.precision)
+    folders, ways = every_way(options.model_dir, options.runtime, options.precision)
     results = [
         record
         for threads in counts
@@ -43,7 +44,7 @@ def benchmark(options: BenchmarkOptions) -> list[dict[str, Any]]:
             options.latency_rows,
             options.batch_size,
             options.dev_file,
-            forms,
+            ways,
         )
     ]
     header = (
@@ -76,13 +77,17 @@ def _row(result: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def every_form(
+# A form of an export and the precision in which it is computed.
+Way = tuple[str, str]
+
+
+def every_way(
     folders: Sequence[str], runtime: str | None = None, precision: str | None = None
-) -> tuple[list[str], list[str]]:
-    """What export folders hold, of some runtime and precision where these are named.
+) -> tuple[list[str], list[Way]]:
+    """How what export folders hold can be run here, by some runtime and in some precision where these are named.
 
     Returns:
-        Folders, each as often as it holds forms, and these.
+        Folders, each as often as there are ways, and these.
 
     Raises:
         InputError: no export folder, or one that holds nothing of the kind.
@@ -91,8 +96,12 @@ def every_form(
     for folder in folders:
         config = read_export_config(folder)
         chosen_form(folder, config, runtime, precision)
-        found += [(folder, name) for name in forms_of(config) if FORMS[name].serves(runtime, precision)]
-    return [folder for folder, _ in found], [name for _, name in found]
+        for name in forms_of(config):
+            # Asked for by name, bf16 on a processor without it is refused when the graph is opened.
+            precisions = (precision,) if precision else FORMS[name].precisions
+            known = [one for one in precisions if precision or one != BF16 or bf16_fault() is None]
+            found += [(folder, (name, one)) for one in known if FORMS[name].serves(runtime, one)]
+    return [folder for folder, _ in found], [way for _, way in found]
 
 
 def measure_alternating(
@@ -104,7 +113,7 @@ def measure_alternating(
     latency_rows: int = 100,
     batch_size: int = 32,
     dev_file: str | None = None,
-    forms: Sequence[str] | None = None,
+    ways: Sequence[Way] | None = None,
 ) -> list[dict[str, Any]]:
     """Lets models take turns with the same texts and the same number of threads.
 
@@ -117,16 +126,16 @@ def measure_alternating(
         latency_rows: single rows per turn.
         batch_size: rows of a batch for the throughput.
         dev_file: rows of one's own, instead of that folder.
-        forms: of :data:`core.forms.FORMS`, one for each folder; the first that it holds when left out.
+        ways: one for each folder; the first form that it holds, in fp32, when left out.
 
     Returns:
         A record per model: percentiles of the latency at batch 1 in milliseconds, rows a second (median over the
         rounds), the ratios, and where its texts stand.
     """
-    asked = [FORMS[name] for name in forms] if forms else [None] * len(folders)
+    asked = [(FORMS[name].runtime, precision) for name, precision in ways] if ways else [(None, None)] * len(folders)
     predictors = [
-        Predictor(folder, threads, runtime=form and form.runtime, precision=form and form.precision)
-        for folder, form in zip(folders, asked, strict=True)
+        Predictor(folder, threads, runtime=runtime, precision=precision)
+        for folder, (runtime, precision) in zip(folders, asked, strict=True)
     ]
     sources = [parity_rows(predictor.task, data_dir, rows, dev_file) for predictor in predictors]
     speeds = alternate(
@@ -140,7 +149,7 @@ def measure_alternating(
     return [
         {
             "model": Path(predictor.folder).name,
-            "form": predictor.form,
+            "form": predictor.form if predictor.precision != BF16 else f"{predictor.form}-{BF16}",
             "threads": threads,
             **speed,
             "texts": Path(source.where).name,

@@ -8,7 +8,7 @@ from typing import Any
 
 from args import below_one, between, not_negative, option, positive, probability, size
 from console import InputError
-from core.options import ClassifierOptions
+from core.options import ClassifierOptions, TeacherPassOptions
 from data.augment import NGRAM_RANGE, Augmentation
 from data.options import CACHE_DIR, DataOptions, UnlabeledOptions
 from data.tasks import TAGGERS, Task, get_task
@@ -183,7 +183,7 @@ class AugmentOptions(UnlabeledOptions):
         )
 
 
-class DistillOptions(AugmentOptions, StudentOptions):
+class DistillOptions(AugmentOptions, TeacherPassOptions, StudentOptions):
     """Options of ``distill_lstm.bert_distill``."""
 
     group = "training"

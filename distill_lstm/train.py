@@ -88,7 +88,10 @@ def distill(options: DistillOptions) -> dict[str, Any]:
         run.say(f"{more_rows(data.train, rows)}; {transfer_size(options, len(rows), len(transfer))}")
         run.say(f"student: {student.parameters / 1e6:.1f} M parameters")
         with contextlib.ExitStack() as stack:
-            teachers = [stack.enter_context(Teacher(each, options.cache())) for each in loaded]
+            teachers = [
+                stack.enter_context(Teacher(each, options.cache(), precision=options.teacher_precision))
+                for each in loaded
+            ]
             weights = options.teacher_weights
             logits, spent = main_first(run.world, lambda: mean_logits(teachers, weights, transfer, "the transfer set"))
             columns = student.encoder.arrange(transfer.encode(student.tokenizer)).with_(

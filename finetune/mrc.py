@@ -74,7 +74,7 @@ def finetune(options: MrcOptions) -> dict[str, Any]:
             f"student: {loaded.parameters / 1e6:.1f} M parameters; {columns.rows:,} windows, {told:,} with an answer"
         )
         if teacher is not None:
-            with Teacher(teacher, options.cache()) as asked:
+            with Teacher(teacher, options.cache(), precision=options.teacher_precision) as asked:
                 said = main_first(run.world, lambda: asked.outputs_for(encoded.columns))
             columns = columns.with_(**{f"teacher_{name}": said.columns[name] for name in ENDS})
         with occurring_rows(loaded.model, token_ids(loaded.model.config.vocab_size, columns, judged.columns)):

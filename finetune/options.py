@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from args import below_one, between, not_negative, option, positive, probability, size
-from core.options import AdamWOptions, BertTrainingOptions, RunOptions, SweepOptions
+from core.options import AdamWOptions, BertTrainingOptions, RunOptions, SweepOptions, TeacherPassOptions
 from data.questions import QUESTION_TASKS, Windows, own_questions
 from data.tasks import LANGUAGES, QUESTIONS, TEACHERS, Task, get_task
 from files import read_json
@@ -106,7 +106,7 @@ class FinetuneOptions(BertTrainingOptions):
         return {name: getattr(self, name) for name in UNTRAINED}
 
 
-class MrcOptions(SweepOptions, AdamWOptions, RunOptions):
+class MrcOptions(SweepOptions, AdamWOptions, TeacherPassOptions, RunOptions):
     """Options of ``finetune.run_mrc``."""
 
     group = "training"
@@ -194,7 +194,11 @@ class MrcOptions(SweepOptions, AdamWOptions, RunOptions):
                 f"--model_name_or_path {SCRATCH}: a few questions teach no one to read; name a pre-trained BERT"
             )
         if self.teacher_model is None:
-            found += [f"--{name} goes with --teacher_model" for name in ("alpha", "temperature") if self.asks(name)]
+            found += [
+                f"--{name} goes with --teacher_model"
+                for name in ("alpha", "temperature", "teacher_precision")
+                if self.asks(name)
+            ]
         return found
 
     def task(self) -> Task:

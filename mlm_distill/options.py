@@ -8,7 +8,7 @@ from typing import Any
 
 from args import Options, below_one, between, not_negative, option, positive, probability, size
 from core.layer_map import RULES
-from core.options import AdamWOptions, LayerLossOptions, RunOptions
+from core.options import AdamWOptions, LayerLossOptions, RunOptions, TeacherPassOptions
 from core.shapes import SHAPES
 from data.instances import Windows
 from data.masking import Masking
@@ -114,7 +114,7 @@ class CorpusOptions(Options):
         return cache_folder(self.cache_dir)
 
 
-class TeacherOutputOptions(Options):
+class TeacherOutputOptions(TeacherPassOptions):
     """Options of ``mlm_distill.create_teacher_output_data``."""
 
     group = "data"
@@ -264,7 +264,7 @@ class InitStudentOptions(Options):
 AS_MANY_AS_IT_TAKES = 1_000_000
 
 
-class RunDistillOptions(LayerLossOptions, AdamWOptions, RunOptions):
+class RunDistillOptions(LayerLossOptions, AdamWOptions, TeacherPassOptions, RunOptions):
     """Options of ``mlm_distill.run_distill``."""
 
     group = "training"
@@ -399,6 +399,8 @@ class RunDistillOptions(LayerLossOptions, AdamWOptions, RunOptions):
             found.append("--do_train, --do_eval: at least one of them is needed")
         if self.loss == "hidden+ce" and not self.is_live and self.teacher != "none":
             found.append("--loss hidden+ce needs a teacher to ask: give --teacher")
+        if not self.is_live and self.asks("teacher_precision"):
+            found.append("--teacher_precision goes with a --teacher that is asked")
         if self.loss == "hidden+ce" and not self.output_encoded_layers:
             found.append("--output_encoded_layers False: hidden+ce reads them; use --loss ce+cosine")
         if self.teacher == "none" and "loss" in self.given:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from console import InputError, ProgressBar, say
+from core.arithmetic import FP32
 from core.distributed import choose_device, process_place
 from core.masked_lm import MaskedLM, largest, load_masked_lm
 from core.teacher import weights_checksum
@@ -53,13 +54,14 @@ def create(options: TeacherOutputOptions) -> dict[str, Any]:
         "corpus": corpus["made_from"],
         "teacher": weights_checksum(teacher),
         "truncation_factor": options.truncation_factor,
+        **({"precision": options.teacher_precision} if options.teacher_precision != FP32 else {}),
     }
     record = target.begin(made_from, options.overwrite)
     mark = mark_of(record)
     count = int(corpus["shards"])
     mine = [number for number in range(count) if number % world == rank]
     with scratch_folder(options.cache() / "graphs", "masked-lm") as graph:
-        asked = MaskedLM(teacher, graph)
+        asked = MaskedLM(teacher, graph, precision=options.teacher_precision)
         for number in mine:
             for part in (HELD_OUT, SHARD):
                 make_shard(asked, options, source.shard(number, part), target.shard(number, part), mark)

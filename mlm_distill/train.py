@@ -14,6 +14,7 @@ import paddle
 from paddle.nn import functional as F  # noqa: N812 - the field's own name
 
 from console import InputError, say, table
+from core.arithmetic import FP32
 from core.distributed import World, choose_device, from_main, main_first
 from core.layer_loss import LayerLoss, LayerStep, Projections, frozen
 from core.losses import kept_outputs_losses, soft_cross_entropy_loss
@@ -60,7 +61,7 @@ def distill(options: RunDistillOptions) -> dict[str, Any]:
         live = None
         if teacher is not None:
             graph = stack.enter_context(scratch_folder(options.cache() / "graphs", "masked-lm"))
-            live = LiveTeacher(teacher, graph, layers)
+            live = LiveTeacher(teacher, graph, layers, options.teacher_precision)
             text = live.judging(text, options.eval_batch_size)
         record = _train(run, student, text, live, options)
         return run.finish(student, record)
@@ -95,10 +96,11 @@ class LiveTeacher:
         loaded: the teacher.
         folder: an empty folder for the graph.
         layers: what of its layers is compared; None where only its answers are.
+        precision: in which it runs, see :mod:`core.arithmetic`.
     """
 
-    def __init__(self, loaded: LoadedModel, folder: Path, layers: LayerLoss | None) -> None:
-        self._asked = MaskedLM(loaded, folder, layers.wanted(0) if layers else None)
+    def __init__(self, loaded: LoadedModel, folder: Path, layers: LayerLoss | None, precision: str = FP32) -> None:
+        self._asked = MaskedLM(loaded, folder, layers.wanted(0) if layers else None, precision)
         self._pad_id, self.width = loaded.encoder.pad_id, loaded.model.config.hidden_size
         self.layers = layers
 
@@ -289,7 +291,7 @@ def evaluate_only(options: RunDistillOptions) -> dict[str, float]:
     assert isinstance(student.model, BertForMaskedLM)
     if teacher is not None:
         with scratch_folder(options.cache() / "graphs", "masked-lm") as graph:
-            text = LiveTeacher(teacher, graph, None).judging(text, options.eval_batch_size)
+            text = LiveTeacher(teacher, graph, None, options.teacher_precision).judging(text, options.eval_batch_size)
     batches = Batches(text.held_out, options.eval_batch_size, student.encoder.pad_id, shuffle=False)
     found = judge(student.model, batches)
     target.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import pytest
 import tiny
 
 from console import InputError, run_script
+from core import arithmetic
 from core import lost_accuracy as accuracy
 from core.forms import FORMS, chosen_form, served_bytes
 from core.onnx_graph import INT8, ONNX, OnnxGraph
@@ -337,7 +338,8 @@ def test_a_file_with_other_outputs_is_refused(models, tmp_path):
         OnnxGraph(exported(models, "bert") / ONNX, outputs=("start_logits", "end_logits"))
 
 
-def test_the_benchmark_measures_every_form(models, tmp_path, capsys):
+def test_the_benchmark_measures_every_form(models, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(arithmetic, "read_cpuinfo", lambda: "flags : avx2")
     words = ["--model_dir", exported(models, "bert"), "--rows", 8, "--rounds", 1, "--latency_rows", 2, "--threads", 1]
     code, out, _ = script(benchmark, capsys, *words, "--output_file", tmp_path / "speed.json")
     assert code == 0 and "onnx-int8" in out

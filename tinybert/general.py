@@ -55,7 +55,7 @@ def distill_on_text(options: GeneralDistillOptions) -> dict[str, Any]:
         tokens = int(rows.costs.sum())
         run.say(f"{len(files)} file(s): {rows.rows:,} sequences, {tokens:,} tokens; {held_out.rows:,} held out")
         run.say(f"student: {student.loaded.parameters / 1e6:.1f} M parameters; starts from {student.start}")
-        with TeacherFeatures(teacher, options.cache(), loss.wanted(0)) as features:
+        with TeacherFeatures(teacher, options.cache(), loss.wanted(0), precision=options.teacher_precision) as features:
             record: Any = fit_layers(
                 run,
                 student,

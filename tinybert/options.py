@@ -7,7 +7,7 @@ from typing import Any
 
 from args import Options, below_one, between, not_negative, option, positive, probability, size
 from core.layer_map import is_layer_map
-from core.options import AdamWOptions, BertTrainingOptions, LayerLossOptions, RunOptions
+from core.options import AdamWOptions, BertTrainingOptions, LayerLossOptions, RunOptions, TeacherPassOptions
 from core.shapes import SHAPES
 from data.options import CACHE_DIR, DataOptions, UnlabeledOptions
 from data.tasks import TEACHERS
@@ -71,7 +71,7 @@ class TinyStudentOptions(Options):
         return found
 
 
-class StoredLayerOptions(LayerLossOptions):
+class StoredLayerOptions(LayerLossOptions, TeacherPassOptions):
     """What of the layers is compared, and what room the teacher's side of it may take."""
 
     group = "training"

@@ -137,7 +137,7 @@ def train_layers(
     stage.open()
     epochs, rate = options.schedule_of("intermediate")
     stage.say(f"\nintermediate stage: {rows.rows:,} rows, {epochs} epoch(s); {', '.join(loss.weights)}")
-    with TeacherFeatures(teacher, options.cache(), loss.wanted(0)) as features:
+    with TeacherFeatures(teacher, options.cache(), loss.wanted(0), precision=options.teacher_precision) as features:
         held_out = student.encoder.encode(data.validation.texts)
         record: Any = fit_layers(
             stage,
@@ -236,7 +236,7 @@ def train_answers(
     task = data.task
     stage.open()
     epochs, rate = options.schedule_of("prediction")
-    with Teacher(teacher, options.cache()) as asked:
+    with Teacher(teacher, options.cache(), precision=options.teacher_precision) as asked:
         found = [main_first(stage.world, lambda rows=rows: asked.outputs(rows)) for rows in sets]
         dev = main_first(stage.world, lambda: asked.outputs(in_memory(data.dev, student.tokenizer)).logits)
     encoded = [
