@@ -121,7 +121,8 @@ def train_classifier(
     # What chose the weights need not be computed again.
     on_dev = result.figures if data.validation is data.dev and evaluate is None else None
     on_dev = dict(on_dev) if on_dev is not None else evaluate_model(loaded, data.dev)
-    if "accuracy" in on_dev and (note := always_the_same(data.dev, data.task, on_dev["accuracy"])):
+    note = always_the_same(data.dev, data.task, on_dev["accuracy"]) if "accuracy" in on_dev else ""
+    if note:
         run.say(note)
     further: Any = {name: evaluate_model(loaded, rows) for name, rows in data.further_dev.items()}
     return {
@@ -135,4 +136,5 @@ def train_classifier(
         "selected_on": "dev" if data.validation is data.dev else "held-out training rows",
         "training": training_record(result),
         "processes": run.world.size,
+        **({"note": note} if note else {}),
     }

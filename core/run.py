@@ -57,6 +57,7 @@ class RunRecord(TypedDict, total=False):
         learning_rows: rows that a stage learnt from.
         sub_networks: of a once-for-all network, shape and metrics of every part.
         layers: distance of a student's layers from its teacher's, on the rows that choose checkpoints.
+        note: why the model is worth nothing, where it is not.
     """
 
     task: str
@@ -66,6 +67,7 @@ class RunRecord(TypedDict, total=False):
     skipped_rows: int
     selection_rows: int
     selected_on: str
+    note: str
     training: TrainingRecord
     processes: int
     parameters: int

@@ -38,7 +38,10 @@ def train_or_sweep(
         sweep(options, train)
         say_next(["python", "-m", "deploy.report", "--run", options.output_dir])
         return
-    train(options)
+    if "note" in train(options):
+        # It has learnt nothing: neither worth being served nor a teacher.
+        say_next(*look_at(options.output_dir.rstrip("/")))
+        return
     data = words_on_data(options)
     out = options.output_dir.rstrip("/")
     export = ["python", "-m", "deploy.export", "--model_dir", out, "--output_dir", f"{out}_exported"]

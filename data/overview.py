@@ -25,6 +25,10 @@ from data.tokenization import JiebaTokenizer, WordPieceTokenizer, read_vocab
 from files import check_new_file
 
 QUANTILES = (0.5, 0.9, 0.99)
+CHINESE_FONTS = (
+    *("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("Microsoft YaHei", "SimHei", "PingFang SC"),
+)
 
 
 class OverviewOptions(DataOptions):
@@ -112,6 +116,17 @@ def length_row(lengths: np.ndarray) -> tuple[str, ...]:
 
 def plot(lengths: Mapping[tuple[str, str, str], np.ndarray], path: str, title: str) -> None:
     """Draws the lengths' distributions: a panel per unit, a line per split and column; the longest 1 % are left out."""
+    from matplotlib import rc_context
+    from matplotlib.font_manager import fontManager
+
+    # Columns may have Chinese names, which the font that comes with matplotlib cannot write.
+    installed = {font.name for font in fontManager.ttflist}
+    fonts = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in installed)]
+    with rc_context({"font.family": fonts}):
+        _plot(lengths, path, title)
+
+
+def _plot(lengths: Mapping[tuple[str, str, str], np.ndarray], path: str, title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

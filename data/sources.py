@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import itertools
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -129,7 +130,7 @@ def load_task_data(
         if dev_file:
             dev, task = read_rows(dev_file, task, skip_bad_rows)
         else:
-            train, dev = part_off(train, dev_share, generator(seed, "dev"), "--dev_share", not task.is_regression)
+            train, dev = part_off(train, dev_share, by_hash(seed), "--dev_share", not task.is_regression)
             # What was skipped in the file is told once.
             dev = replace(dev, skipped=0)
     elif data_dir:
@@ -163,20 +164,33 @@ def hold_out(train: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
     """The rows to learn from, and those on which checkpoints are chosen; see :func:`part_off`."""
     if share == 0:
         return train, None
-    return part_off(train, share, generator(seed, "holdout"), "--holdout")
+    return part_off(
+        train, share, lambda texts: generator(seed, "holdout").permutation(len(texts)).tolist(), "--holdout"
+    )
 
 
-def part_off(
-    rows: Rows, share: float, random: np.random.Generator, option: str, stratified: bool = False
-) -> tuple[Rows, Rows]:
+# Different rows, as their texts, in the order in which they are parted off.
+Draw = Callable[[Sequence[tuple[str, ...]]], Sequence[int]]
+
+
+def by_hash(seed: int) -> Draw:
+    """Draws rows by what their texts are: where rows are added, nearly all of the others stay on their side."""
+
+    def rank(texts: tuple[str, ...]) -> bytes:
+        return hashlib.sha256("\0".join((str(seed), *texts)).encode()).digest()
+
+    return lambda texts: sorted(range(len(texts)), key=lambda number: rank(texts[number]))
+
+
+def part_off(rows: Rows, share: float, draw: Draw, option: str, stratified: bool = False) -> tuple[Rows, Rows]:
     """Parts a share of the rows from the others; rows of the same text stay on one side.
 
-    The part depends on the texts and the generator alone, so that teacher and student part off the same rows.
+    The part depends on the texts and the draw alone, so that teacher and student part off the same rows.
 
     Args:
         rows: with labels.
         share: of them that is parted off.
-        random: draws them.
+        draw: says in which order.
         option: names the share in errors.
         stratified: whether each label gives its share.
 
@@ -193,7 +207,7 @@ def part_off(
             for row in zip(*rows.texts, strict=True)
         ]
     )
-    order = random.permutation(len(groups))
+    order = np.asarray(draw(list(groups)), np.int64)
     strata = np.zeros(len(groups), np.int64)
     if stratified and rows.labels is not None:
         # That of a text with several labels is its last one.
@@ -431,7 +445,7 @@ def checked_label(label: Any, task: Task) -> str:
 
 
 def iterate_records(
-    path: Path, task: Task, labelled: bool = True, label_if_there: bool = False
+    path: Path, task: Task, labelled: bool = True, label_if_there: bool = False, others: bool = False
 ) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     """Yields (line number, record) for every row of a file; a record carries the task's own column names.
 
@@ -440,11 +454,10 @@ def iterate_records(
         task: names the columns.
         labelled: whether a row must have a label.
         label_if_there: whether a record also carries one that it need not have.
+        others: whether a record also carries what else the file tells of the row, such as its id.
     """
-    if path.suffix in (".jsonl", ".json"):
-        yield from _json_records(path, task, labelled, label_if_there)
-    else:
-        yield from _table_records(path, task, labelled, label_if_there)
+    records = _json_records if path.suffix in (".jsonl", ".json") else _table_records
+    yield from records(path, task, labelled, label_if_there, others)
 
 
 def decoded_lines(source: str | os.PathLike[str] | BinaryIO) -> Iterator[tuple[int, str | BadRow]]:
@@ -490,7 +503,7 @@ def _bounded_lines(file: BinaryIO) -> Iterator[bytes | None]:
 
 
 def _table_records(
-    path: Path, task: Task, labelled: bool, label_if_there: bool
+    path: Path, task: Task, labelled: bool, label_if_there: bool, others: bool
 ) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     rows = _csv_rows(path) if path.suffix == ".csv" else _tsv_rows(path)
     first = next(rows, None)
@@ -505,6 +518,10 @@ def _table_records(
         header = list(usual)
     has_label = label_if_there and any(name in header for name in task.aliases(task.label_column))
     where = {column: _find_column(header, task, column, path) for column in _needed(task, labelled or has_label)}
+    if others:
+        labels = task.aliases(task.label_column)
+        known = {number: name for number, name in enumerate(header) if name not in labels}
+        where = {**{name: n for n, name in known.items() if n not in where.values()}, **where}
     for number, fields in rows:
         if isinstance(fields, BadRow):
             yield number, fields
@@ -563,7 +580,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | BadRow]]:
 
 
 def _json_records(
-    path: Path, task: Task, labelled: bool, label_if_there: bool
+    path: Path, task: Task, labelled: bool, label_if_there: bool, others: bool
 ) -> Iterator[tuple[int, dict[str, Any] | BadRow]]:
     for number, line in decoded_lines(path):
         if isinstance(line, BadRow):
@@ -580,7 +597,11 @@ def _json_records(
             yield number, BadRow(f"expected a JSON object, found {type(record).__name__}")
             continue
         has_label = label_if_there and any(name in record for name in task.aliases(task.label_column))
-        yield number, _renamed(record, task, labelled or has_label)
+        row = _renamed(record, task, labelled or has_label)
+        if others and not isinstance(row, BadRow):
+            used = {alias for column in (*task.text_columns, task.label_column) for alias in task.aliases(column)}
+            row = {**{name: value for name, value in record.items() if name not in used}, **row}
+        yield number, row
 
 
 def _refuse_one_document(path: Path, line: str) -> None:

@@ -9,7 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -57,12 +57,14 @@ def predict(options: PredictOptions) -> int:
     if options.text and predictor.is_pair and not options.text_pair:
         raise InputError(f"--text_pair is missing: the model in {options.model_dir} reads pairs")
     scored = Scored(predictor.task)
-    rows = input_rows(options, predictor.task, scored)
+    others: deque[dict[str, Any]] = deque()
+    rows = input_rows(options, predictor.task, scored, others)
     count = 0
     try:
         with output(options.output_file) as file:
             for prediction in predictor.stream(rows, options.batch_size):
-                file.write(json.dumps(prediction.as_dict(predictor.text_columns), ensure_ascii=False) + "\n")
+                record = prediction.as_dict(predictor.text_columns, others.popleft())
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 if isinstance(prediction, Prediction):
                     scored.predicted(prediction.logits)
                 count += 1
@@ -122,29 +124,39 @@ class Scored:
         return f"{shown} on {len(self._true):,} of {self._rows:,} rows, by their column {column!r}"
 
 
-def input_rows(options: PredictOptions, task: Task, scored: Scored | None = None) -> Iterator[tuple[str, ...]]:
+def input_rows(
+    options: PredictOptions,
+    task: Task,
+    scored: Scored | None = None,
+    others: deque[dict[str, Any]] | None = None,
+) -> Iterator[tuple[str, ...]]:
     """The rows to label, checked one by one as they are read.
 
     Args:
         options: name the texts.
         task: names the columns.
         scored: receives the label of every row, None where it has none.
+        others: receives what else the file tells of every row, such as its id.
     """
+    others = deque() if others is None else others
     columns = task.text_columns
     if options.text:
         for row in zip(*([options.text, options.text_pair] if options.text_pair else [options.text]), strict=True):
             if scored is not None:
                 scored.label(None)
+            others.append({})
             yield row
         return
     if options.input_file and task.kind == "span" and Path(options.input_file).suffix == ".json":
         asked = read_questions(options.input_file, labelled=False)
-        yield from ((text, asked.contexts[of]) for text, of in zip(asked.questions, asked.context_of, strict=True))
+        for name, text, of in zip(asked.ids, asked.questions, asked.context_of, strict=True):
+            others.append({"id": name})
+            yield text, asked.contexts[of]
         return
     skipped = 0
     wants_labels = scored is not None and task.kind != "span"
     if options.input_file and Path(options.input_file).suffix != ".txt":
-        source: Iterable = iterate_records(Path(options.input_file), task, False, wants_labels)
+        source: Iterable = iterate_records(Path(options.input_file), task, False, wants_labels, others=True)
         name = options.input_file
     else:
         name = options.input_file or "standard input"
@@ -156,6 +168,8 @@ def input_rows(options: PredictOptions, task: Task, scored: Scored | None = None
             row = tuple(checked_text(record[column], column) for column in columns)
             if scored is not None:
                 scored.label(record.get(task.label_column) if wants_labels else None)
+            taken = (*columns, task.label_column)
+            others.append({name: value for name, value in record.items() if name not in taken})
             yield row
         except BadRow as fault:
             if not options.skip_bad_rows:

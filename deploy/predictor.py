@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,12 @@ class Prediction:
     probability: float | None
     logits: tuple[float, ...]
 
-    def as_dict(self, columns: Sequence[str]) -> dict[str, Any]:
-        """A JSON object under the task's column names.
+    def as_dict(self, columns: Sequence[str], others: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+        """A JSON object: what else is known of the row, its texts under the task's column names, and the figures.
 
         Where a column has the name of a figure (``probability``), the figure is called ``predicted_probability``.
         """
-        values: dict[str, Any] = dict(zip(columns, self.texts, strict=True))
+        values: dict[str, Any] = {**others, **dict(zip(columns, self.texts, strict=True))}
         found: dict[str, Any] = {"score": round(self.logits[0], 6)}
         if self.label is not None and self.probability is not None:
             found = {"label": self.label, "probability": round(self.probability, 6)}
@@ -63,12 +64,13 @@ class Answered:
     texts: tuple[str, ...]
     answers: tuple[Answer, ...]
 
-    def as_dict(self, columns: Sequence[str]) -> dict[str, Any]:
-        """A JSON object: the question, its answer, where that begins, and further ones where several were asked for."""
+    def as_dict(self, columns: Sequence[str], others: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+        """A JSON object: what else is known of the row, the question, its answer, where that begins, and further ones
+        where several were asked for."""
         every = [
             {"answer": one.text, "probability": round(one.probability, 6), "start": one.start} for one in self.answers
         ]
-        return {columns[0]: self.texts[0], **every[0], **({"n_best": every} if len(every) > 1 else {})}
+        return {**others, columns[0]: self.texts[0], **every[0], **({"n_best": every} if len(every) > 1 else {})}
 
 
 class Predictor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from console import InputError
 from core.classifier import found_again, label_step, read_data, train_classifier
 from core.predictions import write_predictions
 from core.run import Run
@@ -14,8 +15,8 @@ from models.folder import LoadedModel
 from models.pretrained import pretrained_bert, untrained_bert
 
 SCRIPT = "finetune.run_classifier"
-# Beyond this share of unknown tokens a vocabulary does not fit the rows.
-MANY_UNKNOWN = 0.2
+# Beyond these shares of unknown tokens a vocabulary hardly fits the rows, and does not.
+MANY_UNKNOWN, MOST_UNKNOWN = 0.2, 0.5
 
 
 def finetune(options: FinetuneOptions) -> dict[str, Any]:
@@ -29,10 +30,15 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
             return found_again(run, options)
         data, test = read_data(run, options)
         loaded = beginning(options, data)
-        run.open()
-        run.say(f"teacher: {options.model_name_or_path}, {loaded.parameters / 1e6:.1f} M parameters")
         encoded = loaded.encoder.encode(data.train.texts)
         unknown = float((encoded["input_ids"].values == loaded.tokenizer.token_id("[UNK]")).mean())
+        if unknown > MOST_UNKNOWN:
+            raise InputError(
+                f"--model_name_or_path {options.model_name_or_path}: {unknown:.0%} of the training tokens are unknown "
+                "to its vocabulary, which is of another language; name another model, or scratch"
+            )
+        run.open()
+        run.say(f"teacher: {options.model_name_or_path}, {loaded.parameters / 1e6:.1f} M parameters")
         if unknown > MANY_UNKNOWN:
             run.say(
                 f"note: {unknown:.0%} of the training tokens are [UNK]; is this model's vocabulary of another language?"

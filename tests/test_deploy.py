@@ -319,6 +319,21 @@ def test_predicting_a_file(models, tmp_path, capsys, name):
     assert out == f"2 predictions in {out_file}\n"
     found = labelled(out_file.read_text(encoding="utf-8").splitlines())
     assert [row["sentence"] for row in found] == ['a "good" film', "bad"]
+    # What else a file tells of its rows is kept.
+    ids = {"rows.tsv": ["1", "2"], "rows.csv": ["1", "2"], "rows.jsonl": [1, None], "rows.txt": [None, None]}
+    assert [row.get("id") for row in found] == ids[name]
+
+
+def test_other_columns_stay_beside_the_predictions(models, tmp_path, capsys):
+    rows = "probability\tsentence\tlabel\tsource\nhigh\tgood\t1\tweb\n\t\t\t\nlow\tbad\t0\tshop\n"
+    (tmp_path / "rows.tsv").write_text(rows, encoding="utf-8")
+    words = ("--model_dir", exported(models, "bilstm"), "--input_file", tmp_path / "rows.tsv", "--skip_bad_rows")
+    code, out, _ = script(predict, capsys, *words)
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert code == 0
+    assert list(first) == ["probability", "source", "sentence", "label", "predicted_probability", "logits"]
+    assert (first["probability"], first["source"]) == ("high", "web")
+    assert (second["probability"], second["source"]) == ("low", "shop")
 
 
 def test_columns_may_carry_the_names_of_published_copies(models, tmp_path, capsys):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import numpy as np
 import pytest
+import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
 from args import parse
 from console import InputError, run_script, say_next
+from core import classifier
 from core.classifier import always_the_same
 from core.recorded import check_same_part, recorded_dev
-from data.sources import Rows, load_task_data, part_off
-from data.streams import generator
+from data.sources import Rows, by_hash, load_task_data, part_off
 from data.tasks import custom_task
 from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
 from data.vocabulary import vocabulary_of
@@ -70,7 +72,7 @@ def test_parted_rows_keep_every_row_and_the_same_text_on_one_side(rows, share):
     texts, labels = [text for text, _ in rows], np.asarray([label for _, label in rows])
     given_rows = Rows((texts,), labels)
     try:
-        left, part = part_off(given_rows, share, generator(0, "dev"), "--dev_share", stratified=True)
+        left, part = part_off(given_rows, share, by_hash(0), "--dev_share", stratified=True)
     except InputError:
         return
     assert sorted(left.texts[0] + part.texts[0]) == sorted(texts)
@@ -80,10 +82,25 @@ def test_parted_rows_keep_every_row_and_the_same_text_on_one_side(rows, share):
 
 def test_every_label_gives_its_share_of_dev():
     rows = Rows(([f"row {n}" for n in range(100)],), np.asarray([0] * 80 + [1] * 20))
-    left, part = part_off(rows, 0.1, generator(0, "dev"), "--dev_share", stratified=True)
+    left, part = part_off(rows, 0.1, by_hash(0), "--dev_share", stratified=True)
     assert np.bincount(part.labels).tolist() == [8, 2]
     assert np.bincount(left.labels).tolist() == [72, 18]
-    assert part_off(rows, 0.1, generator(0, "dev"), "--dev_share", stratified=True)[1].texts == part.texts
+    assert part_off(rows, 0.1, by_hash(0), "--dev_share", stratified=True)[1].texts == part.texts
+
+
+def test_rows_that_are_added_leave_the_others_on_their_side():
+    texts = [f"row {n}" for n in range(200)]
+
+    def dev_of(count):
+        rows = Rows((texts[:count],), np.arange(count) % 2)
+        return set(part_off(rows, 0.1, by_hash(0), "--dev_share", stratified=True)[1].texts[0])
+
+    before, after = dev_of(180), dev_of(200)
+    assert (len(before), len(after)) == (18, 20)
+    # A row leaves dev only for one that was added.
+    assert len(before - after) <= len((after - before) & set(texts[180:]))
+    assert len(before & after) >= 15
+    assert part_off(Rows((texts,), None), 0.1, by_hash(1), "--dev_share")[1].texts[0] != list(dev_of(200))
 
 
 def test_without_a_dev_file_dev_is_a_part_of_the_training_file(tmp_path):
@@ -99,7 +116,9 @@ def test_without_a_dev_file_dev_is_a_part_of_the_training_file(tmp_path):
     assert len(held.validation) == 6
 
 
-def test_a_teacher_from_scratch_reads_what_the_rows_hold(tmp_path, capsys):
+def test_a_teacher_from_scratch_reads_what_the_rows_hold(tmp_path, capsys, monkeypatch):
+    # Two steps may or may not teach it something.
+    monkeypatch.setattr(classifier, "always_the_same", lambda *_: "")
     rows = [(f"{text}{n}", label) for n in range(10) for text, label in CHINESE]
     path = write_rows(tmp_path / "rows.tsv", rows)
     shape = ["--num_hidden_layers", "1", "--hidden_size", "16", "--intermediate_size", "32"]
@@ -129,6 +148,31 @@ def test_a_teacher_from_scratch_reads_what_the_rows_hold(tmp_path, capsys):
     assert "间" in loaded.tokenizer.vocab
     recorded = json.loads((tmp_path / "out" / "training_args.json").read_text(encoding="utf-8"))["options"]
     assert (recorded["learning_rate"], recorded["num_train_epochs"], recorded["hidden_size"]) == (1e-4, 6, 16)
+
+
+def test_a_teacher_that_learnt_nothing_is_not_proposed_as_one(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(classifier, "always_the_same", lambda *_: "note: it has learnt nothing")
+    rows = [(f"{text}{n}", label) for n in range(10) for text, label in CHINESE]
+    path = write_rows(tmp_path / "rows.tsv", rows)
+    argv = ["--train_file", str(path), "--text_columns", "text", "--language", "zh", "--max_steps", "1"]
+    argv += ["--model_name_or_path", "scratch", "--num_hidden_layers", "1", "--hidden_size", "16"]
+    for again in ([], ["--resume"]):
+        assert run_script(run_classifier.main, [*argv, "--output_dir", str(tmp_path / "out"), *again]) == 0
+        said = capsys.readouterr().out.split("\nnext:\n")[1]
+        assert "deploy.report" in said and "distill" not in said and "deploy.export" not in said
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["note"] == "note: it has learnt nothing"
+
+
+def test_a_model_of_another_language_is_refused(tmp_path, capsys):
+    rows = [(f"{text}{n}很喜欢", label) for n in "一二三四五六七八九十" for text, label in CHINESE]
+    path = write_rows(tmp_path / "rows.tsv", rows)
+    argv = ["--train_file", str(path), "--text_columns", "text", "--language", "zh"]
+    argv += ["--model_name_or_path", str(tiny.write_pretrained(tmp_path / "english")), "--max_seq_length", "32"]
+    assert run_script(run_classifier.main, [*argv, "--output_dir", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"english: \d\d% of the training tokens are unknown to its vocabulary", line)
+    assert not (tmp_path / "out" / "checkpoint").exists()
 
 
 OWN = {"train_file": "rows.tsv", "text_columns": "text", "output_dir": "o"}
