@@ -108,10 +108,10 @@ MLM_CORPUS: dict[str, Any] = {
     "dupe_factor": 1,
     "held_out": 0.05,
 }
-MLM_HEAD = {
+MLM_TEACHER = {
     "batch_size": 32,
     "num_train_epochs": 2,
-    "learning_rate": 2e-3,
+    "learning_rate": 5e-4,
     "warmup_proportion": 0.1,
     "logging_steps": 20,
 }
@@ -125,13 +125,19 @@ MLM_DISTILL = {
 MLM_STAGES: dict[str, Any] = {
     "assistant": {"init": {"layers": "0,2,5"}, "answers": {"truncation_factor": 64}, "distill": {**MLM_DISTILL}},
     "student": {
-        "init": {"layers": "0,2", "hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 6},
-        # Of a short training: the published temperature of 8 leaves little to be learnt from the answers.
-        "distill": {**MLM_DISTILL, "learning_rate": 1e-3, "temperature": 2.0},
+        "init": {
+            "layers": "0,1,2",
+            "hidden_size": 256,
+            "intermediate_size": 1024,
+            "num_attention_heads": 8,
+            "hidden_init": "principal",
+        },
+        # In a short training the published temperature of 8 leaves little to be learnt from the answers.
+        "distill": {**MLM_DISTILL, "learning_rate": 2e-3, "temperature": 1.0},
     },
 }
 MLM_STAGES["assistant"]["distill"]["truncation_factor"] = 64
-MLM_FINETUNED = {"learning_rate": 2e-4, "num_train_epochs": 3, "batch_size": 32, "holdout": 0.05}
+MLM_ALONE = {**MLM_DISTILL, "learning_rate": 2e-3}
 # Rows of the built-in corpus that the once-for-all network learns from, and the share of the encoder it may keep.
 OFA_ROWS = 1500
 ENCODER_SHARE = 0.51
@@ -365,14 +371,13 @@ def run_ofa(
 
 
 def run_mlm(place: Path, shared: dict[str, Any], teacher: str, began: float) -> dict[str, Any]:
-    """Gives an encoder a masked-LM head, distils it through an assistant into a small one, and fine-tunes that.
+    """Makes an encoder a masked language model, and distils that through an assistant into a small one.
 
     Returns:
         What ``summary-mlm.json`` in the folder holds.
     """
     from core.checkpoint import read_metrics
     from deploy.comparison import compared, show_comparison
-    from finetune.train import finetune
     from mlm_distill.corpus import create
     from mlm_distill.options import CorpusOptions, InitStudentOptions, RunDistillOptions, TwoStageOptions
     from mlm_distill.stages import run_stages
@@ -384,35 +389,32 @@ def run_mlm(place: Path, shared: dict[str, Any], teacher: str, began: float) -> 
     text, cache = place / "text.txt", shared["cache_dir"]
     if not text.is_file():
         write_atomically(text, _raw_text(Path(shared["data_dir"]), shared["seed"]))
-    say("\n== 1 of 5: a masked-LM head for the encoder, which learns alone")
+    say("\n== 1 of 5: the encoder gets a masked-LM head and learns the text")
     corpus = {"input_dir": (str(text),), "model_name": teacher, "cache_dir": cache, **MLM_CORPUS}
     create(CorpusOptions(**corpus, output_dir=str(place / "corpus"), dynamic_masking=True))
-    head = {"input_file": str(place / "corpus"), "student_model": teacher, "teacher": "none", "trained": "head"}
-    head |= {"output_dir": str(place / "teacher"), "cache_dir": cache, "seed": shared["seed"], **MLM_HEAD}
-    distill(RunDistillOptions(**head, resume=(place / "teacher").is_dir()))
+    plain = {"teacher": "none", "cache_dir": cache, "seed": shared["seed"]}
+    learnt = {"input_file": str(place / "corpus"), "student_model": teacher, "output_dir": str(place / "teacher")}
+    distill(RunDistillOptions(**plain, **learnt, **MLM_TEACHER, resume=(place / "teacher").is_dir()))
     say("\n== 2 and 3 of 5: teacher to assistant by stored answers, assistant to student by states and answers")
     config = place / "two_stage.json"
-    stages = {"teacher": str(place / "teacher"), "corpus": {"input_dir": [str(text)], **MLM_CORPUS}, **MLM_STAGES}
-    write_json(config, stages)
+    write_json(
+        config,
+        {"teacher": str(place / "teacher"), "corpus": {"input_dir": [str(text)], **MLM_CORPUS}, **MLM_STAGES},
+    )
     run_stages(TwoStageOptions(config=str(config), output_dir=str(place / "stages"), cache_dir=cache))
-    say("\n== 4 of 5: the student and the same shape with random weights are fine-tuned")
-    student, random = place / "stages" / "student", place / "random"
-    shape = MLM_STAGES["student"]["init"]
-    sizes = {name: value for name, value in shape.items() if name != "layers"}
+    say("\n== 4 of 5: the student's shape with random weights learns the text alone, for as many steps")
+    random, alone, shape = place / "random", place / "alone", MLM_STAGES["student"]["init"]
     if not random.is_dir():
-        sizes["num_hidden_layers"] = len(str(shape["layers"]).split(","))
-        init_student(
-            InitStudentOptions(teacher_dir=teacher, init="random", head="random", output_dir=str(random), **sizes)
-        )
-    scores = {}
-    for name, start in (("random weights", random), ("distilled", student)):
-        tuned = {**shared, **MLM_FINETUNED, "overwrite": False, "resume": (place / f"tuned-{start.name}").is_dir()}
-        tuned |= {"model_name_or_path": str(start), "output_dir": str(place / f"tuned-{start.name}")}
-        scores[name] = finetune(FinetuneOptions(**tuned))["dev"]["accuracy"]
+        sizes = {name: value for name, value in shape.items() if name not in ("layers", "hidden_init")}
+        sizes |= {"num_hidden_layers": len(str(shape["layers"]).split(",")), "init": "random", "head": "random"}
+        init_student(InitStudentOptions(teacher_dir=teacher, output_dir=str(random), **sizes))
+    learnt = {"input_file": str(place / "stages" / "corpus"), "student_model": str(random), "output_dir": str(alone)}
+    distill(RunDistillOptions(**plain, **learnt, **MLM_ALONE, resume=alone.is_dir()))
     say("\n== 5 of 5: sizes and speeds")
-    folders = {"teacher": place / "teacher", "assistant": place / "stages" / "assistant", "student": student}
-    records = compared([str(path) for path in folders.values()], 0, 64, 3, 20, 32)
+    stages = {name: place / "stages" / name for name in ("assistant", "student")}
+    records = compared([str(path) for path in (place / "teacher", *stages.values())], 0, 64, 3, 20, 32)
     show_comparison(records, 32)
+    folders = {"teacher": place / "teacher", **stages, "student's shape, alone": alone}
     figures = {name: read_metrics(path)["dev"] for name, path in folders.items()}
     rows = [
         (name, *(f"{found[key]:.4f}" if key in found else "–" for key in ("accuracy", "perplexity", "agreement")))
@@ -420,9 +422,7 @@ def run_mlm(place: Path, shared: dict[str, Any], teacher: str, began: float) -> 
     ]
     say("")
     say(table(("on held-out text", "accuracy at hidden places", "perplexity", "agreement with its teacher"), rows))
-    shown = [(name, f"{score:.4f}") for name, score in scores.items()]
-    say(f"\n{table(('student, fine-tuned', 'dev accuracy'), shown)}")
-    summary = {"seed": shared["seed"], "models": records, "held_out": figures, "fine_tuned": scores}
+    summary = {"seed": shared["seed"], "models": records, "held_out": figures}
     write_json(place / "summary-mlm.json", summary)
     _report(place)
     say(f"\n{place}: done in {duration(time.perf_counter() - began)}")

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 
+import numpy as np
 import pytest
 import tiny
 
@@ -15,6 +16,8 @@ from core.metrics import MAIN_METRIC
 from data.tasks import TASKS, get_task
 from deploy import timing
 from models import folder as model_folder
+from models.folder import bert_shape
+from models.weights import read_weights
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,8 @@ def tiny_demo(monkeypatch):
     monkeypatch.setattr(demo, "MLM_CORPUS", corpus)
     monkeypatch.setattr(demo, "MLM_LINES", 60)
     quick_mlm = {"num_train_epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
-    monkeypatch.setattr(demo, "MLM_HEAD", quick_mlm)
+    for name in ("MLM_TEACHER", "MLM_ALONE"):
+        monkeypatch.setattr(demo, name, quick_mlm)
     stages = {
         "assistant": {
             "init": {"layers": "0,1"},
@@ -56,7 +60,6 @@ def tiny_demo(monkeypatch):
         },
     }
     monkeypatch.setattr(demo, "MLM_STAGES", stages)
-    monkeypatch.setattr(demo, "MLM_FINETUNED", {**demo.MLM_FINETUNED, "num_train_epochs": 1, "batch_size": 16})
     quick = functools.partial(timing.measure_alternating, rows=8, rounds=2, latency_rows=3)
     monkeypatch.setattr(timing, "measure_alternating", quick)
 
@@ -212,12 +215,20 @@ def test_the_masked_lm_demo_ends_with_its_summary_and_is_found_again(tiny_demo, 
     place = tmp_path / "demo" / "mlm"
     assert json.loads((place / "summary-mlm.json").read_text(encoding="utf-8")) == summary
     assert "agreement with its teacher" in out
-    assert set(summary["held_out"]) == {"teacher", "assistant", "student"}
-    assert "agreement" not in summary["held_out"]["teacher"]
-    assert set(summary["fine_tuned"]) == {"random weights", "distilled"}
+    assert set(summary["held_out"]) == {"teacher", "assistant", "student", "student's shape, alone"}
+    told = {name for name, found in summary["held_out"].items() if "agreement" in found}
+    assert told == {"assistant", "student"}
+    # The whole encoder has learnt, not its head alone.
+    learnt, start = (
+        next(value for name, value in read_weights(folder).items() if name.endswith("layers.0.self_attn.q_proj.weight"))
+        for folder in (place / "teacher", teacher)
+    )
+    assert not np.array_equal(learnt, start)
+    shapes = [bert_shape(place / name) for name in ("alone", "stages/student")]
+    assert shapes[0] == shapes[1]
     assert [model["layers"] for model in summary["models"]] == [2, 2, 1]
     again = demo.run(options(tmp_path, teacher, recipe="mlm", resume=True))
-    assert capsys.readouterr().out.count("this run had finished") == 5
+    assert capsys.readouterr().out.count("this run had finished") == 4
     assert again["held_out"] == summary["held_out"]
 
 
