@@ -14,9 +14,6 @@ if __name__ == "__main__":
 
     process.tune()
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import recipe
-from benchmarks.common import ROOT, parser, work_dir, write_result
+from benchmarks.common import benchmarked, parser, work_dir, write_result
 from console import InputError, run_script, say
 from demo import STUDENT
 
@@ -90,14 +87,8 @@ def measured(source: Path, target: Path, data_dir: str, rows: int, rounds: int) 
     every = {"format": FORMATS, "max_accuracy_drop": 100.0, "data_dir": data_dir}
     export(ExportOptions(model_dir=str(source), output_dir=str(target), **every))
     config = read_export_config(target)
-    # In a process of its own, as a user starts it: Paddle's time for a row was half as long again in this one, which
-    # had exported and evaluated before.
-    told = target.with_suffix(".json")
-    sizes = ["--rows", str(rows), "--rounds", str(rounds), "--output_file", str(told)]
-    command = [sys.executable, "-m", "deploy.benchmark", "--model_dir", str(target), "--data_dir", data_dir, *sizes]
-    subprocess.run(command, check=True, cwd=ROOT)
     speed: dict[str, dict[str, Any]] = {}
-    for record in json.loads(told.read_text(encoding="utf-8")):
+    for record in benchmarked([str(target)], data_dir, rows, rounds):
         kept = {k: v for k, v in record.items() if k not in ("model", "form", "texts", "threads")}
         speed.setdefault(str(record["threads"]), {})[record["form"]] = kept
     found = {"parameters": config["parameters"], "forms": config["forms"], "threads": speed}

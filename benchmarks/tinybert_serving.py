@@ -13,19 +13,20 @@ if __name__ == "__main__":
 
     process.tune()
 
-import os
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.common import parser, write_result
+from benchmarks.common import benchmarked, parser, write_result
 from benchmarks.tinybert import SHAPES
 from console import run_script
 
 if TYPE_CHECKING:
     from models.folder import LoadedModel
 
+# What figures of a form stand under, with as many threads.
+TITLES = {"paddle": "{}", "onnx-int8": "{}, int8"}
 TEACHER = {"num_hidden_layers": 6, "hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 12}
 HALF = {**TEACHER, "num_hidden_layers": 3, "head_size": 32}
 BERTS: dict[str, dict[str, int]] = {
@@ -43,18 +44,12 @@ def main(argv: list[str]) -> None:
     made.add_argument("--rows", type=int, default=256)
     arguments = made.parse_args(argv)
     began = time.perf_counter()
-    from deploy.timing import every_way, measure_alternating
-
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
         exported, parameters = export_shapes(Path(place), arguments.data_dir)
-        folders, ways = every_way(exported)
-        for threads in sorted({1, len(os.sched_getaffinity(0))}):
-            records = measure_alternating(
-                folders, threads, arguments.data_dir, arguments.rows, arguments.rounds, ways=ways
-            )
-            figures[str(threads)] = {r["model"]: r for r in records if r["form"] == "paddle"}
-            figures[f"{threads}, int8"] = {r["model"]: r for r in records if r["form"] == "onnx-int8"}
+        for record in benchmarked(exported, arguments.data_dir, arguments.rows, arguments.rounds):
+            if title := TITLES.get(record["form"]):
+                figures.setdefault(title.format(record["threads"]), {})[record["model"]] = record
     write_result("tinybert_serving", arguments, {**figures, "parameters": parameters}, time.perf_counter() - began)
 
 
