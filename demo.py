@@ -99,7 +99,7 @@ TINYBERT_SMALL = {
 }
 TINYBERT_SHAPE = {"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12}
 # Lines of the built-in text, and how masked language models learn from it.
-MLM_LINES = 3000
+MLM_LINES = 2400
 MLM_CORPUS: dict[str, Any] = {
     "language": "en",
     "max_seq_length": 64,
