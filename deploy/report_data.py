@@ -217,8 +217,11 @@ def _is_model(folder: Path) -> bool:
     """Whether a folder without a record is a model of ours: an exported sub-network, say."""
     if not (folder / WEIGHTS).is_file() or not (folder / "config.json").is_file():
         return False
-    # A run that has not ended has weights too, perhaps of its beginning.
-    return OURS in read_config(folder) and not (folder / ARGUMENTS).is_file()
+    if (folder / ARGUMENTS).is_file():
+        # A run that has not ended has weights too, perhaps of its beginning.
+        return False
+    # An encoder without a record is the beginning of a training, and has learnt nothing.
+    return "task" in (read_config(folder).get(OURS) or {})
 
 
 def _model(folder: Path, name: str) -> Found:

@@ -74,7 +74,7 @@ def page(
         searches: sub-networks that searches have measured, by their folders.
         environment: what the machine and the versions are, by their names.
     """
-    names = ", ".join(group.name for group in groups) or "models"
+    names = ", ".join(group.name for group in groups) or "encoders"
     count = f"{len(models)} model{'s' if len(models) > 1 else ''}"
     body = [
         f"<h1>{escape(names)}: {count}</h1>",
