@@ -38,6 +38,7 @@ class Plan:
         alone: more of them, for the student on labels alone.
         distilled: more of them, for distilled students.
         transfer_sets: options of the augmentation, by the name of the transfer set; each gives distilled students.
+        more_teachers: seeds of further teachers; the mean of all of their answers teaches.
         hidden: values of options that are not to stand in the result, such as folders of this machine.
     """
 
@@ -47,6 +48,7 @@ class Plan:
     alone: Mapping[str, Any]
     distilled: Mapping[str, Any]
     transfer_sets: Mapping[str, Mapping[str, Any]]
+    more_teachers: Sequence[int] = ()
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
@@ -67,23 +69,31 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | 
     if teacher is None:
         teacher = folder / "teacher"
         run("finetune.run_classifier", {**shared, **plan.teacher, "output_dir": str(teacher)}, jobs=1)
-    student = {**shared, **plan.student, "teacher_dir": str(teacher)}
+    others = {seed: folder / f"teacher-{seed}" for seed in plan.more_teachers}
+    for seed, place in others.items():
+        run("finetune.run_classifier", {**shared, **plan.teacher, "seed": seed, "output_dir": str(place)}, jobs=1)
+    teachers = [teacher, *others.values()]
+    student = {**shared, **plan.student}
     runs = []
     transfers = {}
     for name, options in plan.transfer_sets.items():
         target = folder / f"transfer-{name}"
-        transfers[name] = prepare_transfer(plan, options, data_dir, teacher, target, cache)
+        transfers[name] = prepare_transfer(plan, options, data_dir, teachers, target, cache)
         for seed in SEEDS:
             place = {"seed": seed, "transfer_set": str(target), "output_dir": str(folder / f"{name}-{seed}")}
+            place |= {"teacher_dir": tuple(map(str, teachers))}
             runs.append(("distill_lstm.bert_distill", {**student, **plan.distilled, **place}))
     for seed in SEEDS:
-        place = {"seed": seed, "output_dir": str(folder / f"alone-{seed}")}
+        place = {"seed": seed, "teacher_dir": str(teacher), "output_dir": str(folder / f"alone-{seed}")}
         runs.append(("distill_lstm.small", {**student, **plan.alone, **place}))
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(lambda job: run(*job, jobs=jobs), runs))
+    taught_by = one(teacher, data_dir)
+    if others:
+        taught_by = {**many(teachers, data_dir), "together": together(teachers, data_dir)}
     figures = {
         "settings": settings(plan),
-        "teacher": one(teacher, data_dir),
+        "teacher": taught_by,
         **{
             name: many([folder / f"{name}-{seed}" for seed in SEEDS], data_dir)
             for name in ("alone", *plan.transfer_sets)
@@ -151,12 +161,12 @@ def run(module: str, options: Mapping[str, Any], jobs: int, where: str = "output
 
 
 def prepare_transfer(
-    plan: Plan, options: Mapping[str, Any], data_dir: str, teacher_dir: Path, target: Path, cache: Path
+    plan: Plan, options: Mapping[str, Any], data_dir: str, teachers: Sequence[Path], target: Path, cache: Path
 ) -> dict[str, Any]:
-    """Makes a transfer set and the teacher's outputs for it, both before the students compete for the cores.
+    """Makes a transfer set and the teachers' outputs for it, both before the students compete for the cores.
 
     Returns:
-        Its rows, and the seconds that the teacher took when the outputs were computed.
+        Its rows, and the seconds that the teachers took when the outputs were computed.
     """
     from core.teacher import Teacher
     from data.transfer import load_transfer_set
@@ -174,13 +184,16 @@ def prepare_transfer(
         known = {"made_with": wanted}
         write_json(record, known)
     transfer = load_transfer_set(target)
-    with Teacher(load(teacher_dir), cache) as teacher:
-        outputs = teacher.outputs(transfer)
-    if outputs.computed:
-        known["seconds"] = outputs.seconds
-        write_json(record, known)
-    say(f"{target.name}: {len(transfer):,} rows; the teacher took {known.get('seconds', 0):.0f} s")
-    return {"rows": len(transfer), "teacher_seconds": known.get("seconds")}
+    spent = known.setdefault("seconds_of", {})
+    for folder in teachers:
+        with Teacher(load(folder), cache) as teacher:
+            outputs = teacher.outputs(transfer)
+        if outputs.computed:
+            spent[folder.name] = outputs.seconds
+            write_json(record, known)
+    seconds = sum(spent.values())
+    say(f"{target.name}: {len(transfer):,} rows; the {' and the '.join(spent)} took {seconds:.0f} s")
+    return {"rows": len(transfer), "teacher_seconds": seconds or None}
 
 
 def one(folder: Path, data_dir: str) -> dict[str, Any]:
@@ -231,19 +244,35 @@ def many(folders: Sequence[Path], data_dir: str) -> dict[str, Any]:
     return found
 
 
-def correct_rows(folder: Path, data_dir: str):  # noqa: ANN201 - arrays, whose library loads late
-    """Whether a model is right on each dev row, and whether the row's texts do not stand in train."""
+def together(folders: Sequence[Path], data_dir: str) -> dict[str, float]:
+    """The accuracy on dev of the mean of several models' logits."""
     import numpy as np
 
+    said = [dev_logits(folder, data_dir) for folder in folders]
+    mean = np.mean([logits for logits, _, _ in said], axis=0)
+    return {"accuracy": float((mean.argmax(-1) == said[0][1].labels).mean())}
+
+
+def dev_logits(folder: Path, data_dir: str):  # noqa: ANN201 - arrays, whose library loads late
+    """What a model says of the dev rows, those rows, and the model."""
     from core.evaluate import dygraph_forward, predict_logits
     from data.sources import find_split, read_rows
     from models.folder import load
 
     loaded = load(folder)
     rows, _ = read_rows(find_split(data_dir, "dev"), loaded.labelled)
+    encoder = loaded.encoder
+    return predict_logits(dygraph_forward(loaded.model), encoder.encode(rows.texts), encoder.pad_id), rows, loaded
+
+
+def correct_rows(folder: Path, data_dir: str):  # noqa: ANN201 - arrays, whose library loads late
+    """Whether a model is right on each dev row, and whether the row's texts do not stand in train."""
+    import numpy as np
+
+    from data.sources import find_split, read_rows
+
+    logits, rows, loaded = dev_logits(folder, data_dir)
     train, _ = read_rows(find_split(data_dir, "train"), loaded.labelled)
     known = set(zip(*train.texts, strict=True))
     unseen = np.asarray([row not in known for row in zip(*rows.texts, strict=True)])
-    encoder = loaded.encoder
-    logits = predict_logits(dygraph_forward(loaded.model), encoder.encode(rows.texts), encoder.pad_id)
     return logits.argmax(-1) == rows.labels, unseen

@@ -2,6 +2,7 @@
 
     python -m benchmarks.sst2 --data_dir DIR --reviews_dir DIR
 
+With ``--teachers 3`` two more teachers are trained, and the mean of the three's answers teaches.
 Checkpoints are chosen on 2 % of the training rows, dev is only reported. All distilled students learn from one
 transfer set: the training rows, sentences of reviews without labels, and augmented copies of both.
 They are trained by the scripts that users start, ``--jobs`` at a time. Every stage is found again when it has finished,
@@ -18,7 +19,7 @@ if __name__ == "__main__":
 import argparse
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import recipe
@@ -26,6 +27,9 @@ from benchmarks.common import parser, work_dir, write_result
 from console import run_script
 from demo import ALONE, STUDENT, TEACHER
 
+# The seed of a teacher that is told none.
+TEACHER_SEED = 42
+AVERAGED = "averaged"
 COPIES = {"n_iter": 5}
 DISTILLED = {"max_epoch": 3, "eval_steps": 1000}
 REVIEWS = ("reviews_imdb.txt", "reviews_yelp.txt", "reviews_amazon.txt")
@@ -35,36 +39,42 @@ def main(argv: list[str]) -> None:
     """Trains what has not been trained yet and writes the result."""
     made = parser(__doc__ or "")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
+    made.add_argument("--teachers", type=int, default=1, choices=(1, 3), help="3: the mean of three teachers teaches")
     made.add_argument("--reviews_dir", required=True, help=f"folder with {', '.join(REVIEWS)}")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
     figures = measure(arguments)
-    write_result("sst2", arguments, figures, time.perf_counter() - began)
+    name = "sst2" if arguments.teachers == 1 else "sst2_averaged"
+    write_result(name, arguments, figures, time.perf_counter() - began, script="sst2")
 
 
-def plan(reviews_dir: str) -> recipe.Plan:
+def plan(reviews_dir: str, teachers: int = 1) -> recipe.Plan:
     """What is trained."""
     files = tuple(os.path.join(reviews_dir, name) for name in REVIEWS)
     made = {**COPIES, "unlabeled_file": files, "split_sentences": True}
-    return recipe.Plan("sst-2", TEACHER, STUDENT, ALONE, DISTILLED, {"distilled": made})
+    name = "distilled" if teachers == 1 else AVERAGED
+    return recipe.Plan("sst-2", TEACHER, STUDENT, ALONE, DISTILLED, {name: made}, range(1, teachers))
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All runs and their summary."""
     folder = work_dir(arguments.work_dir) / "sst-2"
-    found = recipe.measure(plan(arguments.reviews_dir), arguments.data_dir, folder, arguments.jobs)
-    settings = found["settings"]
+    made = plan(arguments.reviews_dir, arguments.teachers)
+    found = recipe.measure(made, arguments.data_dir, folder, arguments.jobs)
+    settings, (transfer,) = found["settings"], made.transfer_sets
     return {
-        "settings": {**settings, "distilled": {**settings["distilled"], **settings.pop("transfer_sets")["distilled"]}},
-        **{name: accuracies(found[name]) for name in ("teacher", "alone", "distilled")},
-        "transfer_rows": found["transfer_sets"]["distilled"]["rows"],
-        "teacher_outputs_seconds": found["transfer_sets"]["distilled"]["teacher_seconds"],
+        "settings": {**settings, "distilled": {**settings["distilled"], **settings.pop("transfer_sets")[transfer]}},
+        "teacher": accuracies(found["teacher"], [TEACHER_SEED, *made.more_teachers]),
+        "alone": accuracies(found["alone"]),
+        "distilled": accuracies(found[transfer]),
+        "transfer_rows": found["transfer_sets"][transfer]["rows"],
+        "teacher_outputs_seconds": found["transfer_sets"][transfer]["teacher_seconds"],
         "students_at_a_time": arguments.jobs,
-        "gap_closed": found["gap_closed"]["distilled"]["accuracy"],
+        "gap_closed": found["gap_closed"][transfer]["accuracy"],
     }
 
 
-def accuracies(record: Mapping[str, Any]) -> dict[str, Any]:
+def accuracies(record: Mapping[str, Any], seeds: Sequence[int] = recipe.SEEDS) -> dict[str, Any]:
     """The record of one run or of several, with accuracy as its only metric."""
     found = {
         "accuracy": record["dev"]["accuracy"],
@@ -74,8 +84,10 @@ def accuracies(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "per_seed" not in record:
         return found
-    per_seed = dict(zip(map(str, recipe.SEEDS), record["per_seed"]["accuracy"], strict=True))
+    per_seed = dict(zip(map(str, seeds), record["per_seed"]["accuracy"], strict=True))
     deviation = record["standard_deviation"]["accuracy"]
+    if "together" in record:
+        found["together"] = record["together"]["accuracy"]
     return {**found, "standard_deviation": deviation, "per_seed": per_seed, "chosen": record["chosen"]}
 
 
