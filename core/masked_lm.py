@@ -119,13 +119,20 @@ def load_masked_lm(name: str, option: str, seed: int, cache: Path) -> LoadedMode
     return found
 
 
-def check_head(name: str, option: str, cache: Path, hint: str = "") -> None:
-    """Refuses a model without a masked-LM head; arguments as for :func:`load_masked_lm`.
+def check_head(name: str, option: str, cache: Path, trust_pickle: bool = False, hint: str = "") -> None:
+    """Refuses a model without a masked-LM head.
+
+    Args:
+        name: a folder, or a name that PaddleNLP downloads.
+        option: names it in errors.
+        cache: where a download is kept.
+        trust_pickle: whether pickled weights may hold more than numbers.
+        hint: ends the error.
 
     Raises:
         InputError: it has none.
     """
-    if HEAD not in to_ours(read_weights(resolve_pretrained(name, cache)), "BertForMaskedLM"):
+    if HEAD not in to_ours(read_weights(resolve_pretrained(name, cache), trust_pickle), "BertForMaskedLM"):
         raise InputError(f"{option} {name}: has no masked-LM head{hint}")
 
 

@@ -38,7 +38,9 @@ def init_student(options: InitStudentOptions) -> LoadedModel:
     teacher = None
     if options.teacher_dir:
         if options.head == "teacher":
-            check_head(options.teacher_dir, "--teacher_dir", options.cache(), "; pass --head random")
+            check_head(
+                options.teacher_dir, "--teacher_dir", options.cache(), options.trust_pickle, "; pass --head random"
+            )
         teacher = pretrained_bert(
             options.teacher_dir, None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE
         )
@@ -109,6 +111,11 @@ def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: Bert
         f"{name} {getattr(shape, name)}" for name in SIZES[:2] if getattr(shape, name) > getattr(source, name)
     ]:
         raise InputError(f"{', '.join(too_large)}: more than the teacher has; use --init random")
+    if options.asks("hidden_init") and shape.hidden_size == source.hidden_size:
+        raise InputError(
+            f"--hidden_init {options.hidden_init}: goes with a student that is narrower than its teacher; both are "
+            f"{source.hidden_size} wide"
+        )
     kept = layers_from(options.layers)
     if kept is None:
         # Rules count the states from the embeddings.
@@ -136,7 +143,7 @@ def student_of(options: RunDistillOptions, teacher: LoadedModel | None) -> Loade
     """
     if options.student_model:
         if not options.do_train:
-            check_head(folder_of(options.student_model), "--student_model", options.cache())
+            check_head(folder_of(options.student_model), "--student_model", options.cache(), options.trust_pickle)
         found = pretrained_bert(
             folder_of(options.student_model), None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE
         )

@@ -141,6 +141,13 @@ def test_a_narrow_student_has_the_shape_of_its_preset_and_loads_again(tmp_path):
     assert run_script(init_student.main, [*words, "--overwrite"]) == 0
 
 
+def test_a_way_to_be_narrower_goes_with_narrower_students(inputs, tmp_path, capsys):
+    words = ["--teacher_dir", str(inputs / "teacher"), "--layers", "0", "--hidden_init", "principal"]
+    assert run_script(init_student.main, [*words, "--output_dir", str(tmp_path / "s")]) == 2
+    assert "--hidden_init principal: goes with a student that is narrower than its teacher" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_student_of_random_weights_needs_a_vocabulary_alone(inputs, tmp_path):
     words = ["--vocab_file", str(inputs / "teacher" / "vocab.txt"), "--preset", "rbt4-h312", "--num_hidden_layers", "1"]
     assert run_script(init_student.main, [*words, "--output_dir", str(tmp_path / "s"), "--seed", "3"]) == 0

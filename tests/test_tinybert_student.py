@@ -33,12 +33,20 @@ def logits(loaded):
     return predict_logits(dygraph_forward(loaded.model), loaded.encoder.encode([TEXTS]), loaded.encoder.pad_id)
 
 
-@pytest.mark.parametrize("how", ["truncate", "principal"])
-def test_a_student_of_the_teachers_shape_says_what_the_teacher_says(tmp_path, how):
+def test_a_student_of_the_teachers_shape_says_what_the_teacher_says(tmp_path):
     teacher = tiny.bert()
-    student = student_of(teacher, tmp_path, hidden_init=how)
+    for how in ("truncate", "principal"):
+        basis = hidden_basis(layer_weights(teacher.model), 16, how)
+        np.testing.assert_array_equal(basis, np.eye(16, dtype=np.float32))
+    student = student_of(teacher, tmp_path)
     np.testing.assert_allclose(logits(student.loaded), logits(teacher), atol=1e-5)
     np.testing.assert_array_equal(student.projection, np.eye(16, dtype=np.float32))
+
+
+def test_a_way_to_be_narrower_goes_with_narrower_students(tmp_path):
+    with pytest.raises(InputError, match="--hidden_init principal: goes with a student that is narrower .* 16 wide"):
+        student_of(tiny.bert(), tmp_path, hidden_init="principal")
+    assert student_of(tiny.bert(), tmp_path, hidden_init="principal", hidden_size=8).projection.shape == (8, 16)
 
 
 def test_a_negative_gain_keeps_its_sign(tmp_path):

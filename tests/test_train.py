@@ -27,6 +27,7 @@ from deploy.options import ExportOptions
 from deploy.predictor import Predictor
 from distill_lstm.student import named_embeddings
 from distill_lstm.train import distill, train_small
+from finetune import train as training
 from finetune.train import finetune
 from models import folder as model_folder
 from models.weights import layer_weights, read_safetensors, write_safetensors
@@ -538,7 +539,9 @@ def test_labels_of_tnews_are_written_as_codes(tmp_path):
     assert {json.loads(line)["label"] for line in lines} <= {"108", "100"}
 
 
-def test_a_vocabulary_of_another_language_is_noticed(inputs, tmp_path, capsys):
+def test_a_vocabulary_of_another_language_is_noticed(inputs, tmp_path, capsys, monkeypatch):
+    # Of two thirds it would be refused.
+    monkeypatch.setattr(training, "MOST_UNKNOWN", 0.9)
     finetune(tiny.finetune_options(tmp_path / "o", inputs / "data", inputs / "bert", max_steps=1))
     assert "[UNK]" not in capsys.readouterr().out
     given = {"task_name": "chnsenticorp", "max_steps": 1}

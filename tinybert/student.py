@@ -88,6 +88,11 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
         ]
         if too_large:
             raise InputError(f"{', '.join(too_large)}: larger than the teacher's, whose weights end; use --init random")
+        if options.asks("hidden_init") and shape.hidden_size == source.hidden_size:
+            raise InputError(
+                f"--hidden_init {options.hidden_init}: goes with a student that is narrower than its teacher; both are "
+                f"{source.hidden_size} wide"
+            )
         known = layer_weights(teacher.model)
         pairs = layers_of(
             layer_map(options.init_layers, source.num_hidden_layers, shape.num_hidden_layers, "--init_layers")
