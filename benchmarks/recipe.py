@@ -184,7 +184,8 @@ def prepare_transfer(
         known = {"made_with": wanted}
         write_json(record, known)
     transfer = load_transfer_set(target)
-    spent = known.setdefault("seconds_of", {})
+    # Earlier records hold the seconds of the only teacher.
+    spent = known.setdefault("seconds_of", {teachers[0].name: known["seconds"]} if known.get("seconds") else {})
     for folder in teachers:
         with Teacher(load(folder), cache) as teacher:
             outputs = teacher.outputs(transfer)
@@ -192,7 +193,7 @@ def prepare_transfer(
             spent[folder.name] = outputs.seconds
             write_json(record, known)
     seconds = sum(spent.values())
-    say(f"{target.name}: {len(transfer):,} rows; the {' and the '.join(spent)} took {seconds:.0f} s")
+    say(f"{target.name}: {len(transfer):,} rows; teachers took {seconds:.0f} s")
     return {"rows": len(transfer), "teacher_seconds": seconds or None}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -31,7 +32,7 @@ def bf16_fault(device: str = "cpu") -> str | None:
         device: where the graph is to run.
     """
     if device == "gpu":
-        return "is the processor's; on a GPU the graph computes in fp32"
+        return "a GPU computes it in fp32; leave the option out"
     known = processor_fields(read_cpuinfo())
     if not set(FLAGS) & set(known.get("flags", "").split()):
         return (
@@ -45,7 +46,9 @@ def bf16_fault(device: str = "cpu") -> str | None:
 
 @cache
 def onednn() -> Any | None:
-    """The oneDNN library that Paddle has loaded; None where its build has none."""
+    """The oneDNN library that Paddle has loaded; None where its build has none, or where there is no Paddle."""
+    if importlib.util.find_spec("paddle") is None:
+        return None
     import paddle
 
     for path in sorted((Path(paddle.__file__).parent / "libs").glob("libdnnl.so*")):
@@ -83,8 +86,11 @@ class Turns:
                     self._ended.notify_all()
 
 
-@cache
-def turns() -> Turns:
-    """Those of this process."""
+def _tell(mode: int) -> None:
     library = onednn()
-    return Turns(library.dnnl_set_default_fpmath_mode if library is not None else lambda mode: None)
+    if library is not None:
+        library.dnnl_set_default_fpmath_mode(mode)
+
+
+# Of this process.
+TURNS = Turns(_tell)

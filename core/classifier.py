@@ -60,13 +60,22 @@ def distillation_step(
     return step
 
 
-def always_the_same(rows: Rows, task: Task, accuracy: float) -> str:
-    """A note on a model that is no better than one answer for all rows; empty otherwise."""
+def always_the_same(rows: Rows, task: Task, figures: Mapping[str, float]) -> str:
+    """A note on a model that is no better than one answer for all rows; empty otherwise.
+
+    Args:
+        rows: with labels.
+        task: of these rows.
+        figures: the model's on them: accuracy, and what else the task is judged by.
+    """
     if task.is_regression or rows.labels is None or not task.labels:
         return ""
     counts = np.bincount(rows.labels, minlength=len(task.labels))
     often = int(counts.argmax())
-    if accuracy > counts[often] / len(rows):
+    accuracy, positive = figures["accuracy"], counts[-1] / len(rows)
+    # Of one answer for all: no correlation; F1 where all are taken for the last label, for it is 0 otherwise.
+    constant = {"accuracy": counts[often] / len(rows), "matthews": 0.0, "f1": 2 * positive / (1 + positive)}
+    if any(figures[name] > value for name, value in constant.items() if name in figures):
         return ""
     return (
         f"note: dev accuracy {accuracy:.4f} is no better than {task.labels[often]!r} for every row: this model has "
@@ -121,7 +130,7 @@ def train_classifier(
     # What chose the weights need not be computed again.
     on_dev = result.figures if data.validation is data.dev and evaluate is None else None
     on_dev = dict(on_dev) if on_dev is not None else evaluate_model(loaded, data.dev)
-    note = always_the_same(data.dev, data.task, on_dev["accuracy"]) if "accuracy" in on_dev else ""
+    note = always_the_same(data.dev, data.task, on_dev) if "accuracy" in on_dev else ""
     if note:
         run.say(note)
     further: Any = {name: evaluate_model(loaded, rows) for name, rows in data.further_dev.items()}

@@ -177,7 +177,7 @@ class TeacherPassOptions(Options):
 
     def faults(self) -> list[str]:
         found = super().faults()
-        if self.teacher_precision == BF16 and (fault := bf16_fault()):
+        if self.teacher_precision == BF16 and (fault := bf16_fault(getattr(self, "device", "cpu"))):
             found.append(f"--teacher_precision {BF16}: {fault}")
         return found
 

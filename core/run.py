@@ -14,10 +14,11 @@ from paddle import nn
 
 from console import InputError, is_first_process, say, table
 from core import distributed
+from core.arithmetic import BF16, bf16_fault
 from core.checkpoint import METRICS, Identity, RunFolder, remove_checkpoints
 from core.distributed import World
 from core.metrics import Selection
-from core.options import OptimizerOptions, RunOptions
+from core.options import OptimizerOptions, RunOptions, TeacherPassOptions
 from core.train import Loop, LoopSettings, Step, TrainingResult
 from data.batches import Batches
 from data.columns import Column
@@ -131,6 +132,10 @@ class Run:
         world = distributed.start(options.device)
         if isinstance(options, OptimizerOptions):
             distributed.check_precision(options.precision)
+        asks_bf16 = isinstance(options, TeacherPassOptions) and options.teacher_precision == BF16
+        # The device that was left to choose is known now.
+        if asks_bf16 and (fault := bf16_fault(distributed.current_device())):
+            raise InputError(f"--teacher_precision {BF16}: {fault}")
         try:
             yield cls(world, folder, options, options.resume, options.overwrite, lock)
         finally:

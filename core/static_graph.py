@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from console import InputError
-from core.arithmetic import BF16, FP32, bf16_fault, turns
+from core.arithmetic import BF16, FP32, TURNS, bf16_fault
 from data.batches import Batch
 
 GRAPH, PARAMETERS = "model.json", "model.pdiparams"
@@ -101,8 +101,8 @@ class StaticGraph:
         from paddle.base import core
 
         if precision == BF16 and (fault := bf16_fault(device)):
-            raise InputError(f"bf16: {fault}")
-        self._precision, self._turns = precision, turns()
+            raise InputError(f"--precision bf16: {fault}")
+        self._precision = precision
         self._set_threads = core.set_num_threads
         paths = [Path(folder) / name for name in (GRAPH, PARAMETERS)]
         for path in paths:
@@ -140,7 +140,7 @@ class StaticGraph:
         """All outputs by name for named inputs; entries that the graph does not know are left out."""
         for name, handle in self._handles.items():
             handle.copy_from_cpu(np.ascontiguousarray(inputs[name], np.int64))
-        with self._turns.of(self._precision):
+        with TURNS.of(self._precision):
             self._predictor.run()
         # Paddle Inference ends by taking all threads but one away from the whole process: training steps that followed
         # a teacher's pass took twice as long on two cores.

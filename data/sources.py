@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import itertools
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -130,7 +129,7 @@ def load_task_data(
         if dev_file:
             dev, task = read_rows(dev_file, task, skip_bad_rows)
         else:
-            train, dev = part_off(train, dev_share, by_hash(seed), "--dev_share", not task.is_regression)
+            train, dev = part_off(train, dev_share, generator(seed, "dev"), "--dev_share", not task.is_regression)
             # What was skipped in the file is told once.
             dev = replace(dev, skipped=0)
     elif data_dir:
@@ -164,33 +163,20 @@ def hold_out(train: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
     """The rows to learn from, and those on which checkpoints are chosen; see :func:`part_off`."""
     if share == 0:
         return train, None
-    return part_off(
-        train, share, lambda texts: generator(seed, "holdout").permutation(len(texts)).tolist(), "--holdout"
-    )
+    return part_off(train, share, generator(seed, "holdout"), "--holdout")
 
 
-# Different rows, as their texts, in the order in which they are parted off.
-Draw = Callable[[Sequence[tuple[str, ...]]], Sequence[int]]
-
-
-def by_hash(seed: int) -> Draw:
-    """Draws rows by what their texts are: where rows are added, nearly all of the others stay on their side."""
-
-    def rank(texts: tuple[str, ...]) -> bytes:
-        return hashlib.sha256("\0".join((str(seed), *texts)).encode()).digest()
-
-    return lambda texts: sorted(range(len(texts)), key=lambda number: rank(texts[number]))
-
-
-def part_off(rows: Rows, share: float, draw: Draw, option: str, stratified: bool = False) -> tuple[Rows, Rows]:
+def part_off(
+    rows: Rows, share: float, random: np.random.Generator, option: str, stratified: bool = False
+) -> tuple[Rows, Rows]:
     """Parts a share of the rows from the others; rows of the same text stay on one side.
 
-    The part depends on the texts and the draw alone, so that teacher and student part off the same rows.
+    The part depends on the texts and the generator alone, so that teacher and student part off the same rows.
 
     Args:
         rows: with labels.
         share: of them that is parted off.
-        draw: says in which order.
+        random: draws them.
         option: names the share in errors.
         stratified: whether each label gives its share.
 
@@ -207,7 +193,7 @@ def part_off(rows: Rows, share: float, draw: Draw, option: str, stratified: bool
             for row in zip(*rows.texts, strict=True)
         ]
     )
-    order = np.asarray(draw(list(groups)), np.int64)
+    order = random.permutation(len(groups))
     strata = np.zeros(len(groups), np.int64)
     if stratified and rows.labels is not None:
         # That of a text with several labels is its last one.
@@ -520,7 +506,8 @@ def _table_records(
     where = {column: _find_column(header, task, column, path) for column in _needed(task, labelled or has_label)}
     if others:
         labels = task.aliases(task.label_column)
-        known = {number: name for number, name in enumerate(header) if name not in labels}
+        # A column without a name is an index that a data frame has written.
+        known = {number: name for number, name in enumerate(header) if name and name not in labels}
         where = {**{name: n for n, name in known.items() if n not in where.values()}, **where}
     for number, fields in rows:
         if isinstance(fields, BadRow):
@@ -599,7 +586,8 @@ def _json_records(
         has_label = label_if_there and any(name in record for name in task.aliases(task.label_column))
         row = _renamed(record, task, labelled or has_label)
         if others and not isinstance(row, BadRow):
-            used = {alias for column in (*task.text_columns, task.label_column) for alias in task.aliases(column)}
+            used = {next(name for name in task.aliases(column) if name in record) for column in task.text_columns}
+            used.update(("", *task.aliases(task.label_column)))
             row = {**{name: value for name, value in record.items() if name not in used}, **row}
         yield number, row
 

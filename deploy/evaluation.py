@@ -58,6 +58,10 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         check_new_file(options.output_file, "--output_file")
     if options.input_file and not Path(options.input_file).is_file():
         raise InputError(f"--input_file {options.input_file}: no such file")
+    folders = [folder for folder in (options.model_dir, options.against) if folder]
+    for name in ("runtime", "precision"):
+        if options.asks(name) and not any((Path(folder) / EXPORT_CONFIG).is_file() for folder in folders):
+            raise InputError(f"--{name} goes with an export folder; write one with deploy.export")
     model = opened(options.model_dir, "--model_dir", options)
     other = opened(options.against, "--against", options) if options.against else None
     if other is not None and _read_alike(other.task) != _read_alike(model.task):
@@ -90,9 +94,6 @@ def opened(folder: str, option: str, options: EvaluateOptions) -> Judged:
         )
     if not Path(folder).is_dir():
         raise InputError(f"{option} {folder}: no such folder")
-    for name in ("runtime", "precision"):
-        if option == "--model_dir" and options.asks(name):
-            raise InputError(f"--{name} goes with an export folder; write one with deploy.export")
     paddle.set_device(choose_device(options.device))
     loaded = load(folder)
     encoder, task = loaded.encoder, loaded.labelled

@@ -64,7 +64,7 @@ def predict(options: PredictOptions) -> int:
         with output(options.output_file) as file:
             for prediction in predictor.stream(rows, options.batch_size):
                 record = prediction.as_dict(predictor.text_columns, others.popleft())
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                file.write(_line(record) + "\n")
                 if isinstance(prediction, Prediction):
                     scored.predicted(prediction.logits)
                 count += 1
@@ -78,6 +78,17 @@ def predict(options: PredictOptions) -> int:
         # Standard output may hold the predictions.
         print(line, file=sys.stderr, flush=True)
     return count
+
+
+def _line(record: dict[str, Any]) -> str:
+    """A record as a line of JSON. What stands beside the texts may be what neither JSON nor UTF-8 knows."""
+    try:
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        line.encode()
+    except ValueError:
+        # What is no number becomes null; half a pair of surrogates stays as it came, escaped.
+        line = json.dumps(json.loads(json.dumps(record), parse_constant=lambda _: None))
+    return line
 
 
 class Scored:

@@ -44,12 +44,12 @@ class Prediction:
 
         Where a column has the name of a figure (``probability``), the figure is called ``predicted_probability``.
         """
-        values: dict[str, Any] = {**others, **dict(zip(columns, self.texts, strict=True))}
+        values = {**others, **dict(zip(columns, self.texts, strict=True))}
         found: dict[str, Any] = {"score": round(self.logits[0], 6)}
         if self.label is not None and self.probability is not None:
             found = {"label": self.label, "probability": round(self.probability, 6)}
             found["logits"] = [round(v, 6) for v in self.logits]
-        return {**values, **{f"predicted_{name}" if name in values else name: v for name, v in found.items()}}
+        return _beside(values, found)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,18 @@ class Answered:
         every = [
             {"answer": one.text, "probability": round(one.probability, 6), "start": one.start} for one in self.answers
         ]
-        return {**others, columns[0]: self.texts[0], **every[0], **({"n_best": every} if len(every) > 1 else {})}
+        found = {**every[0], **({"n_best": every} if len(every) > 1 else {})}
+        return _beside({**others, columns[0]: self.texts[0]}, found)
+
+
+def _beside(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a row and what was found, under names that are not taken: probability, predicted_probability."""
+    record = dict(values)
+    for name, value in found.items():
+        while name in record:
+            name = f"predicted_{name}"
+        record[name] = value
+    return record
 
 
 class Predictor:

@@ -99,8 +99,11 @@ def every_way(
         for name in forms_of(config):
             # Asked for by name, bf16 on a processor without it is refused when the graph is opened.
             precisions = (precision,) if precision else FORMS[name].precisions
-            known = [one for one in precisions if precision or one != BF16 or bf16_fault() is None]
-            found += [(folder, (name, one)) for one in known if FORMS[name].serves(runtime, one)]
+            found += [
+                (folder, (name, one))
+                for one in precisions
+                if FORMS[name].serves(runtime, one) and (precision or one != BF16 or bf16_fault() is None)
+            ]
     return [folder for folder, _ in found], [way for _, way in found]
 
 

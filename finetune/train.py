@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from console import InputError
 from core.classifier import found_again, label_step, read_data, train_classifier
 from core.predictions import write_predictions
 from core.run import Run
+from data.columns import Columns
 from data.sources import TaskData
 from data.vocabulary import vocabulary_of
 from finetune.options import SCRATCH, FinetuneOptions
@@ -31,11 +34,11 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
         data, test = read_data(run, options)
         loaded = beginning(options, data)
         encoded = loaded.encoder.encode(data.train.texts)
-        unknown = float((encoded["input_ids"].values == loaded.tokenizer.token_id("[UNK]")).mean())
+        unknown = unknown_share(loaded, encoded)
         if unknown > MOST_UNKNOWN:
             raise InputError(
                 f"--model_name_or_path {options.model_name_or_path}: {unknown:.0%} of the training tokens are unknown "
-                "to its vocabulary, which is of another language; name another model, or scratch"
+                "to its vocabulary, which is probably of another language; name another model, or scratch"
             )
         run.open()
         run.say(f"teacher: {options.model_name_or_path}, {loaded.parameters / 1e6:.1f} M parameters")
@@ -55,6 +58,13 @@ def finetune(options: FinetuneOptions) -> dict[str, Any]:
             options.optimizer,
         )
         return run.finish(loaded, record, lambda trained: write_predictions(run.path, trained, test))
+
+
+def unknown_share(loaded: LoadedModel, encoded: Columns) -> float:
+    """The share of the tokens of encoded rows, beside [CLS] and [SEP], that a model's vocabulary does not know."""
+    ids = np.asarray(encoded["input_ids"].values)
+    own = ~np.isin(ids, [loaded.tokenizer.token_id(name) for name in ("[CLS]", "[SEP]")])
+    return float((ids[own] == loaded.tokenizer.token_id("[UNK]")).mean()) if own.any() else 0.0
 
 
 def beginning(options: FinetuneOptions, data: TaskData) -> LoadedModel:

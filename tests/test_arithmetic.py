@@ -14,17 +14,19 @@ import pytest
 import tiny
 
 from console import InputError, run_script
-from core import arithmetic
-from core.arithmetic import Turns, bf16_fault, turns
+from core import arithmetic, distributed
+from core.arithmetic import Turns, bf16_fault
 from core.static_graph import StaticGraph, save_graph
 from core.teacher import Teacher
 from core.teacher_features import TeacherFeatures
 from data.sources import Rows
 from data.transfer import in_memory
-from deploy import benchmark, evaluate, exporter, predict
+from deploy import benchmark, evaluate, exporter, predict, timing
 from deploy.options import ExportOptions
 from deploy.predictor import Predictor
+from deploy.timing import every_way
 from distill_lstm import bert_distill
+from distill_lstm.train import distill
 from mlm_distill import run_distill
 from tinybert import task_distill
 
@@ -63,7 +65,7 @@ def test_what_the_processor_says_decides(monkeypatch):
     monkeypatch.setattr(arithmetic, "read_cpuinfo", lambda: "")
     assert "processor (unknown)" in (bf16_fault() or "")
     monkeypatch.setattr(arithmetic, "read_cpuinfo", lambda: NEW)
-    assert "on a GPU the graph computes in fp32" in (bf16_fault("gpu") or "")
+    assert bf16_fault("gpu") == "a GPU computes it in fp32; leave the option out"
     monkeypatch.setattr(arithmetic, "onednn", lambda: None)
     assert "brings no oneDNN" in (bf16_fault() or "")
 
@@ -71,7 +73,7 @@ def test_what_the_processor_says_decides(monkeypatch):
 def test_runs_of_one_precision_share_and_those_of_the_other_wait():
     told: list[int] = []
     shared = Turns(told.append)
-    entered, go = threading.Event(), threading.Event()
+    entered = threading.Event()
 
     def exact():
         with shared.of("fp32"):
@@ -83,11 +85,10 @@ def test_runs_of_one_precision_share_and_those_of_the_other_wait():
         with shared.of("bf16"):
             other.start()
             assert not entered.wait(0.2)
-            go.set()
         # The first is still running.
         assert not entered.wait(0.1) and told[-1] == 1
     other.join(10)
-    assert entered.is_set() and go.is_set()
+    assert entered.is_set()
     assert told == [1, 1, 0, 0, 0]
     with pytest.raises(ZeroDivisionError), shared.of("bf16"):
         raise ZeroDivisionError
@@ -190,6 +191,29 @@ def test_a_precision_goes_with_an_export(exported, capsys, new, tmp_path):
     assert code == 2 and errors == ["error: --precision goes with an export folder; write one with deploy.export"]
 
 
+def test_a_precision_may_be_that_of_the_other_model(exported, capsys, new, tmp_path):
+    (rows := tmp_path / "rows.tsv").write_text("sentence\tlabel\na fine film\t1\n", encoding="utf-8")
+    words = ["--model_dir", exported.parent / "model", "--against", exported, "--precision", "bf16"]
+    code, out, errors = lines_of(evaluate, capsys, *words, "--input_file", rows)
+    assert code == 0 and "agreement" in out, errors
+
+
+def test_onnx_is_measured_without_asking_what_paddle_can(exported, monkeypatch):
+    monkeypatch.setattr(timing, "bf16_fault", lambda: pytest.fail("asks Paddle"))
+    assert every_way([str(exported)], "onnx") == ([str(exported)], [("onnx", "fp32")])
+
+
+def test_a_gpu_is_named_where_the_device_was_left_to_choose(new, tmp_path, monkeypatch):
+    data, teacher = tiny.write_single(tmp_path / "data"), tiny.write_model(tmp_path / "teacher")
+    options = tiny.distill_options(tmp_path / "out", data, teacher, teacher_precision="bf16")
+    monkeypatch.setattr(distributed, "current_device", lambda: "gpu")
+    with pytest.raises(InputError, match="--teacher_precision bf16: a GPU computes it in fp32"):
+        distill(options)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="--teacher_precision bf16: a GPU computes it in fp32"):
+        options.replace(device="gpu")
+
+
 def test_the_benchmark_measures_bf16_where_it_is(exported, capsys, new, tmp_path):
     words = ["--model_dir", exported, "--rows", 8, "--rounds", 1, "--latency_rows", 2, "--threads", 1]
     code, _, errors = lines_of(benchmark, capsys, *words, "--output_file", tmp_path / "speed.json")
@@ -233,8 +257,6 @@ def test_recipes_say_at_once_that_there_is_none(module, words, capsys, old, tmp_
 
 
 def test_a_student_of_a_teacher_in_bf16(tmp_path, new):
-    from distill_lstm.train import distill
-
     data = tiny.write_single(tmp_path / "data")
     teacher = tiny.write_model(tmp_path / "teacher")
     options = tiny.distill_options(tmp_path / "out", data, teacher, teacher_precision="bf16", max_epoch=1, n_iter=1)
@@ -242,7 +264,3 @@ def test_a_student_of_a_teacher_in_bf16(tmp_path, new):
     assert metrics["training"]["steps"] > 0
     recorded = json.loads((tmp_path / "out" / "training_args.json").read_text(encoding="utf-8"))
     assert recorded["options"]["teacher_precision"] == "bf16"
-
-
-def test_there_is_one_set_of_turns_in_a_process():
-    assert turns() is turns()

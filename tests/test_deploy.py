@@ -18,10 +18,11 @@ import tiny
 
 from console import InputError, run_script
 from core.evaluate import dygraph_forward, predict_logits
+from data.questions import Answer
 from data.tasks import custom_task, get_task
 from deploy import benchmark, export, exporter, predict, timing
 from deploy.options import BenchmarkOptions, ExportOptions
-from deploy.predictor import Predictor
+from deploy.predictor import Answered, Prediction, Predictor
 from models import folder as model_folder
 from models.bert_names import from_hugging_face
 from models.weights import layer_weights, read_safetensors
@@ -334,6 +335,30 @@ def test_other_columns_stay_beside_the_predictions(models, tmp_path, capsys):
     assert list(first) == ["probability", "source", "sentence", "label", "predicted_probability", "logits"]
     assert (first["probability"], first["source"]) == ("high", "web")
     assert (second["probability"], second["source"]) == ("low", "shop")
+
+
+def test_other_columns_may_hold_what_json_does_not_know(models, tmp_path, capsys):
+    rows = (
+        '{"id": "\\ud83d", "sentence": "good"}\n{"id": NaN, "sentence": "bad"}\n{"": 3, "id": "好", "sentence": "ok"}\n'
+    )
+    (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
+    out_file = tmp_path / "out.jsonl"
+    words = ("--model_dir", exported(models, "bilstm"), "--input_file", tmp_path / "rows.jsonl")
+    code, _, errors = script(predict, capsys, *words, "--output_file", out_file)
+    assert (code, errors) == (0, [])
+    found = [json.loads(line, parse_constant=pytest.fail) for line in out_file.read_text("utf-8").splitlines()]
+    assert [row["id"] for row in found] == ["\ud83d", None, "好"]
+    # A column without a name is an index that somebody's data frame has written.
+    assert "" not in found[2]
+
+
+def test_a_taken_name_is_never_overwritten():
+    row = {"probability": 1, "predicted_probability": 2, "answer": "gold"}
+    assert Prediction(("a",), "1", 0.5, (0.1, 0.2)).as_dict(["text"], row) == {
+        **row, "text": "a", "label": "1", "predicted_predicted_probability": 0.5, "logits": [0.1, 0.2],
+    }  # fmt: skip
+    found = Answered(("q", "p"), (Answer("a", 3, 1.0, 0.5),)).as_dict(["question", "context"], row)
+    assert (found["answer"], found["predicted_answer"], found["start"]) == ("gold", "a", 3)
 
 
 def test_columns_may_carry_the_names_of_published_copies(models, tmp_path, capsys):
