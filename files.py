@@ -283,8 +283,10 @@ def clear_leftovers(path: Path) -> None:
             match = PARTIAL.fullmatch(found.name)
             if match is None or match["name"] not in (_short(path.name), _short(path.name) + ASIDE):
                 continue
-            # The only copy of what a killed process was about to replace is no leftover, nor one of another long name.
-            if match["name"].endswith(ASIDE) and (not path.exists() or not (found / path.name).exists()):
+            # The only copy of what a killed process was about to replace is no leftover, nor one of another long name;
+            # an empty one is nobody's copy.
+            is_aside = match["name"].endswith(ASIDE) and any(found.iterdir())
+            if is_aside and (not path.exists() or not (found / path.name).exists()):
                 continue
             _remove_if_left(found)
 

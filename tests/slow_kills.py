@@ -9,6 +9,7 @@ never killed, and nothing of the killed one may be left. So must a plain command
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from console import run_script
+from console import InputError, run_script
 
 CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "ftruncate")
 
@@ -188,3 +189,56 @@ def test_a_run_killed_before_any_step_on_the_disk_ends_all_the_same(inputs, tmp_
             failures.append((number, word, code, same, left_behind(folder), log.read_text()[-300:]))
     assert failures == [], f"{len(failures)} of {number - 1} kills"
     assert number > 30
+
+
+def is_whole(export: Path) -> bool:
+    """Whether all files of an export are there, as their checksums say."""
+    from core.export import read_export_config
+
+    try:
+        return bool(read_export_config(export))
+    except InputError:
+        return False
+
+
+def test_an_export_killed_before_any_step_on_the_disk_leaves_a_whole_one(inputs, tmp_path):
+    """In every form, over an earlier export: one of the two is whole at any time, and the same command then ends."""
+    # Imported here, so that not every child must.
+    import onnxruntime  # noqa: F401
+
+    from core.export import read_export_config
+    from deploy import export, exporter  # noqa: F401
+
+    def run(target: Path, *more: str) -> Callable[[], int]:
+        words = [
+            "--model_dir",
+            str(inputs / "teacher"),
+            "--data_dir",
+            str(inputs / "data"),
+            "--output_dir",
+            str(target),
+        ]
+        words += ["--format", "paddle,onnx,onnx-int8", "--max_accuracy_drop", "100"]
+        return lambda: run_script(export.main, [*words, *more])
+
+    log = tmp_path / "log"
+    old = tmp_path / "old"
+    assert in_fork(run(old), log) == 0, log.read_text()
+    number, failures = 0, []
+    while True:
+        number += 1
+        place = tmp_path / str(number)
+        shutil.copytree(old, place / "exported")
+        code = in_fork(killed_before(number, run(place / "exported", "--overwrite")), log)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, log.read_text()
+        log.write_text("")
+        # The earlier one, wherever it stands at the moment, or the new one.
+        whole = [path.parent for path in place.rglob("export.json") if is_whole(path.parent)]
+        code = in_fork(run(place / "exported", "--overwrite"), log)
+        known = read_export_config(place / "exported") if code == 0 else {}
+        if code or not whole or set(known["forms"]) != {"paddle", "onnx", "onnx-int8"} or left_behind(place):
+            failures.append((number, code, whole, left_behind(place), log.read_text()[-300:]))
+    assert failures == [], f"{len(failures)} of {number - 1} kills"
+    assert number > 5

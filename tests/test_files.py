@@ -349,3 +349,13 @@ def test_files_in_shared_memory_are_replaced_in_one_step():
         assert path.read_text() == "old"
     finally:
         path.unlink(missing_ok=True)
+
+
+def test_the_empty_folder_of_a_killed_replacement_goes_away(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / ".out-old-0123abcd.partial").mkdir()
+    # The only copy of another folder, whose long name begins alike.
+    (kept := tmp_path / ".out-old-76543210.partial" / "other").mkdir(parents=True)
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "file").write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [kept.parent.name, "out"]
