@@ -201,7 +201,10 @@ class InitStudentOptions(Options):
         "whose weights and vocabulary it starts from: a folder, or a name that PaddleNLP downloads",
         also=("teacher_model", "teacher_name_or_path", "init_checkpoint"),
     )
-    vocab_file: str | None = option(None, "instead of a teacher: a vocabulary, for random weights")
+    vocab_file: str | None = option(
+        None,
+        "a vocabulary: for random weights, or, with a teacher, for layers of it that are to learn another language",
+    )
     do_lower_case: bool = option(True, "lower-case what that vocabulary reads")
     preset: str | None = option(None, "a published shape", choices=PRESETS)
     num_hidden_layers: int | None = option(None, "layers, instead of the preset's or the teacher's", check=size)
@@ -229,12 +232,18 @@ class InitStudentOptions(Options):
 
     @classmethod
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        return {} if given.get("teacher_dir") else {"init": "random", "head": "random"}
+        if not given.get("teacher_dir"):
+            return {"init": "random", "head": "random"}
+        return {"head": "random"} if given.get("vocab_file") else {}
 
     def faults(self) -> list[str]:
         found = super().faults()
-        if (self.teacher_dir is None) == (self.vocab_file is None):
-            found.append("give --teacher_dir or --vocab_file, one of them")
+        if self.teacher_dir is None and self.vocab_file is None:
+            found.append("give --teacher_dir or --vocab_file, or both")
+        if self.vocab_file and self.teacher_dir and self.init == "random":
+            found.append("--init random: reads nothing of a teacher; give --vocab_file and sizes alone")
+        if self.vocab_file and self.teacher_dir and self.head == "teacher":
+            found.append("--head teacher: its words are those of the teacher's vocabulary; leave out --vocab_file")
         if self.teacher_dir is None:
             found += [
                 f"--{name} teacher: goes with --teacher_dir"
@@ -247,8 +256,8 @@ class InitStudentOptions(Options):
                 found.append(f"{', '.join(missing)}: required without --preset and --teacher_dir")
         else:
             found += [
-                f"--{name} goes with --vocab_file: a teacher says itself"
-                for name in ("do_lower_case", "max_position_embeddings")
+                f"--{name}: a teacher says itself"
+                for name in ("max_position_embeddings", *(() if self.vocab_file else ("do_lower_case",)))
                 if self.asks(name)
             ]
         if self.init == "random":

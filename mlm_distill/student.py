@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from console import InputError, say
 from core.checkpoint import inputs_inside
@@ -22,6 +25,7 @@ from models.shrink import Weights, hidden_basis, shrunk
 from models.weights import layer_weights, set_weights
 
 ARCHITECTURE = "BertForMaskedLM"
+EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
 
 
@@ -82,12 +86,40 @@ def _shape(options: InitStudentOptions, teacher: LoadedModel | None) -> BertConf
 
 
 def _from_nothing(options: InitStudentOptions, shape: BertConfig) -> tuple[LoadedModel, str]:
+    tokenizer = _vocabulary(options)
+    shape = dataclasses.replace(shape, vocab_size=len(tokenizer.vocab))
+    return random_student(shape, tokenizer, options.seed), "random weights"
+
+
+def _vocabulary(options: InitStudentOptions) -> WordPieceTokenizer:
     path = Path(str(options.vocab_file))
     if not path.is_file():
         raise InputError(f"--vocab_file {path}: no such file")
-    tokenizer = WordPieceTokenizer(read_vocab(path), options.do_lower_case)
-    shape = dataclasses.replace(shape, vocab_size=len(tokenizer.vocab))
-    return random_student(shape, tokenizer, options.seed), "random weights"
+    return WordPieceTokenizer(read_vocab(path), options.do_lower_case)
+
+
+def other_embeddings(
+    embeddings: np.ndarray, known: Sequence[str], wanted: Sequence[str], random: np.random.Generator
+) -> tuple[np.ndarray, int]:
+    """Embeddings of another vocabulary, for layers that were trained with the first (Artetxe et al. 2020).
+
+    Args:
+        embeddings: [pieces, hidden].
+        known: its pieces.
+        wanted: those of the other.
+        random: draws the embeddings of pieces that only the other has: as the known ones are, in every dimension.
+
+    Returns:
+        float32, [wanted pieces, hidden], and how many of them have kept what they were.
+    """
+    mean, deviation = embeddings.mean(0), embeddings.std(0)
+    found = random.normal(mean, deviation, (len(wanted), embeddings.shape[1])).astype(np.float32)
+    numbers = {piece: number for number, piece in enumerate(known)}
+    pairs = [(mine, numbers[piece]) for mine, piece in enumerate(wanted) if piece in numbers]
+    if pairs:
+        mine, theirs = map(list, zip(*pairs, strict=True))
+        found[mine] = embeddings[theirs]
+    return found, len(pairs)
 
 
 def random_student(shape: BertConfig, tokenizer: WordPieceTokenizer, seed: int) -> LoadedModel:
@@ -105,6 +137,15 @@ def _made(shape: BertConfig, weights: Weights, tokenizer: WordPieceTokenizer) ->
 def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: BertConfig) -> tuple[LoadedModel, str]:
     source, tokenizer = teacher.model.config, teacher.tokenizer
     assert isinstance(tokenizer, WordPieceTokenizer)
+    known, own = layer_weights(teacher.model), ""
+    if options.vocab_file:
+        theirs, tokenizer = tokenizer.vocab, _vocabulary(options)
+        shape = dataclasses.replace(shape, vocab_size=len(tokenizer.vocab))
+        rng = generator(options.seed, "initialisation", "embeddings")
+        # The head answers in the teacher's pieces.
+        known = {name: value for name, value in known.items() if not name.startswith("cls.")}
+        known[EMBEDDINGS], shared = other_embeddings(known[EMBEDDINGS], theirs, tokenizer.vocab, rng)
+        own = f", {shared:,} of the {len(tokenizer.vocab):,} pieces of its vocabulary"
     if options.init == "random":
         return random_student(shape, tokenizer, options.seed), "random weights"
     if too_large := [
@@ -123,13 +164,12 @@ def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: Bert
     if kept[-1] >= source.num_hidden_layers:
         raise InputError(f"--layers {options.layers}: the teacher's are 0 to {source.num_hidden_layers - 1}")
     fresh = initial_weights(shape, generator(options.seed, "initialisation"), ARCHITECTURE)
-    known = layer_weights(teacher.model)
     basis = hidden_basis(known, shape.hidden_size, options.hidden_init)
     pairs = tuple((theirs, mine) for mine, theirs in enumerate(kept))
     weights = shrunk(known, source, shape, pairs, basis, fresh)
     if options.head == "random":
         weights |= {name: value for name, value in fresh.items() if name.startswith("cls.")}
-    start = f"the teacher's layers {', '.join(map(str, kept))} (from 0)"
+    start = f"the teacher's layers {', '.join(map(str, kept))} (from 0){own}"
     if shape.hidden_size < source.hidden_size:
         start += f", {shape.hidden_size} of {source.hidden_size} hidden units ({options.hidden_init})"
     return _made(shape, weights, tokenizer), start

@@ -24,11 +24,12 @@ from data.columns import Columns, JoinedColumns
 from data.instances import Masker
 from data.masking import Masking
 from data.ragged import Ragged
-from data.tokenization import WordPieceTokenizer
+from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
 from mlm_distill import init_student, run_distill, two_stage
 from mlm_distill.corpus import create as create_corpus
 from mlm_distill.options import CorpusOptions, InitStudentOptions, RunDistillOptions, TeacherOutputOptions
 from mlm_distill.student import init_student as make_student
+from mlm_distill.student import other_embeddings
 from mlm_distill.teacher_outputs import create as create_outputs
 from mlm_distill.text import Hides, masked_places
 from mlm_distill.train import distill, judge
@@ -141,6 +142,39 @@ def test_a_narrow_student_has_the_shape_of_its_preset_and_loads_again(tmp_path):
     assert run_script(init_student.main, [*words, "--overwrite"]) == 0
 
 
+def test_a_teachers_layers_may_begin_to_read_another_vocabulary(inputs, tmp_path, capsys):
+    pieces = [*SPECIAL_TOKENS, "新", "good", "词"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    words = ["--teacher_dir", str(inputs / "teacher"), "--layers", "0,1", "--vocab_file", str(tmp_path / "vocab.txt")]
+    assert run_script(init_student.main, [*words, "--output_dir", str(tmp_path / "s")]) == 0
+    assert "6 of the 8 pieces of its vocabulary" in capsys.readouterr().out
+    made, teacher = models.load(tmp_path / "s"), models.load(inputs / "teacher")
+    assert made.tokenizer.vocab == pieces and made.model.config.vocab_size == 8
+    mine, theirs = layer_weights(made.model), layer_weights(teacher.model)
+    embeddings = "bert.embeddings.word_embeddings.weight"
+    for number in (0, 1, 2, 3, 4, 6):
+        place = teacher.tokenizer.vocab.index(pieces[number])
+        np.testing.assert_array_equal(mine[embeddings][number], theirs[embeddings][place])
+    for name in mine:
+        if "encoder.layers" in name or "position_embeddings" in name:
+            np.testing.assert_array_equal(mine[name], theirs[name])
+    for more, fault in (
+        (["--head", "teacher"], "--head teacher: its words are those of the teacher's vocabulary"),
+        (["--init", "random"], "--init random: reads nothing of a teacher"),
+    ):
+        assert run_script(init_student.main, [*words, *more, "--output_dir", str(tmp_path / "t")]) == 2
+        assert fault in capsys.readouterr().err
+
+
+def test_embeddings_of_new_pieces_are_drawn_as_the_known_ones_are():
+    known = np.stack([np.full(4000, value, np.float32) for value in (1.0, 3.0)])
+    found, shared = other_embeddings(known, ["a", "b"], ["c", "b"], np.random.default_rng(0))
+    # By hand: the mean is 2, the deviation 1.
+    assert shared == 1
+    np.testing.assert_array_equal(found[1], known[1])
+    assert abs(found[0].mean() - 2) < 0.1 and abs(found[0].std() - 1) < 0.1
+
+
 def test_a_way_to_be_narrower_goes_with_narrower_students(inputs, tmp_path, capsys):
     words = ["--teacher_dir", str(inputs / "teacher"), "--layers", "0", "--hidden_init", "principal"]
     assert run_script(init_student.main, [*words, "--output_dir", str(tmp_path / "s")]) == 2
@@ -169,7 +203,7 @@ def test_the_head_can_be_random_while_the_layers_are_not(inputs, tmp_path):
 
 
 STUDENTS = [
-    ({}, "give --teacher_dir or --vocab_file, one of them"),
+    ({}, "give --teacher_dir or --vocab_file, or both"),
     ({"teacher_dir": "<teacher>", "layers": "0,9"}, "--layers 0,9: the teacher's are 0 to 3"),
     ({"teacher_dir": "<teacher>", "layers": "3,0"}, "--layers 3,0: expected numbers that rise"),
     ({"teacher_dir": "<teacher>", "layers": "0,x"}, "expected uniform, last, every_other, or numbers of layers"),
