@@ -48,7 +48,7 @@ def parser(description: str, reads_data: bool = True) -> argparse.ArgumentParser
 def benchmarked(folders: Sequence[str], data_dir: str, rows: int, rounds: int) -> list[dict[str, Any]]:
     """What ``deploy.benchmark`` finds of exports, in a process of its own, as a user starts it.
 
-    In one that has exported and evaluated before, Paddle takes half as long again for a single row of a BERT.
+    What a process has done before it serves is then no part of the figures.
     """
     with tempfile.TemporaryDirectory() as place:
         told = Path(place) / "speed.json"

@@ -32,13 +32,10 @@ from files import write_atomically
 PICTURES = RESULTS.parent / "pictures"
 # Characters rarer than this are unknown; pieces of letters and digits.
 RARE, PIECES = 4, 3000
-SHAPE = {
-    "num_hidden_layers": 6,
-    "hidden_size": 384,
-    "intermediate_size": 1536,
-    "num_attention_heads": 12,
-    "max_position_embeddings": 512,
-}
+SHAPE = (
+    *("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads"),
+    "max_position_embeddings",
+)
 CORPUS = {"max_seq_length": 128, "doc_stride": 128, "short_seq_prob": 0.0, "dynamic_masking": True, "held_out": 0.005}
 TRAINING: dict[str, dict[str, Any]] = {
     "zh": {

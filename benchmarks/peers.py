@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import RESULTS, ROOT, Side, Turn, alternate, parser, read_result, work_dir, write_result
 from console import InputError, run_script, say
+from core.arithmetic import FLAGS as BF16_FLAGS
 from process import processor_fields, read_cpuinfo, without_tuning
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def main(argv: list[str]) -> None:
 def has_bf16() -> bool:
     """Whether the processor computes in bf16; where it does not, PyTorch's bf16 is slower than its fp32."""
     flags = processor_fields(read_cpuinfo()).get("flags", "").split()
-    return bool({"amx_bf16", "avx512_bf16"} & set(flags))
+    return bool(set(BF16_FLAGS) & set(flags))
 
 
 def torch_versions(python: str) -> dict[str, str]:
