@@ -39,7 +39,7 @@ SHAPE = (
 CORPUS = {"max_seq_length": 128, "doc_stride": 128, "short_seq_prob": 0.0, "dynamic_masking": True, "held_out": 0.005}
 TRAINING: dict[str, dict[str, Any]] = {
     "zh": {
-        "max_steps": 6000,
+        "max_steps": 4500,
         "train_batch_size": 32,
         "learning_rate": 5e-4,
         "warmup_proportion": 0.05,
@@ -111,6 +111,7 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     if not start.is_dir():
         # The layers have learnt English: from random ones nothing but frequent characters is learnt in as many steps.
         own = {"teacher_dir": "all-MiniLM-L6-v2", "layers": "0,1,2,3,4,5", "head": "random", "seed": arguments.seed}
+        own["input_file"] = str(place / "corpus")
         own |= source if language == "zh" else {}
         recipe.run("mlm_distill.init_student", {**own, "output_dir": str(start), **shared}, jobs=1)
     options = {

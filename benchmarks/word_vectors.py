@@ -2,9 +2,7 @@
 
     python -m benchmarks.word_vectors --output_file vectors.vec reviews_*.txt
 
-For measurements where no published vectors can be had (Levy, Goldberg and Dagan 2015; their settings: contexts smoothed
-by 0.75, singular values to the power of a half). Texts are cut by jieba when they are Chinese. All vectors are made
-equally long: what a common word has more of than a rare one says nothing on its meaning.
+For measurements where no published vectors can be had. Texts are cut by jieba when they are Chinese.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ from console import InputError, run_script, say
 if TYPE_CHECKING:
     import numpy as np
 
-WINDOW, SMOOTHING = 5, 0.75
 # Elements then have a standard deviation of about 0.23, as an LSTM learns from well.
 LENGTH = 4.0
 MIN_COUNT = 5
@@ -64,10 +61,8 @@ def word_vectors(
     Returns:
         The words, the commonest first, and their vectors, float32 [words, size].
     """
-    import numpy as np
-    from scipy.sparse import coo_matrix, diags
-    from scipy.sparse.linalg import svds
-
+    from data.cooccurrence import neighbour_vectors, neighbours
+    from data.ragged import Ragged
     from data.segmentation import segment
 
     documents = list(segment(lines)) if language == "zh" else [line.lower().split() for line in lines]
@@ -76,29 +71,8 @@ def word_vectors(
     if len(words) <= size:
         raise InputError(f"{len(words):,} words occur {min_count} times: too few for vectors of {size}")
     ids = {word: number for number, word in enumerate(words)}
-    # Documents one behind the other, with gaps that no window reaches over.
-    gap = [-1] * WINDOW
-    flat = np.asarray([i for found in documents for i in (*(ids.get(w, -1) for w in found), *gap)], np.int32)
-    shape = (len(words), len(words))
-    together = coo_matrix(shape, dtype=np.float32).tocsr()
-    for distance in range(1, WINDOW + 1):
-        left, right = flat[:-distance], flat[distance:]
-        both = (left >= 0) & (right >= 0)
-        one = coo_matrix((np.ones(both.sum(), np.float32), (left[both], right[both])), shape).tocsr()
-        together = together + one + one.T
-    total = together.sum()
-    of_word = np.asarray(together.sum(1)).ravel() / total
-    of_context = np.asarray(together.sum(0)).ravel() ** SMOOTHING
-    of_context = of_context / of_context.sum()
-    scaled = diags(1 / np.maximum(of_word, 1e-12)) @ (together / total) @ diags(1 / np.maximum(of_context, 1e-12))
-    scaled = scaled.tocsr()
-    scaled.data = np.maximum(np.log(scaled.data), 0).astype(np.float32)
-    scaled.eliminate_zeros()
-    left_vectors, values, _ = svds(scaled, k=size, random_state=seed)
-    vectors = left_vectors * np.sqrt(values)
-    # A word that stands beside no other has no direction either.
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return words, (LENGTH * vectors / lengths).astype(np.float32)
+    rows = Ragged.from_rows([ids.get(word, -1) for word in found] for found in documents)
+    return words, LENGTH * neighbour_vectors(neighbours([rows], len(words)), size, seed)
 
 
 def write_vectors(path: str | os.PathLike[str], words: Sequence[str], vectors: np.ndarray) -> None:

@@ -206,6 +206,12 @@ class InitStudentOptions(Options):
         "a vocabulary: for random weights, or, with a teacher, for layers of it that are to learn another language",
     )
     do_lower_case: bool = option(True, "lower-case what that vocabulary reads")
+    input_file: str | None = option(
+        None,
+        "a corpus of mlm_distill.create_pretraining_data in the student's vocabulary: a head without a teacher begins "
+        "with how often pieces occur, embeddings of pieces that the teacher does not know with what stands beside them",
+        also=("input_dir", "data_dir"),
+    )
     preset: str | None = option(None, "a published shape", choices=PRESETS)
     num_hidden_layers: int | None = option(None, "layers, instead of the preset's or the teacher's", check=size)
     hidden_size: int | None = option(None, "hidden size, instead of the preset's or the teacher's", check=size)
@@ -244,6 +250,8 @@ class InitStudentOptions(Options):
             found.append("--init random: reads nothing of a teacher; give --vocab_file and sizes alone")
         if self.vocab_file and self.teacher_dir and self.head == "teacher":
             found.append("--head teacher: its words are those of the teacher's vocabulary; leave out --vocab_file")
+        if self.input_file and self.head == "teacher" and self.teacher_dir:
+            found.append("--input_file: the teacher's head has learnt how often pieces occur; pass --head random")
         if self.teacher_dir is None:
             found += [
                 f"--{name} teacher: goes with --teacher_dir"

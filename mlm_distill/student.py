@@ -17,6 +17,7 @@ from core.shapes import SHAPES
 from data.streams import generator
 from data.tokenization import WordPieceTokenizer, read_vocab
 from files import new_folder, read_json
+from mlm_distill.from_text import Counted
 from mlm_distill.options import InitStudentOptions, RunDistillOptions, layers_from
 from models.bert import BertConfig, BertForMaskedLM, initial_weights
 from models.folder import LoadedModel, save
@@ -26,6 +27,8 @@ from models.weights import layer_weights, set_weights
 
 ARCHITECTURE = "BertForMaskedLM"
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
+HEAD_BIAS = "cls.predictions.decoder.bias"
+BIASED = ", answers as often as pieces occur"
 SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
 
 
@@ -37,7 +40,9 @@ def init_student(options: InitStudentOptions) -> LoadedModel:
     """
     target = Path(options.output_dir)
     check_target(target, "--output_dir", options.overwrite)
-    if inside := inputs_inside(target, {"teacher_dir": options.teacher_dir, "vocab_file": options.vocab_file}):
+    if inside := inputs_inside(
+        target, {name: getattr(options, name) for name in ("teacher_dir", "vocab_file", "input_file")}
+    ):
         raise InputError(f"--output_dir {target}: holds {inside}, which is read; choose another folder")
     teacher = None
     if options.teacher_dir:
@@ -88,7 +93,22 @@ def _shape(options: InitStudentOptions, teacher: LoadedModel | None) -> BertConf
 def _from_nothing(options: InitStudentOptions, shape: BertConfig) -> tuple[LoadedModel, str]:
     tokenizer = _vocabulary(options)
     shape = dataclasses.replace(shape, vocab_size=len(tokenizer.vocab))
-    return random_student(shape, tokenizer, options.seed), "random weights"
+    return _random(options, shape, tokenizer, _counted(options, tokenizer))
+
+
+def _random(
+    options: InitStudentOptions, shape: BertConfig, tokenizer: WordPieceTokenizer, text: Counted | None
+) -> tuple[LoadedModel, str]:
+    fresh = initial_weights(shape, generator(options.seed, "initialisation"), ARCHITECTURE)
+    return _made(shape, fresh | _bias(text), tokenizer), "random weights" + (BIASED if text else "")
+
+
+def _counted(options: InitStudentOptions, tokenizer: WordPieceTokenizer) -> Counted | None:
+    return Counted(options.input_file, tokenizer) if options.input_file else None
+
+
+def _bias(text: Counted | None) -> Weights:
+    return {HEAD_BIAS: text.bias()} if text else {}
 
 
 def _vocabulary(options: InitStudentOptions) -> WordPieceTokenizer:
@@ -100,7 +120,7 @@ def _vocabulary(options: InitStudentOptions) -> WordPieceTokenizer:
 
 def other_embeddings(
     embeddings: np.ndarray, known: Sequence[str], wanted: Sequence[str], random: np.random.Generator
-) -> tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, list[int]]:
     """Embeddings of another vocabulary, for layers that were trained with the first (Artetxe et al. 2020).
 
     Args:
@@ -110,16 +130,15 @@ def other_embeddings(
         random: draws the embeddings of pieces that only the other has: as the known ones are, in every dimension.
 
     Returns:
-        float32, [wanted pieces, hidden], and how many of them have kept what they were.
+        float32, [wanted pieces, hidden], and which of them have kept what they were.
     """
     mean, deviation = embeddings.mean(0), embeddings.std(0)
     found = random.normal(mean, deviation, (len(wanted), embeddings.shape[1])).astype(np.float32)
     numbers = {piece: number for number, piece in enumerate(known)}
     pairs = [(mine, numbers[piece]) for mine, piece in enumerate(wanted) if piece in numbers]
-    if pairs:
-        mine, theirs = map(list, zip(*pairs, strict=True))
-        found[mine] = embeddings[theirs]
-    return found, len(pairs)
+    shared = [mine for mine, _ in pairs]
+    found[shared] = embeddings[[theirs for _, theirs in pairs]]
+    return found, shared
 
 
 def random_student(shape: BertConfig, tokenizer: WordPieceTokenizer, seed: int) -> LoadedModel:
@@ -137,17 +156,22 @@ def _made(shape: BertConfig, weights: Weights, tokenizer: WordPieceTokenizer) ->
 def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: BertConfig) -> tuple[LoadedModel, str]:
     source, tokenizer = teacher.model.config, teacher.tokenizer
     assert isinstance(tokenizer, WordPieceTokenizer)
-    known, own = layer_weights(teacher.model), ""
-    if options.vocab_file:
+    known, own, text = layer_weights(teacher.model), "", None
+    if not options.vocab_file:
+        text = _counted(options, tokenizer)
+    else:
         theirs, tokenizer = tokenizer.vocab, _vocabulary(options)
         shape = dataclasses.replace(shape, vocab_size=len(tokenizer.vocab))
         rng = generator(options.seed, "initialisation", "embeddings")
         # The head answers in the teacher's pieces.
         known = {name: value for name, value in known.items() if not name.startswith("cls.")}
         known[EMBEDDINGS], shared = other_embeddings(known[EMBEDDINGS], theirs, tokenizer.vocab, rng)
-        own = f", {shared:,} of the {len(tokenizer.vocab):,} pieces of its vocabulary"
+        own = f", {len(shared):,} of the {len(tokenizer.vocab):,} pieces of its vocabulary"
+        if text := _counted(options, tokenizer):
+            known[EMBEDDINGS], near = text.embeddings(known[EMBEDDINGS], shared, options.seed)
+            own += f" ({near:,} more begin from what stands beside them)"
     if options.init == "random":
-        return random_student(shape, tokenizer, options.seed), "random weights"
+        return _random(options, shape, tokenizer, text)
     if too_large := [
         f"{name} {getattr(shape, name)}" for name in SIZES[:2] if getattr(shape, name) > getattr(source, name)
     ]:
@@ -168,8 +192,8 @@ def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: Bert
     pairs = tuple((theirs, mine) for mine, theirs in enumerate(kept))
     weights = shrunk(known, source, shape, pairs, basis, fresh)
     if options.head == "random":
-        weights |= {name: value for name, value in fresh.items() if name.startswith("cls.")}
-    start = f"the teacher's layers {', '.join(map(str, kept))} (from 0){own}"
+        weights |= {name: value for name, value in fresh.items() if name.startswith("cls.")} | _bias(text)
+    start = f"the teacher's layers {', '.join(map(str, kept))} (from 0){own}" + (BIASED if text else "")
     if shape.hidden_size < source.hidden_size:
         start += f", {shape.hidden_size} of {source.hidden_size} hidden units ({options.hidden_init})"
     return _made(shape, weights, tokenizer), start

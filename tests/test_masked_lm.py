@@ -170,7 +170,7 @@ def test_embeddings_of_new_pieces_are_drawn_as_the_known_ones_are():
     known = np.stack([np.full(4000, value, np.float32) for value in (1.0, 3.0)])
     found, shared = other_embeddings(known, ["a", "b"], ["c", "b"], np.random.default_rng(0))
     # By hand: the mean is 2, the deviation 1.
-    assert shared == 1
+    assert shared == [1]
     np.testing.assert_array_equal(found[1], known[1])
     assert abs(found[0].mean() - 2) < 0.1 and abs(found[0].std() - 1) < 0.1
 
