@@ -46,8 +46,13 @@ class Counted:
         for store in taken:
             rows = store["input_ids"]
             assert isinstance(rows, Ragged)
-            values = np.asarray(rows.values, np.int32)
-            values = np.where(special[values], np.int32(-1), values)
+            values = np.array(rows.values, np.int32)
+            if "masked_ids" in store.columns:
+                places, hidden = store["masked_positions"], store["masked_ids"]
+                assert isinstance(places, Ragged) and isinstance(hidden, Ragged)
+                # What stood there before it was hidden.
+                values[np.repeat(rows.offsets[:-1], places.lengths) + places.values] = hidden.values
+            values[special[values]] = -1
             self.tokens += np.bincount(values[values >= 0], minlength=len(self.tokens))
             self._rows.append(Ragged(values, rows.offsets))
         if not self.tokens.any():

@@ -27,6 +27,7 @@ from data.ragged import Ragged
 from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
 from mlm_distill import init_student, run_distill, two_stage
 from mlm_distill.corpus import create as create_corpus
+from mlm_distill.from_text import Counted
 from mlm_distill.options import CorpusOptions, InitStudentOptions, RunDistillOptions, TeacherOutputOptions
 from mlm_distill.student import init_student as make_student
 from mlm_distill.student import other_embeddings
@@ -173,6 +174,75 @@ def test_embeddings_of_new_pieces_are_drawn_as_the_known_ones_are():
     assert shared == [1]
     np.testing.assert_array_equal(found[1], known[1])
     assert abs(found[0].mean() - 2) < 0.1 and abs(found[0].std() - 1) < 0.1
+
+
+@pytest.mark.parametrize("masks", ["stored", "on demand"])
+def test_a_corpus_says_how_a_student_for_its_vocabulary_begins(tmp_path, capsys, masks):
+    # Pieces of no teacher, in a text of three words; the teacher knows "good" and "film" of them.
+    pieces = [*SPECIAL_TOKENS, *(f"新{n}" for n in range(30)), "good", "film", "rare", "never"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    write(tmp_path / "texts.txt", [["good film"] * 7 + ["rare film"]] * 4)
+    tiny.write_model(tmp_path / "teacher", masked_lm(**SHAPE))
+    words = {
+        "input_dir": (str(tmp_path / "texts.txt"),), "vocab_file": str(tmp_path / "vocab.txt"), "language": "en",
+        "dupe_factor": 1, "held_out": 0.0, "short_seq_prob": 0.0, "max_workers": 1, "output_dir": str(tmp_path / "c"),
+        "dynamic_masking": masks == "on demand", "max_seq_length": 24, "doc_stride": 22,
+    }  # fmt: skip
+    create_corpus(CorpusOptions(**words))
+    text = Counted(tmp_path / "c", WordPieceTokenizer(pieces))
+    count = dict(zip(pieces, text.tokens, strict=True))
+    # By hand: four documents of eight lines; one of them is the rare one. What is hidden counts as what it was.
+    assert {name: count[name] for name in ("good", "film", "rare", "never", "[CLS]")} == {
+        "good": 28, "film": 32, "rare": 4, "never": 0, "[CLS]": 0,
+    }  # fmt: skip
+    given = ["--teacher_dir", str(tmp_path / "teacher"), "--layers", "0,1", "--vocab_file", words["vocab_file"]]
+    given += ["--input_file", str(tmp_path / "c")]
+    assert run_script(init_student.main, [*given, "--output_dir", str(tmp_path / "s")]) == 0
+    assert "(1 more begin from what stands beside them), answers as often as pieces occur" in capsys.readouterr().out
+    made, teacher = models.load(tmp_path / "s"), models.load(tmp_path / "teacher")
+    bias = layer_weights(made.model)["cls.predictions.decoder.bias"]
+    place = pieces.index
+    # ln(33 / 29), ln(29 / 5), ln(5 / 1).
+    for more, fewer, ratio in (("film", "good", 33 / 29), ("good", "rare", 29 / 5), ("rare", "never", 5)):
+        assert bias[place(more)] - bias[place(fewer)] == pytest.approx(math.log(ratio), abs=1e-5)
+    mine, theirs = (layer_weights(found.model)["bert.embeddings.word_embeddings.weight"] for found in (made, teacher))
+    for known in ("good", "film"):
+        np.testing.assert_array_equal(mine[place(known)], theirs[teacher.tokenizer.vocab.index(known)])
+    # "rare" stands where "good" stands; pieces that do not occur are drawn as before.
+    assert run_script(init_student.main, [*given[:-2], "--output_dir", str(tmp_path / "t")]) == 0
+    drawn = layer_weights(models.load(tmp_path / "t").model)["bert.embeddings.word_embeddings.weight"]
+    np.testing.assert_array_equal(mine[place("never")], drawn[place("never")])
+    assert not np.allclose(mine[place("rare")], drawn[place("rare")])
+    for more, fault in (
+        (["--head", "teacher"], "--head teacher"),
+        (["--vocab_file", str(tmp_path / "teacher" / "vocab.txt")], "was made with another vocabulary"),
+        (["--input_file", str(tmp_path / "none")], "--input_file .*none: no such folder"),
+    ):
+        assert run_script(init_student.main, [*given, *more, "--output_dir", str(tmp_path / "u")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.search(fault, line), line
+        assert not (tmp_path / "u").exists()
+
+
+def test_a_random_head_begins_with_frequencies_too(inputs, tmp_path, capsys):
+    words = ["--teacher_dir", str(inputs / "teacher"), "--layers", "0", "--input_file", str(inputs / "dynamic")]
+    assert run_script(init_student.main, [*words, "--output_dir", str(tmp_path / "s")]) == 2
+    assert "--input_file: the teacher's head has learnt how often pieces occur" in capsys.readouterr().err
+    assert run_script(init_student.main, [*words, "--head", "random", "--output_dir", str(tmp_path / "s")]) == 0
+    bias = layer_weights(models.load(tmp_path / "s").model)["cls.predictions.decoder.bias"]
+    counted = Counted(inputs / "dynamic", WordPieceTokenizer(tiny.VOCAB)).tokens
+    np.testing.assert_allclose(bias, np.log(counted + 1) - np.log(counted + 1).mean(), atol=1e-5)
+    teacher = models.load(inputs / "teacher")
+    name = "bert.embeddings.word_embeddings.weight"
+    np.testing.assert_array_equal(
+        layer_weights(models.load(tmp_path / "s").model)[name], layer_weights(teacher.model)[name]
+    )
+    words = ["--vocab_file", str(inputs / "teacher" / "vocab.txt"), "--preset", "rbt4-h312", "--num_hidden_layers", "1"]
+    words += ["--input_file", str(inputs / "dynamic"), "--output_dir", str(tmp_path / "t")]
+    assert run_script(init_student.main, words) == 0
+    np.testing.assert_array_equal(
+        layer_weights(models.load(tmp_path / "t").model)["cls.predictions.decoder.bias"], bias
+    )
 
 
 def test_a_way_to_be_narrower_goes_with_narrower_students(inputs, tmp_path, capsys):
