@@ -5,7 +5,8 @@
 All students start with the same weights, cut out of the encoder (in two stages out of the assistant), and take as many
 steps over the same instances. Each is then fine-tuned on Chinese tasks below --tasks_dir, with three seeds; checkpoints
 are chosen on rows held out of train, dev is only reported. The encoder itself learns to read: CMRC 2018 has no training
-file offline, so that is from its trial set. Runs are found again when they have finished, and go on from their checkpoints.
+file offline, so that is from its trial set. Runs are found again when they have finished, and go on from their
+checkpoints.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def figures(arguments: argparse.Namespace, encoder: Path, place: Path) -> dict[s
                     for values in [[dev[metric] for dev in there]]
                 }
         models[name] = {"parameters": record["parameters"], "held_out": record["dev"], "tasks": tasks}
-    return {**found, "models": models}
+    return {"settings": settings, "models": models}
 
 
 if __name__ == "__main__":
