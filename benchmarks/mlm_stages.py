@@ -19,7 +19,9 @@ if __name__ == "__main__":
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> None:
     made = parser(__doc__ or "")
     made.add_argument("--tasks_dir", required=True, help=f"folder with {', '.join((*CLASSIFIERS, 'cmrc2018'))}")
     made.add_argument("--tasks", nargs="+", choices=(*CLASSIFIERS, "cmrc2018"), default=[*CLASSIFIERS, "cmrc2018"])
-    made.add_argument("--jobs", type=int, default=1, help="of how many at a time this is one")
+    made.add_argument("--jobs", type=int, default=1, help="trainings at the same time")
     made.add_argument("--only_report", action="store_true", help="train nothing: write what is there")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
@@ -112,14 +114,33 @@ def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: 
         recipe.run("mlm_distill.run_distill", options, jobs=arguments.jobs)
 
     cut = start("student", encoder, STUDENT)
-    learn("alone", cut, "none")
-    learn("one_stage", cut, str(encoder))
-    learn("assistant", start("assistant", encoder, ASSISTANT), str(encoder))
-    learn("two_stage", start("from_assistant", place / "assistant", STUDENT), str(place / "assistant"))
+    wide = start("assistant", encoder, ASSISTANT)
+
+    def one_stage() -> None:
+        learn("alone", cut, "none")
+        learn("one_stage", cut, str(encoder))
+
+    def two_stages() -> None:
+        learn("assistant", wide, str(encoder))
+        learn("two_stage", start("from_assistant", place / "assistant", STUDENT), str(place / "assistant"))
+
+    together([two_stages, one_stage], arguments.jobs)
+
+
+def together(work: Iterable[Callable[[], None]], jobs: int) -> None:
+    """Runs some at the same time, the others as soon as one has ended; after a fault none begins."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for done in [pool.submit(one) for one in work]:
+                done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path) -> None:
     """Every student on every task, with every seed."""
+    work = []
     for name, folder in students(encoder, place).items():
         for task in tasks_of(name, arguments.tasks):
             for seed in SEEDS:
@@ -132,11 +153,11 @@ def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path) -> None
                     "seed": seed,
                     "resume": True,
                 }
-                if task == "cmrc2018":
-                    recipe.run("finetune.run_mrc", {**options, **READING}, jobs=arguments.jobs)
-                else:
-                    own = {**options, **TUNING, **CLASSIFIERS[task]}
-                    recipe.run("finetune.run_classifier", own, jobs=arguments.jobs)
+                reading = task == "cmrc2018"
+                options |= READING if reading else {**TUNING, **CLASSIFIERS[task]}
+                script = "finetune.run_mrc" if reading else "finetune.run_classifier"
+                work.append(partial(recipe.run, script, options, jobs=arguments.jobs))
+    together(work, arguments.jobs)
 
 
 def figures(arguments: argparse.Namespace, encoder: Path, place: Path) -> dict[str, Any]:
@@ -146,9 +167,7 @@ def figures(arguments: argparse.Namespace, encoder: Path, place: Path) -> dict[s
     def known(folder: Path) -> dict[str, Any] | None:
         return read_metrics(folder) if (folder / "metrics.json").is_file() else None
 
-    found: dict[str, Any] = {
-        "settings": {"distillation": DISTILLATION, "tuning": TUNING, "tasks": CLASSIFIERS, "reading": READING}
-    }
+    settings = {"distillation": DISTILLATION, "tuning": TUNING, "tasks": CLASSIFIERS, "reading": READING}
     models = {}
     for name, folder in students(encoder, place).items():
         if (record := known(folder)) is None:
