@@ -43,8 +43,9 @@ DISTILLATION = {
 }
 # The published assistant has half of its teacher's layers and the student as many as it; here all have six, and the
 # assistant stands between the two in width.
-ASSISTANT = {"hidden_size": "320", "intermediate_size": "1280", "num_attention_heads": "10"}
-STUDENT = {"preset": "minirbt-h256"}
+CUT = {"hidden_init": "principal"}
+ASSISTANT = {**CUT, "hidden_size": "320", "intermediate_size": "1280", "num_attention_heads": "10"}
+STUDENT = {**CUT, "preset": "minirbt-h256"}
 # A part of the rows, so that 27 trainings take two cores two hours; titles and questions are short.
 CLASSIFIERS: dict[str, dict[str, Any]] = {
     "chnsenticorp": {"max_seq_length": 128, "num_train_epochs": 3, "batch_size": 32, "max_train_rows": 4800},

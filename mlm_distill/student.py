@@ -22,7 +22,7 @@ from mlm_distill.options import InitStudentOptions, RunDistillOptions, layers_fr
 from models.bert import BertConfig, BertForMaskedLM, initial_weights
 from models.folder import LoadedModel, save
 from models.pretrained import pretrained_bert
-from models.shrink import Weights, hidden_basis, shrunk
+from models.shrink import Weights, check_narrower, hidden_basis, shrunk
 from models.weights import layer_weights, set_weights
 
 ARCHITECTURE = "BertForMaskedLM"
@@ -176,11 +176,8 @@ def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: Bert
         f"{name} {getattr(shape, name)}" for name in SIZES[:2] if getattr(shape, name) > getattr(source, name)
     ]:
         raise InputError(f"{', '.join(too_large)}: more than the teacher has; use --init random")
-    if options.asks("hidden_init") and shape.hidden_size == source.hidden_size:
-        raise InputError(
-            f"--hidden_init {options.hidden_init}: goes with a student that is narrower than its teacher; both are "
-            f"{source.hidden_size} wide"
-        )
+    if options.asks("hidden_init"):
+        check_narrower(options.hidden_init, shape.hidden_size, source.hidden_size)
     kept = layers_from(options.layers)
     if kept is None:
         # Rules count the states from the embeddings.

@@ -12,9 +12,27 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from console import InputError
 from models.bert import LAYERS, BertConfig
 
 Weights = dict[str, np.ndarray]
+
+
+def check_narrower(rule: str, width: int, source: int) -> None:
+    """Refuses a way to be narrower for a student that is not.
+
+    Args:
+        rule: what ``--hidden_init`` asks for.
+        width: the student's hidden size.
+        source: the teacher's.
+
+    Raises:
+        InputError: both are equal.
+    """
+    if width == source:
+        raise InputError(
+            f"--hidden_init {rule}: goes with a student that is narrower than its teacher; both are {source} wide"
+        )
 
 
 def hidden_basis(weights: Mapping[str, np.ndarray], width: int, how: str) -> np.ndarray:

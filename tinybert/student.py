@@ -15,7 +15,7 @@ from data.tokenization import WordPieceTokenizer
 from models.bert import ARCHITECTURES, Bert, BertConfig, initial_weights
 from models.folder import LoadedModel, bert_shape
 from models.pretrained import pretrained_bert
-from models.shrink import hidden_basis, shrunk
+from models.shrink import check_narrower, hidden_basis, shrunk
 from models.weights import layer_weights, set_weights
 from tinybert.options import PRESETS, TinyStudentOptions
 
@@ -88,11 +88,8 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
         ]
         if too_large:
             raise InputError(f"{', '.join(too_large)}: larger than the teacher's, whose weights end; use --init random")
-        if options.asks("hidden_init") and shape.hidden_size == source.hidden_size:
-            raise InputError(
-                f"--hidden_init {options.hidden_init}: goes with a student that is narrower than its teacher; both are "
-                f"{source.hidden_size} wide"
-            )
+        if options.asks("hidden_init"):
+            check_narrower(options.hidden_init, shape.hidden_size, source.hidden_size)
         known = layer_weights(teacher.model)
         pairs = layers_of(
             layer_map(options.init_layers, source.num_hidden_layers, shape.num_hidden_layers, "--init_layers")
