@@ -159,6 +159,7 @@ BY_TASK = {
     "ofa_qqp": ("ofa", "qqp"),
     "tinybert_sst2": ("tinybert", "sst-2"),
     "tinybert_qqp": ("tinybert", "qqp"),
+    "sst2_averaged": ("sst2", None),
     **dict.fromkeys(("encoder_zh", "encoder_en", "encoder_en_head"), ("encoders", None)),
 }
 
