@@ -46,36 +46,52 @@ def main(argv: list[str]) -> None:
     made.add_argument("--teacher", default=None, help="a pre-trained Chinese encoder, such as bert-wwm-ext-chinese")
     made.add_argument("--max_train_rows", type=int, default=12000, help="rows of tnews and afqmc; 0 takes all")
     made.add_argument("--reviews_dir", default=None, help=f"folder with {', '.join(REVIEWS)}, for chnsenticorp")
+    made.add_argument(
+        "--partners", type=int, default=1, help="of qqp, more than 1: new pairs of each question, and nothing else"
+    )
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
     folder = work_dir(arguments.work_dir) / arguments.task
     figures = measure(plan(arguments, folder), arguments.data_dir, folder, arguments.jobs)
-    write_result(arguments.task, arguments, figures, time.perf_counter() - began, script="tasks")
+    name = arguments.task if arguments.partners == 1 else f"{arguments.task}_partners"
+    write_result(name, arguments, figures, time.perf_counter() - began, script="tasks")
 
 
 def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
     """What is trained on a task."""
     if arguments.task == "qqp":
-        return question_pairs(arguments.data_dir)
+        return question_pairs(arguments.data_dir, arguments.partners)
+    if arguments.partners != 1:
+        raise InputError(f"--partners goes with --task qqp: the rows of {arguments.task} are no pairs of questions")
     return chinese(arguments, folder)
 
 
-def question_pairs(data_dir: str) -> Plan:
-    """QQP: once over augmented rows, once with questions that meet new partners, also those of the extra file."""
+def question_pairs(data_dir: str, partners: int = 1) -> Plan:
+    """QQP: once over augmented rows, once with questions that meet new partners, also those of the extra file.
+
+    Args:
+        data_dir: of the task.
+        partners: more than 1: that many new ones of each question, and neither copies nor the first two.
+    """
     teacher = {**TEACHER, "batch_size": 32, "num_train_epochs": 5, "eval_steps": 0, "holdout": 0.05}
     student = {**STUDENT, "holdout": 0.05}
     extra = os.path.join(data_dir, EXTRA_PAIRS)
+    transfer_sets: dict[str, dict[str, Any]] = {
+        "augmented": {"n_iter": 5},
+        "repaired": {"n_iter": 1, "repair_pairs": 1, "unlabeled_file": (extra,)},
+    }
+    if partners > 1:
+        transfer_sets = {
+            f"{partners}-new-partners": {"n_iter": 0, "repair_pairs": partners, "unlabeled_file": (extra,)}
+        }
     return Plan(
         "qqp",
         teacher,
         student,
         alone={"max_epoch": 12, "eval_steps": 0},
         distilled={"max_epoch": 3, "eval_steps": 0},
-        transfer_sets={
-            "augmented": {"n_iter": 5},
-            "repaired": {"n_iter": 1, "repair_pairs": 1, "unlabeled_file": (extra,)},
-        },
+        transfer_sets=transfer_sets,
     )
 
 

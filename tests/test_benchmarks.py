@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 
 import numpy as np
 import pytest
 
-from benchmarks import common
+from benchmarks import common, mlm_stages, tasks
 from benchmarks.sides import bert_flops, lstm_flops
 from benchmarks.word_vectors import LENGTH, word_vectors, write_vectors
 from console import InputError
@@ -86,3 +87,35 @@ def test_words_in_the_same_places_have_near_vectors(tmp_path):
 def test_too_few_words_for_vectors_are_refused():
     with pytest.raises(InputError, match="2 words occur 5 times: too few for vectors of 4"):
         word_vectors(["a b"] * 5, "en", size=4)
+
+
+def test_more_partners_are_a_measurement_of_their_own():
+    assert list(tasks.question_pairs("d").transfer_sets) == ["augmented", "repaired"]
+    found = tasks.question_pairs("d", 8).transfer_sets
+    assert found == {
+        "8-new-partners": {"n_iter": 0, "repair_pairs": 8, "unlabeled_file": (os.path.join("d", tasks.EXTRA_PAIRS),)}
+    }
+    with pytest.raises(InputError, match="--partners goes with --task qqp"):
+        tasks.plan(argparse.Namespace(task="tnews", partners=8), common.ROOT)
+
+
+def test_students_of_stages_learn_to_classify_and_the_encoder_to_read():
+    every = [*mlm_stages.CLASSIFIERS, "cmrc2018"]
+    assert mlm_stages.tasks_of("encoder", every) == ["cmrc2018"]
+    assert mlm_stages.tasks_of("two_stage", every) == ["chnsenticorp", "tnews", "afqmc"]
+
+
+def test_after_a_fault_nothing_more_is_trained():
+    begun = []
+
+    def broken() -> None:
+        begun.append("broken")
+        raise InputError("no")
+
+    def later() -> None:
+        begun.append("later")
+        time.sleep(0.05)
+
+    with pytest.raises(InputError, match="no"):
+        mlm_stages.together([broken, *[later] * 50], 1)
+    assert begun[0] == "broken" and len(begun) < 25

@@ -160,6 +160,7 @@ BY_TASK = {
     "tinybert_sst2": ("tinybert", "sst-2"),
     "tinybert_qqp": ("tinybert", "qqp"),
     "sst2_averaged": ("sst2", None),
+    "qqp_partners": ("tasks", "qqp"),
     **dict.fromkeys(("encoder_zh", "encoder_en", "encoder_en_head"), ("encoders", None)),
 }
 
