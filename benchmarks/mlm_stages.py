@@ -19,9 +19,7 @@ if __name__ == "__main__":
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +123,7 @@ def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: 
         learn("assistant", wide, str(encoder))
         learn("two_stage", start("from_assistant", place / "assistant", STUDENT), str(place / "assistant"))
 
-    together([two_stages, one_stage], arguments.jobs)
-
-
-def together(work: Iterable[Callable[[], None]], jobs: int) -> None:
-    """Runs some at the same time, the others as soon as one has ended; after a fault none begins."""
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            for done in [pool.submit(one) for one in work]:
-                done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    recipe.at_once([two_stages, one_stage], arguments.jobs)
 
 
 def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path) -> None:
@@ -157,8 +144,8 @@ def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path) -> None
                 reading = task == "cmrc2018"
                 options |= READING if reading else {**TUNING, **CLASSIFIERS[task]}
                 script = "finetune.run_mrc" if reading else "finetune.run_classifier"
-                work.append(partial(recipe.run, script, options, jobs=arguments.jobs))
-    together(work, arguments.jobs)
+                work.append((script, options))
+    recipe.run_all(work, arguments.jobs)
 
 
 def figures(arguments: argparse.Namespace, encoder: Path, place: Path) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,7 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | 
     for seed in SEEDS:
         place = {"seed": seed, "teacher_dir": str(teacher), "output_dir": str(folder / f"alone-{seed}")}
         runs.append(("distill_lstm.small", {**student, **plan.alone, **place}))
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda job: run(*job, jobs=jobs), runs))
+    run_all(runs, jobs)
     taught_by = one(teacher, data_dir)
     if others:
         taught_by = {**many(teachers, data_dir), "together": together(teachers, data_dir)}
@@ -158,6 +158,22 @@ def run(module: str, options: Mapping[str, Any], jobs: int, where: str = "output
             stderr=subprocess.STDOUT,
             check=True,
         )
+
+
+def run_all(runs: Iterable[tuple[str, Mapping[str, Any]]], jobs: int) -> None:
+    """Starts scripts, ``jobs`` at the same time."""
+    at_once([partial(run, module, options, jobs=jobs) for module, options in runs], jobs)
+
+
+def at_once(work: Iterable[Callable[[], None]], jobs: int) -> None:
+    """Runs some at the same time, the others as soon as one has ended; after a fault none begins."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for done in [pool.submit(one) for one in work]:
+                done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def prepare_transfer(

@@ -17,6 +17,7 @@ import paddle
 
 from benchmarks.common import Turn, matrix_rate
 from console import InputError
+from core.arithmetic import FP32
 from core.classifier import distillation_step, label_step
 from core.losses import distillation_losses
 from core.metrics import Selection
@@ -208,7 +209,7 @@ def stock_teacher(teacher_dir: str, transfer_dir: str, batches: int, seed: int) 
     return turn
 
 
-def our_teacher(teacher_dir: str, transfer_dir: str, rows: int, seed: int) -> Turn:
+def our_teacher(teacher_dir: str, transfer_dir: str, rows: int, seed: int, precision: str = FP32) -> Turn:
     """The exported graph over rows sorted by length, as ``core.teacher`` does it; a turn takes a random part."""
     import tempfile
 
@@ -216,7 +217,7 @@ def our_teacher(teacher_dir: str, transfer_dir: str, rows: int, seed: int) -> Tu
     columns = _teacher_view(teacher, transfer_dir)
     folder = tempfile.mkdtemp(prefix="paddledistill-bench-")
     save_graph(teacher, folder)
-    graph, rng = StaticGraph(folder), np.random.default_rng(seed)
+    graph, rng = StaticGraph(folder, precision=precision), np.random.default_rng(seed)
     lengths = columns["input_ids"].lengths
 
     def turn() -> dict[str, float]:

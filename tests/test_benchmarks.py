@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import common, mlm_stages, tasks
+from benchmarks import bf16, common, mlm_stages, readme, recipe, tasks
 from benchmarks.sides import bert_flops, lstm_flops
 from benchmarks.word_vectors import LENGTH, word_vectors, write_vectors
 from console import InputError
@@ -117,5 +117,23 @@ def test_after_a_fault_nothing_more_is_trained():
         time.sleep(0.05)
 
     with pytest.raises(InputError, match="no"):
-        mlm_stages.together([broken, *[later] * 50], 1)
+        recipe.at_once([broken, *[later] * 50], 1)
     assert begun[0] == "broken" and len(begun) < 25
+
+
+def test_bf16_is_not_measured_where_it_cannot_be_had(monkeypatch):
+    monkeypatch.setattr(bf16, "bf16_fault", lambda: "this processor has none")
+    with pytest.raises(InputError, match="bf16: this processor has none"):
+        bf16.main(["--data_dir", "d"])
+
+
+def test_what_bf16_changes_is_shown_beside_fp32():
+    student = {"dev": {"accuracy": 0.88}, "standard_deviation": {"accuracy": 0.002}}
+    figures = {
+        "passes": {"rows_per_second": {"fp32": 344.0, "bf16": 710.4}},
+        "outputs": {"agreement": 0.9991, "mean_absolute": 0.0042, "largest": 0.051, "spread_of_logits": 2.5},
+        "students": {"fp32": student, "bf16": {**student, "dev": {"accuracy": 0.8812}}, "difference": 0.0012},
+    }
+    shown = readme.TABLES["bf16"](figures)
+    assert "| fp32 | 344 | 88.00 ± 0.20 |" in shown and "| bf16 | 710 | 88.12 ± 0.20 |" in shown
+    assert "the same label for 99.91 % of the rows" in shown

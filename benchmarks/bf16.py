@@ -1,0 +1,112 @@
+"""A teacher in bf16: how much faster it answers, how far from fp32, and what students make of it; three seeds each.
+
+    python -m benchmarks.bf16 --data_dir DIR
+
+For a processor that multiplies bf16. The teacher is that of benchmarks.sst2; students learn from its answers to
+training rows of SST-2 and a copy of each, in both number formats, with the same seeds and rows.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    import process
+
+    process.tune()
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import recipe
+from benchmarks.common import Side, alternate, parser, work_dir, write_result
+from console import InputError, run_script
+from core.arithmetic import BF16, FP32, bf16_fault
+from demo import STUDENT
+
+ROWS = {"n_iter": 1, "max_train_rows": 20000, "holdout": 0.02}
+LEARNT = {"max_epoch": 6, "eval_steps": 250}
+PRECISIONS = (FP32, BF16)
+
+
+def main(argv: list[str]) -> None:
+    """Measures and writes the result."""
+    made = parser(__doc__ or "")
+    made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
+    arguments = made.parse_args(argv)
+    if fault := bf16_fault():
+        raise InputError(f"bf16: {fault}")
+    began = time.perf_counter()
+    folder = work_dir(arguments.work_dir) / "sst-2"
+    teacher, place = folder / "teacher", folder / "bf16"
+    if not (teacher / "metrics.json").is_file():
+        raise InputError(f"{teacher}: no teacher here yet; run python -m benchmarks.sst2 first")
+    transfer = place / "transfer"
+    if not transfer.exists():
+        words = {"task_name": "sst-2", "data_dir": arguments.data_dir, "seed": 0, **ROWS}
+        recipe.run("distill_lstm.augment_data", {**words, "output_file": str(transfer)}, 1, where="output_file")
+    figures = {
+        "settings": {"rows": ROWS, "student": {**STUDENT, **LEARNT}},
+        "passes": passes(teacher, transfer, arguments.seed, arguments.rounds),
+        "outputs": distance(teacher, transfer, place / "cache"),
+        "students": students(teacher, transfer, place, arguments.data_dir, arguments.jobs),
+    }
+    write_result("bf16", arguments, figures, time.perf_counter() - began)
+
+
+def passes(teacher: Path, transfer: Path, seed: int, rounds: int) -> dict[str, Any]:
+    """Rows a second in both formats, in turns."""
+    shared = {"teacher_dir": str(teacher), "transfer_dir": str(transfer), "seed": seed, "rows": 8192}
+    sides = [
+        Side(name, "benchmarks.sides:our_teacher", {**shared, "precision": name}, dict(os.environ))
+        for name in PRECISIONS
+    ]
+    rates = {name: found["rows_per_second"] for name, found in alternate(sides, rounds).items()}
+    return {"rows_per_second": rates, "ratio": rates[BF16] / rates[FP32]}
+
+
+def distance(teacher: Path, transfer: Path, cache: Path) -> dict[str, float]:
+    """How far the answers are from those in fp32, as students will read them."""
+    import numpy as np
+
+    from core.metrics import agreement
+    from core.teacher import Teacher
+    from data.transfer import load_transfer_set
+    from models.folder import load
+
+    said = {}
+    for name in PRECISIONS:
+        with Teacher(load(teacher), cache, precision=name) as asked:
+            said[name] = asked.outputs(load_transfer_set(transfer)).logits.astype(np.float64)
+    apart = np.abs(said[BF16] - said[FP32])
+    return {
+        **agreement(said[BF16], said[FP32]),
+        "mean_absolute": float(apart.mean()),
+        "largest": float(apart.max()),
+        "spread_of_logits": float(said[FP32].std()),
+    }
+
+
+def students(teacher: Path, transfer: Path, place: Path, data_dir: str, jobs: int) -> dict[str, Any]:
+    """Bi-LSTMs by answers of both formats."""
+    shared: Mapping[str, Any] = {
+        **STUDENT, **LEARNT, "task_name": "sst-2", "data_dir": data_dir, "cache_dir": str(place / "cache"),
+        "teacher_dir": str(teacher), "transfer_set": str(transfer), "resume": True,
+        "max_train_rows": ROWS["max_train_rows"],
+    }  # fmt: skip
+    named = {name: [place / f"student-{name}-{seed}" for seed in recipe.SEEDS] for name in PRECISIONS}
+    work = [
+        {**shared, "seed": seed, "teacher_precision": name, "output_dir": str(folder)}
+        for name, folders in named.items()
+        for seed, folder in zip(recipe.SEEDS, folders, strict=True)
+    ]
+    recipe.run_all([("distill_lstm.bert_distill", options) for options in work], jobs)
+    found = {name: recipe.many(folders, data_dir) for name, folders in named.items()}
+    means = {name: record["dev"]["accuracy"] for name, record in found.items()}
+    return {**found, "difference": means[BF16] - means[FP32]}
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
