@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -168,12 +168,12 @@ def run_all(runs: Iterable[tuple[str, Mapping[str, Any]]], jobs: int) -> None:
 def at_once(work: Iterable[Callable[[], None]], jobs: int) -> None:
     """Runs some at the same time, the others as soon as one has ended; after a fault none begins."""
     with ThreadPoolExecutor(jobs) as pool:
-        try:
-            for done in [pool.submit(one) for one in work]:
-                done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        begun = [pool.submit(one) for one in work]
+        # Whichever fails first, not the first in order.
+        done, _ = wait(begun, return_when=FIRST_EXCEPTION)
+        pool.shutdown(wait=False, cancel_futures=True)
+        for one in done:
+            one.result()
 
 
 def prepare_transfer(

@@ -51,6 +51,8 @@ def main(argv: list[str]) -> None:
     )
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
+    if arguments.partners < 1:
+        raise InputError(f"--partners {arguments.partners}: expected at least 1")
     began = time.perf_counter()
     folder = work_dir(arguments.work_dir) / arguments.task
     figures = measure(plan(arguments, folder), arguments.data_dir, folder, arguments.jobs)

@@ -31,9 +31,10 @@ def neighbours(parts: Iterable[Ragged], size: int) -> Any:
 
     together = coo_matrix((size, size), dtype=np.float32).tocsr()
     for part in parts:
+        rows = part.compact()
         # Rows one behind the other, with gaps that no window reaches over.
-        flat = np.full(len(part.values) + WINDOW * len(part), -1, np.int32)
-        flat[np.arange(len(part.values)) + WINDOW * np.repeat(np.arange(len(part)), part.lengths)] = part.values
+        flat = np.full(len(rows.values) + WINDOW * len(rows), -1, np.int32)
+        flat[np.arange(len(rows.values)) + WINDOW * np.repeat(np.arange(len(rows)), rows.lengths)] = rows.values
         for distance in range(1, WINDOW + 1):
             left, right = flat[:-distance], flat[distance:]
             both = (left >= 0) & (right >= 0)
@@ -42,7 +43,7 @@ def neighbours(parts: Iterable[Ragged], size: int) -> Any:
     return together
 
 
-def neighbour_vectors(together: Any, width: int, seed: int = 0) -> np.ndarray:
+def neighbour_vectors(together: Any, width: int, seed: int | np.random.Generator = 0) -> np.ndarray:
     """Vectors of numbers that stand beside alike ones point alike ways.
 
     All are made equally long: what a common word has more of than a rare one says nothing on its meaning.
@@ -53,12 +54,15 @@ def neighbour_vectors(together: Any, width: int, seed: int = 0) -> np.ndarray:
         seed: where the decomposition starts.
 
     Returns:
-        Vectors of length 1, float32, [size, width]; of zeros where a number stands beside no other.
+        Vectors of length 1, float32, [size, width]; of zeros where a number stands beside no other, and where nothing
+        stands beside anything more often than by chance.
     """
     from scipy.sparse import diags
     from scipy.sparse.linalg import svds
 
     total = together.sum()
+    if not total:
+        return np.zeros((together.shape[0], width), np.float32)
     of_word = np.asarray(together.sum(1)).ravel() / total
     of_context = np.asarray(together.sum(0)).ravel() ** SMOOTHING
     of_context = of_context / of_context.sum()
@@ -66,6 +70,8 @@ def neighbour_vectors(together: Any, width: int, seed: int = 0) -> np.ndarray:
     scaled = scaled.tocsr()
     scaled.data = np.maximum(np.log(scaled.data), 0).astype(np.float32)
     scaled.eliminate_zeros()
+    if not scaled.nnz:
+        return np.zeros((together.shape[0], width), np.float32)
     left, values, _ = svds(scaled, k=width, random_state=seed)
     found = (left * np.sqrt(values)).astype(np.float32)
     # Without neighbours the decomposition leaves what is rounded from nothing.

@@ -250,7 +250,8 @@ class InitStudentOptions(Options):
             found.append("--init random: reads nothing of a teacher; give --vocab_file and sizes alone")
         if self.vocab_file and self.teacher_dir and self.head == "teacher":
             found.append("--head teacher: its words are those of the teacher's vocabulary; leave out --vocab_file")
-        if self.input_file and self.head == "teacher" and self.teacher_dir:
+        its_head = self.init == "teacher" and self.head == "teacher" and not self.vocab_file
+        if self.input_file and self.teacher_dir and its_head:
             found.append("--input_file: the teacher's head has learnt how often pieces occur; pass --head random")
         if self.teacher_dir is None:
             found += [

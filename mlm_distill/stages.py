@@ -201,9 +201,12 @@ def planned(config: Mapping[str, Any], root: Path, options: TwoStageOptions) -> 
         parts = config[name] if isinstance(config[name], Mapping) else {}
         faults += [f"{name}.{part}: expected init, answers or distill" for part in parts if part not in PARTS]
         start, answers, target = (str(root / f"{name}{end}") for end in ("_start", "_answers", ""))
-        init = made(
-            InitStudentOptions, f"{name}.init", parts.get("init"), teacher_dir=source, output_dir=start, **places
+        first = parts.get("init")
+        # A head of its own begins with what the corpus says.
+        text = (
+            {"input_file": str(root / "corpus")} if isinstance(first, Mapping) and first.get("head") == "random" else {}
         )
+        init = made(InitStudentOptions, f"{name}.init", first, teacher_dir=source, output_dir=start, **text, **places)
         stored = None
         read = {"input_file": str(root / "corpus"), "teacher": source}
         if "answers" in parts:

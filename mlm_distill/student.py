@@ -20,6 +20,7 @@ from files import new_folder, read_json
 from mlm_distill.from_text import Counted
 from mlm_distill.options import InitStudentOptions, RunDistillOptions, layers_from
 from models.bert import BertConfig, BertForMaskedLM, initial_weights
+from models.embeddings import covariance, root
 from models.folder import LoadedModel, save
 from models.pretrained import pretrained_bert
 from models.shrink import Weights, check_narrower, hidden_basis, shrunk
@@ -100,15 +101,15 @@ def _random(
     options: InitStudentOptions, shape: BertConfig, tokenizer: WordPieceTokenizer, text: Counted | None
 ) -> tuple[LoadedModel, str]:
     fresh = initial_weights(shape, generator(options.seed, "initialisation"), ARCHITECTURE)
-    return _made(shape, fresh | _bias(text), tokenizer), "random weights" + (BIASED if text else "")
+    return _made(shape, fresh | _bias(text, shape), tokenizer), "random weights" + (BIASED if text else "")
 
 
 def _counted(options: InitStudentOptions, tokenizer: WordPieceTokenizer) -> Counted | None:
     return Counted(options.input_file, tokenizer) if options.input_file else None
 
 
-def _bias(text: Counted | None) -> Weights:
-    return {HEAD_BIAS: text.bias()} if text else {}
+def _bias(text: Counted | None, shape: BertConfig) -> Weights:
+    return {HEAD_BIAS: text.bias(shape.vocab_size)} if text else {}
 
 
 def _vocabulary(options: InitStudentOptions) -> WordPieceTokenizer:
@@ -127,13 +128,14 @@ def other_embeddings(
         embeddings: [pieces, hidden].
         known: its pieces.
         wanted: those of the other.
-        random: draws the embeddings of pieces that only the other has: as the known ones are, in every dimension.
+        random: draws the embeddings of pieces that only the other has, spread as the known ones are: layers find
+            positions in directions that words leave free.
 
     Returns:
         float32, [wanted pieces, hidden], and which of them have kept what they were.
     """
-    mean, deviation = embeddings.mean(0), embeddings.std(0)
-    found = random.normal(mean, deviation, (len(wanted), embeddings.shape[1])).astype(np.float32)
+    drawn = random.standard_normal((len(wanted), embeddings.shape[1]))
+    found = (embeddings.mean(0) + drawn @ root(covariance(embeddings))).astype(np.float32)
     numbers = {piece: number for number, piece in enumerate(known)}
     pairs = [(mine, numbers[piece]) for mine, piece in enumerate(wanted) if piece in numbers]
     shared = [mine for mine, _ in pairs]
@@ -156,22 +158,42 @@ def _made(shape: BertConfig, weights: Weights, tokenizer: WordPieceTokenizer) ->
 def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: BertConfig) -> tuple[LoadedModel, str]:
     source, tokenizer = teacher.model.config, teacher.tokenizer
     assert isinstance(tokenizer, WordPieceTokenizer)
-    known, own, text = layer_weights(teacher.model), "", None
-    if not options.vocab_file:
-        text = _counted(options, tokenizer)
-    else:
+    if options.vocab_file:
         theirs, tokenizer = tokenizer.vocab, _vocabulary(options)
         shape = dataclasses.replace(shape, vocab_size=len(tokenizer.vocab))
+    # What costs minutes comes last.
+    kept = _layers_kept(options, source, shape) if options.init == "teacher" else []
+    text = _counted(options, tokenizer)
+    if options.init == "random":
+        return _random(options, shape, tokenizer, text)
+    known, own = layer_weights(teacher.model), ""
+    if options.vocab_file:
         rng = generator(options.seed, "initialisation", "embeddings")
         # The head answers in the teacher's pieces.
         known = {name: value for name, value in known.items() if not name.startswith("cls.")}
         known[EMBEDDINGS], shared = other_embeddings(known[EMBEDDINGS], theirs, tokenizer.vocab, rng)
         own = f", {len(shared):,} of the {len(tokenizer.vocab):,} pieces of its vocabulary"
-        if text := _counted(options, tokenizer):
+        if text is not None:
             known[EMBEDDINGS], near = text.embeddings(known[EMBEDDINGS], shared, options.seed)
             own += f" ({near:,} more begin from what stands beside them)"
-    if options.init == "random":
-        return _random(options, shape, tokenizer, text)
+    fresh = initial_weights(shape, generator(options.seed, "initialisation"), ARCHITECTURE)
+    basis = hidden_basis(known, shape.hidden_size, options.hidden_init)
+    pairs = tuple((theirs, mine) for mine, theirs in enumerate(kept))
+    weights = shrunk(known, source, shape, pairs, basis, fresh)
+    if options.head == "random":
+        weights |= {name: value for name, value in fresh.items() if name.startswith("cls.")} | _bias(text, shape)
+    start = f"the teacher's layers {', '.join(map(str, kept))} (from 0){own}" + (BIASED if text else "")
+    if shape.hidden_size < source.hidden_size:
+        start += f", {shape.hidden_size} of {source.hidden_size} hidden units ({options.hidden_init})"
+    return _made(shape, weights, tokenizer), start
+
+
+def _layers_kept(options: InitStudentOptions, source: BertConfig, shape: BertConfig) -> list[int]:
+    """Numbers of the teacher's layers that the student takes.
+
+    Raises:
+        InputError: the teacher has too little for it.
+    """
     if too_large := [
         f"{name} {getattr(shape, name)}" for name in SIZES[:2] if getattr(shape, name) > getattr(source, name)
     ]:
@@ -184,16 +206,7 @@ def _from_teacher(options: InitStudentOptions, teacher: LoadedModel, shape: Bert
         kept = [state - 1 for state in RULES[options.layers](source.num_hidden_layers, shape.num_hidden_layers)[1:]]
     if kept[-1] >= source.num_hidden_layers:
         raise InputError(f"--layers {options.layers}: the teacher's are 0 to {source.num_hidden_layers - 1}")
-    fresh = initial_weights(shape, generator(options.seed, "initialisation"), ARCHITECTURE)
-    basis = hidden_basis(known, shape.hidden_size, options.hidden_init)
-    pairs = tuple((theirs, mine) for mine, theirs in enumerate(kept))
-    weights = shrunk(known, source, shape, pairs, basis, fresh)
-    if options.head == "random":
-        weights |= {name: value for name, value in fresh.items() if name.startswith("cls.")} | _bias(text)
-    start = f"the teacher's layers {', '.join(map(str, kept))} (from 0){own}" + (BIASED if text else "")
-    if shape.hidden_size < source.hidden_size:
-        start += f", {shape.hidden_size} of {source.hidden_size} hidden units ({options.hidden_init})"
-    return _made(shape, weights, tokenizer), start
+    return kept
 
 
 def student_of(options: RunDistillOptions, teacher: LoadedModel | None) -> LoadedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +56,13 @@ def test_numbers_in_alike_places_have_alike_vectors():
     np.testing.assert_allclose(np.linalg.norm(found[:8], axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(found[8], 0)
     assert found[0] @ found[1] > 0.99 and abs(found[0] @ found[4]) < 0.01
+
+
+@pytest.mark.parametrize("rows", [[[0], [1], [2], [3]], [[0, 0, 0, 0]], []])
+def test_text_without_neighbours_gives_no_directions(rows):
+    np.testing.assert_array_equal(neighbour_vectors(neighbours([Ragged.from_rows(rows)], 4), 2), np.zeros((4, 2)))
+
+
+def test_a_view_of_rows_is_counted_as_the_rows_are():
+    rows = Ragged.from_rows([[0, 1], [1, 2], [2, 0]])
+    np.testing.assert_array_equal(neighbours([rows.slice(1, 2)], 3).toarray(), counted([[1, 2]], 3))

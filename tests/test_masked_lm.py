@@ -6,6 +6,7 @@ import json
 import math
 import random
 import re
+import shutil
 import time
 
 import numpy as np
@@ -21,11 +22,13 @@ from console import InputError, run_script
 from core.losses import hidden_states_loss, soft_cross_entropy_loss
 from data.batches import Batches
 from data.columns import Columns, JoinedColumns
+from data.cooccurrence import neighbour_vectors, neighbours
 from data.instances import Masker
 from data.masking import Masking
 from data.ragged import Ragged
+from data.streams import generator
 from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
-from mlm_distill import init_student, run_distill, two_stage
+from mlm_distill import from_text, init_student, run_distill, two_stage
 from mlm_distill.corpus import create as create_corpus
 from mlm_distill.from_text import Counted
 from mlm_distill.options import CorpusOptions, InitStudentOptions, RunDistillOptions, TeacherOutputOptions
@@ -167,21 +170,23 @@ def test_a_teachers_layers_may_begin_to_read_another_vocabulary(inputs, tmp_path
         assert fault in capsys.readouterr().err
 
 
-def test_embeddings_of_new_pieces_are_drawn_as_the_known_ones_are():
-    known = np.stack([np.full(4000, value, np.float32) for value in (1.0, 3.0)])
-    found, shared = other_embeddings(known, ["a", "b"], ["c", "b"], np.random.default_rng(0))
-    # By hand: the mean is 2, the deviation 1.
-    assert shared == [1]
-    np.testing.assert_array_equal(found[1], known[1])
-    assert abs(found[0].mean() - 2) < 0.1 and abs(found[0].std() - 1) < 0.1
+def test_embeddings_of_new_pieces_are_spread_as_the_known_ones_are():
+    # By hand: both columns have the mean 2; the first has the variance 1, the second follows it at four times that.
+    known = np.asarray([[1, 0], [3, 4]], np.float32)
+    wanted = [*(f"new{n}" for n in range(4000)), "b"]
+    found, shared = other_embeddings(known, ["a", "b"], wanted, np.random.default_rng(0))
+    assert shared == [4000]
+    np.testing.assert_array_equal(found[4000], known[1])
+    np.testing.assert_allclose(found[:4000].mean(0), [2, 2], atol=0.1)
+    np.testing.assert_allclose(np.cov(found[:4000].T), [[1, 2], [2, 4]], atol=0.2)
 
 
 @pytest.mark.parametrize("masks", ["stored", "on demand"])
 def test_a_corpus_says_how_a_student_for_its_vocabulary_begins(tmp_path, capsys, masks):
     # Pieces of no teacher, in a text of three words; the teacher knows "good" and "film" of them.
-    pieces = [*SPECIAL_TOKENS, *(f"新{n}" for n in range(30)), "good", "film", "rare", "never"]
+    pieces = [*SPECIAL_TOKENS, *(f"新{n}" for n in range(30)), "good", "film", "rare", "dear", "never"]
     (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
-    write(tmp_path / "texts.txt", [["good film"] * 7 + ["rare film"]] * 4)
+    write(tmp_path / "texts.txt", [["good film"] * 7 + ["rare film", "dear film"]] * 4)
     tiny.write_model(tmp_path / "teacher", masked_lm(**SHAPE))
     words = {
         "input_dir": (str(tmp_path / "texts.txt"),), "vocab_file": str(tmp_path / "vocab.txt"), "language": "en",
@@ -191,30 +196,32 @@ def test_a_corpus_says_how_a_student_for_its_vocabulary_begins(tmp_path, capsys,
     create_corpus(CorpusOptions(**words))
     text = Counted(tmp_path / "c", WordPieceTokenizer(pieces))
     count = dict(zip(pieces, text.tokens, strict=True))
-    # By hand: four documents of eight lines; one of them is the rare one. What is hidden counts as what it was.
-    assert {name: count[name] for name in ("good", "film", "rare", "never", "[CLS]")} == {
-        "good": 28, "film": 32, "rare": 4, "never": 0, "[CLS]": 0,
+    # By hand: four documents of nine lines, two of them rare ones. What is hidden counts as what it was.
+    assert {name: count[name] for name in ("good", "film", "rare", "dear", "never", "[CLS]")} == {
+        "good": 28, "film": 36, "rare": 4, "dear": 4, "never": 0, "[CLS]": 0,
     }  # fmt: skip
     given = ["--teacher_dir", str(tmp_path / "teacher"), "--layers", "0,1", "--vocab_file", words["vocab_file"]]
     given += ["--input_file", str(tmp_path / "c")]
     assert run_script(init_student.main, [*given, "--output_dir", str(tmp_path / "s")]) == 0
-    assert "(1 more begin from what stands beside them), answers as often as pieces occur" in capsys.readouterr().out
+    assert "(2 more begin from what stands beside them), answers as often as pieces occur" in capsys.readouterr().out
     made, teacher = models.load(tmp_path / "s"), models.load(tmp_path / "teacher")
     bias = layer_weights(made.model)["cls.predictions.decoder.bias"]
     place = pieces.index
-    # ln(33 / 29), ln(29 / 5), ln(5 / 1).
-    for more, fewer, ratio in (("film", "good", 33 / 29), ("good", "rare", 29 / 5), ("rare", "never", 5)):
+    # ln(37 / 29), ln(29 / 5), ln(5 / 1).
+    for more, fewer, ratio in (("film", "good", 37 / 29), ("good", "rare", 29 / 5), ("rare", "never", 5)):
         assert bias[place(more)] - bias[place(fewer)] == pytest.approx(math.log(ratio), abs=1e-5)
     mine, theirs = (layer_weights(found.model)["bert.embeddings.word_embeddings.weight"] for found in (made, teacher))
     for known in ("good", "film"):
         np.testing.assert_array_equal(mine[place(known)], theirs[teacher.tokenizer.vocab.index(known)])
-    # "rare" stands where "good" stands; pieces that do not occur are drawn as before.
+    # Pieces that do not occur are drawn as without a corpus.
     assert run_script(init_student.main, [*given[:-2], "--output_dir", str(tmp_path / "t")]) == 0
     drawn = layer_weights(models.load(tmp_path / "t").model)["bert.embeddings.word_embeddings.weight"]
     np.testing.assert_array_equal(mine[place("never")], drawn[place("never")])
-    assert not np.allclose(mine[place("rare")], drawn[place("rare")])
+    for new in ("rare", "dear"):
+        assert not np.allclose(mine[place(new)], drawn[place(new)])
     for more, fault in (
-        (["--head", "teacher"], "--head teacher"),
+        (["--head", "teacher"], "leave out --vocab_file$"),
+        (["--layers", "0,9"], "--layers 0,9: the teacher's are 0 to 3"),
         (["--vocab_file", str(tmp_path / "teacher" / "vocab.txt")], "was made with another vocabulary"),
         (["--input_file", str(tmp_path / "none")], "--input_file .*none: no such folder"),
     ):
@@ -222,6 +229,88 @@ def test_a_corpus_says_how_a_student_for_its_vocabulary_begins(tmp_path, capsys,
         (line,) = capsys.readouterr().err.splitlines()
         assert re.search(fault, line), line
         assert not (tmp_path / "u").exists()
+
+
+def test_embeddings_that_follow_from_neighbours_are_found_again(inputs, tmp_path):
+    """The alignment: hidden rows of what neighbours say, turned, stretched and moved, come back."""
+    tokenizer = WordPieceTokenizer(tiny.VOCAB)
+    text = Counted(inputs / "dynamic", tokenizer)
+    # Text in which any piece may stand beside any other; its vectors as the product computes them.
+    rng, size = np.random.default_rng(0), len(tiny.VOCAB)
+    rows = Ragged.from_rows(rng.integers(5, size, (1000, 30)).tolist())
+    text._blocks = lambda: iter([rows])
+    vectors = neighbour_vectors(neighbours([rows], size), 8, generator(1, "initialisation", "neighbours"))
+    turn, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+    true = (3 * vectors @ turn + 2).astype(np.float32)
+    new = np.arange(5, size, 5)
+    known = np.setdiff1d(np.arange(5, size), new)
+    given = true.copy()
+    # As other_embeddings leaves them: spread alike, in no order.
+    given[new] = true[rng.choice(known, len(new))]
+    found, count = text.embeddings(given, known.tolist(), 1)
+    assert count == len(new)
+    np.testing.assert_array_equal(found[known], given[known])
+
+    def alike(rows):
+        middle = true[5:].mean(0)
+        return np.mean([np.corrcoef(a - middle, b - middle)[0, 1] for a, b in zip(rows, true[new], strict=True)])
+
+    # Not exactly: how rows are spread is estimated from those that are there.
+    assert alike(found[new]) > 0.9 > 0.3 > alike(given[new])
+
+
+def test_a_corpus_that_says_nothing_of_neighbours_leaves_embeddings_as_they_are(tmp_path):
+    pieces = [*SPECIAL_TOKENS, "good", "film", *(f"新{n}" for n in range(30))]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    write(tmp_path / "texts.txt", [["good"]] * 40)
+    tiny.write_model(tmp_path / "teacher", masked_lm(**SHAPE))
+    words = {"input_dir": (str(tmp_path / "texts.txt"),), "vocab_file": str(tmp_path / "vocab.txt"), "language": "en"}
+    create_corpus(
+        CorpusOptions(**words, dynamic_masking=True, held_out=0.0, max_workers=1, output_dir=str(tmp_path / "c"))
+    )
+    given = ["--teacher_dir", str(tmp_path / "teacher"), "--layers", "0", "--vocab_file", words["vocab_file"]]
+    more = ["--input_file", str(tmp_path / "c"), "--seed", str(2**40)]
+    for folder, extra in (("s", more), ("t", ["--seed", str(2**40)])):
+        assert run_script(init_student.main, [*given, *extra, "--output_dir", str(tmp_path / folder)]) == 0
+    name = "bert.embeddings.word_embeddings.weight"
+    mine, drawn = (layer_weights(models.load(tmp_path / folder).model)[name] for folder in ("s", "t"))
+    np.testing.assert_array_equal(mine, drawn)
+
+
+def test_of_a_long_corpus_a_part_is_counted(inputs, monkeypatch):
+    whole = Counted(inputs / "dynamic", WordPieceTokenizer(tiny.VOCAB)).tokens
+    monkeypatch.setattr(from_text, "MOST_TOKENS", int(whole.sum()) // 3)
+    monkeypatch.setattr(from_text, "BLOCK", 5)
+    part = Counted(inputs / "dynamic", WordPieceTokenizer(tiny.VOCAB)).tokens
+    assert 0.1 < part.sum() / whole.sum() < 0.5 and (part <= whole).all()
+
+
+def test_a_damaged_corpus_is_one_line(inputs, tmp_path, capsys):
+    shutil.copytree(inputs / "dynamic", tmp_path / "c")
+    (ids,) = (tmp_path / "c").glob("shard-00000/input_ids.bin")
+    content = bytearray(ids.read_bytes())
+    content[:4] = (1_000_000).to_bytes(4, "little")
+    ids.write_bytes(content)
+    words = ["--teacher_dir", str(inputs / "teacher"), "--layers", "0", "--head", "random"]
+    words += ["--input_file", str(tmp_path / "c"), "--output_dir", str(tmp_path / "s")]
+    assert run_script(init_student.main, words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --input_file: ") and "make it again" in line
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_padded_vocabulary_has_a_bias_for_its_padding(inputs, tmp_path):
+    tiny.write_model(tmp_path / "teacher", masked_lm(**SHAPE, vocab_size=len(tiny.VOCAB) + 7))
+    words = ["--teacher_dir", str(tmp_path / "teacher"), "--layers", "0", "--head", "random"]
+    words += ["--input_file", str(inputs / "dynamic")]
+    for more in ([], ["--init", "random"]):
+        folder = str(tmp_path / f"s{len(more)}")
+        more = more and [*more, "--num_hidden_layers", "1"]
+        assert run_script(init_student.main, [*words[: 2 if more else None], *more, "--output_dir", folder]) == 0
+        bias = layer_weights(models.load(folder).model)["cls.predictions.decoder.bias"]
+        assert len(bias) == len(tiny.VOCAB) + 7
+    first = layer_weights(models.load(tmp_path / "s0").model)["cls.predictions.decoder.bias"]
+    np.testing.assert_array_equal(first[-7:], first[2])
 
 
 def test_a_random_head_begins_with_frequencies_too(inputs, tmp_path, capsys):
