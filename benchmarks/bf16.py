@@ -44,9 +44,8 @@ def main(argv: list[str]) -> None:
     if not (teacher / "metrics.json").is_file():
         raise InputError(f"{teacher}: no teacher here yet; run python -m benchmarks.sst2 first")
     transfer = place / "transfer"
-    if not transfer.exists():
-        words = {"task_name": "sst-2", "data_dir": arguments.data_dir, "seed": 0, **ROWS}
-        recipe.run("distill_lstm.augment_data", {**words, "output_file": str(transfer)}, 1, where="output_file")
+    words = {"task_name": "sst-2", "data_dir": arguments.data_dir, "seed": 0, **ROWS, "output_file": str(transfer)}
+    recipe.once("distill_lstm.augment_data", words, where="output_file")
     figures = {
         "settings": {"rows": ROWS, "student": {**STUDENT, **LEARNT}},
         "passes": passes(teacher, transfer, arguments.seed, arguments.rounds),

@@ -108,12 +108,10 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     corpus = {"input_dir": str(arguments.data_dir), "output_dir": str(place / "corpus"), "language": language}
     recipe.run("mlm_distill.create_pretraining_data", {**corpus, **CORPUS, **source, **shared}, jobs=1)
     start = place / "start"
-    if not start.is_dir():
-        # The layers have learnt English: from random ones nothing but frequent characters is learnt in as many steps.
-        own = {"teacher_dir": "all-MiniLM-L6-v2", "layers": "0,1,2,3,4,5", "head": "random", "seed": arguments.seed}
-        own["input_file"] = str(place / "corpus")
-        own |= source if language == "zh" else {}
-        recipe.run("mlm_distill.init_student", {**own, "output_dir": str(start), **shared}, jobs=1)
+    # The layers have learnt English: from random ones nothing but frequent characters is learnt in as many steps.
+    own = {"teacher_dir": "all-MiniLM-L6-v2", "layers": "0,1,2,3,4,5", "head": "random", "seed": arguments.seed}
+    own |= {"input_file": str(place / "corpus"), **(source if language == "zh" else {})}
+    recipe.once("mlm_distill.init_student", {**own, "output_dir": str(start), **shared})
     options = {
         **TRAINING[language],
         **shared,

@@ -44,7 +44,7 @@ DISTILLATION = {
 CUT = {"hidden_init": "principal"}
 ASSISTANT = {**CUT, "hidden_size": "320", "intermediate_size": "1280", "num_attention_heads": "10"}
 STUDENT = {**CUT, "preset": "minirbt-h256"}
-# A part of the rows, so that 27 trainings take two cores two hours; titles and questions are short.
+# A part of the rows, so that 27 trainings take two cores some two hours; titles and questions are short.
 CLASSIFIERS: dict[str, dict[str, Any]] = {
     "chnsenticorp": {"max_seq_length": 128, "num_train_epochs": 3, "batch_size": 32, "max_train_rows": 4800},
     "tnews": {"max_seq_length": 64, "num_train_epochs": 3, "batch_size": 32, "max_train_rows": 8000},
@@ -91,9 +91,8 @@ def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: 
 
     def start(name: str, teacher: Path, shape: dict[str, str]) -> str:
         folder = place / f"{name}_start"
-        if not folder.is_dir():
-            options = {**shape, "teacher_dir": str(teacher), "output_dir": str(folder), "seed": arguments.seed}
-            recipe.run("mlm_distill.init_student", options, jobs=1)
+        options = {**shape, "teacher_dir": str(teacher), "output_dir": str(folder), "seed": arguments.seed}
+        recipe.once("mlm_distill.init_student", options)
         return str(folder)
 
     def learn(name: str, first: str, teacher: str) -> None:
@@ -155,7 +154,14 @@ def figures(arguments: argparse.Namespace, encoder: Path, place: Path) -> dict[s
     def known(folder: Path) -> dict[str, Any] | None:
         return read_metrics(folder) if (folder / "metrics.json").is_file() else None
 
-    settings = {"distillation": DISTILLATION, "tuning": TUNING, "tasks": CLASSIFIERS, "reading": READING}
+    settings = {
+        "assistant": ASSISTANT,
+        "student": STUDENT,
+        "distillation": DISTILLATION,
+        "tuning": TUNING,
+        "tasks": CLASSIFIERS,
+        "reading": READING,
+    }
     models = {}
     for name, folder in students(encoder, place).items():
         if (record := known(folder)) is None:

@@ -160,6 +160,35 @@ def run(module: str, options: Mapping[str, Any], jobs: int, where: str = "output
         )
 
 
+def record_of(target: Path) -> Path:
+    """Where :func:`once` keeps what something was made with."""
+    return target.with_name(f"{target.name}.json")
+
+
+def once(module: str, options: Mapping[str, Any], where: str = "output_dir") -> dict[str, Any]:
+    """Starts a script unless what it makes is there, made with the same options; what others made goes.
+
+    Args:
+        module: of the script.
+        options: its options; data, cache and the output itself may lie elsewhere the next time.
+        where: the option that names the output.
+
+    Returns:
+        What is on record beside the output, which others may add to.
+    """
+    target = Path(options[where])
+    counting = {name: value for name, value in options.items() if name not in (where, "data_dir", "cache_dir")}
+    wanted = json.loads(json.dumps(counting))
+    record = record_of(target)
+    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and target.exists() else {}
+    if known.get("made_with") != wanted:
+        shutil.rmtree(target, ignore_errors=True)
+        run(module, options, 1, where)
+        known = {"made_with": wanted}
+        write_json(record, known)
+    return known
+
+
 def run_all(runs: Iterable[tuple[str, Mapping[str, Any]]], jobs: int) -> None:
     """Starts scripts, ``jobs`` at the same time."""
     at_once([partial(run, module, options, jobs=jobs) for module, options in runs], jobs)
@@ -190,15 +219,8 @@ def prepare_transfer(
 
     data = {"task_name": plan.task, "seed": 0}
     data |= {name: plan.student[name] for name in ("holdout", "max_train_rows") if name in plan.student}
-    wanted = json.loads(json.dumps({**data, **options}))
-    record = target.with_name(f"{target.name}.json")
-    known = json.loads(record.read_text(encoding="utf-8")) if record.is_file() and target.exists() else {}
-    if known.get("made_with") != wanted:
-        shutil.rmtree(target, ignore_errors=True)
-        words = {**data, "data_dir": data_dir, **options, "output_file": str(target)}
-        run("distill_lstm.augment_data", words, 1, where="output_file")
-        known = {"made_with": wanted}
-        write_json(record, known)
+    words = {**data, "data_dir": data_dir, **options, "output_file": str(target)}
+    known, record = once("distill_lstm.augment_data", words, where="output_file"), record_of(target)
     transfer = load_transfer_set(target)
     # Earlier records hold the seconds of the only teacher.
     spent = known.setdefault("seconds_of", {teachers[0].name: known["seconds"]} if known.get("seconds") else {})

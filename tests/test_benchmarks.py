@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,9 +117,31 @@ def test_after_a_fault_nothing_more_is_trained():
         begun.append("later")
         time.sleep(0.05)
 
-    with pytest.raises(InputError, match="no"):
-        recipe.at_once([broken, *[later] * 50], 1)
-    assert begun[0] == "broken" and len(begun) < 25
+    def slow() -> None:
+        time.sleep(1)
+
+    for jobs, work in ((1, [broken]), (2, [slow, broken])):
+        begun.clear()
+        with pytest.raises(InputError, match="no"):
+            recipe.at_once([*work, *[later] * 50], jobs)
+        assert begun[0] == "broken" and len(begun) < 10
+
+
+def test_what_was_made_with_other_options_is_made_anew(tmp_path, monkeypatch):
+    made = []
+
+    def run(module, options, jobs, where):
+        made.append(options["size"])
+        Path(options[where]).mkdir()
+
+    monkeypatch.setattr(recipe, "run", run)
+    for size, data in ((1, "d"), (1, "e"), (2, "d"), (2, "d")):
+        recipe.once("m", {"size": size, "data_dir": data, "output_dir": str(tmp_path / "o")})
+    assert made == [1, 2]
+    # Without a record nobody knows what it is.
+    recipe.record_of(tmp_path / "o").unlink()
+    recipe.once("m", {"size": 2, "output_dir": str(tmp_path / "o")})
+    assert made == [1, 2, 2]
 
 
 def test_bf16_is_not_measured_where_it_cannot_be_had(monkeypatch):
