@@ -203,10 +203,10 @@ def planned(config: Mapping[str, Any], root: Path, options: TwoStageOptions) -> 
         start, answers, target = (str(root / f"{name}{end}") for end in ("_start", "_answers", ""))
         first = parts.get("init")
         # A head of its own begins with what the corpus says.
-        text = (
-            {"input_file": str(root / "corpus")} if isinstance(first, Mapping) and first.get("head") == "random" else {}
-        )
-        init = made(InitStudentOptions, f"{name}.init", first, teacher_dir=source, output_dir=start, **text, **places)
+        its_own = isinstance(first, Mapping) and (first.get("head") == "random" or "vocab_file" in first)
+        counted = {"input_file": str(root / "corpus")} if its_own else {}
+        own = {"teacher_dir": source, "output_dir": start, **counted, **places}
+        init = made(InitStudentOptions, f"{name}.init", first, **own)
         stored = None
         read = {"input_file": str(root / "corpus"), "teacher": source}
         if "answers" in parts:

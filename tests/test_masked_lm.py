@@ -28,10 +28,16 @@ from data.masking import Masking
 from data.ragged import Ragged
 from data.streams import generator
 from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
-from mlm_distill import from_text, init_student, run_distill, two_stage
+from mlm_distill import from_text, init_student, run_distill, stages, two_stage
 from mlm_distill.corpus import create as create_corpus
 from mlm_distill.from_text import Counted
-from mlm_distill.options import CorpusOptions, InitStudentOptions, RunDistillOptions, TeacherOutputOptions
+from mlm_distill.options import (
+    CorpusOptions,
+    InitStudentOptions,
+    RunDistillOptions,
+    TeacherOutputOptions,
+    TwoStageOptions,
+)
 from mlm_distill.student import init_student as make_student
 from mlm_distill.student import other_embeddings
 from mlm_distill.teacher_outputs import create as create_outputs
@@ -751,6 +757,15 @@ def two_stage_config(inputs, **changes):
 def write_config(path, config):
     path.write_text(json.dumps(config))
     return path
+
+
+def test_a_head_of_its_own_begins_with_the_corpus_in_stages_too(inputs, tmp_path):
+    for init, text in (({"layers": "0"}, None), ({"layers": "0", "head": "random"}, str(tmp_path / "corpus"))):
+        config = {"teacher": str(inputs / "teacher"), "corpus": {"input_dir": ["texts"], "language": "en"}}
+        config["student"] = {"init": init, "distill": {"max_steps": 1}}
+        options = TwoStageOptions(config="c", output_dir=str(tmp_path))
+        _, (stage,) = stages.planned(config, tmp_path, options)
+        assert stage.init.input_file == text
 
 
 def test_two_stages_go_from_teacher_to_student_and_resume(inputs, tmp_path, capsys):
