@@ -39,10 +39,10 @@ SHAPE = (
 CORPUS = {"max_seq_length": 128, "doc_stride": 128, "short_seq_prob": 0.0, "dynamic_masking": True, "held_out": 0.005}
 TRAINING: dict[str, dict[str, Any]] = {
     "zh": {
-        "max_steps": 6000,
+        "max_steps": 4000,
         "train_batch_size": 32,
         "learning_rate": 5e-4,
-        "warmup_proportion": 0.04,
+        "warmup_proportion": 0.05,
         # One pass over few tokens, so more of each is to be learnt (Wettig et al. 2023): two fifths are hidden.
         "masked_lm_prob": 0.4,
         "max_predictions_per_seq": 52,
