@@ -21,12 +21,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import recipe
 from benchmarks.common import parser, work_dir, write_result
+from benchmarks.encoders import CORPUS
 from benchmarks.recipe import Plan, measure
 from console import InputError, run_script
 from demo import STUDENT, TEACHER
+from files import write_atomically
 
 TASKS = ("qqp", "chnsenticorp", "tnews", "afqmc")
+# Of an encoder, before it is fine-tuned on reviews: masked language modelling of reviews (Gururangan et al. 2020).
+ADAPTATION = {
+    "max_steps": 1000,
+    "train_batch_size": 32,
+    "learning_rate": 3e-4,
+    "warmup_proportion": 0.05,
+    "masked_lm_prob": 0.4,
+    "max_predictions_per_seq": 52,
+    "eval_steps": 250,
+}
 EXTRA_PAIRS = "extra_positive.tsv"
 REVIEWS = ("reviews_shopping_eprstmt.txt", "reviews_shopping_7cats.txt", "reviews_takeaway.txt")
 # A character BERT that two cores can train from nothing.
@@ -44,6 +57,9 @@ def main(argv: list[str]) -> None:
     made = parser(__doc__ or "")
     made.add_argument("--task", choices=TASKS, required=True)
     made.add_argument("--teacher", default=None, help="a pre-trained Chinese encoder, such as bert-wwm-ext-chinese")
+    made.add_argument(
+        "--adapt", action="store_true", help="of chnsenticorp: the encoder of --teacher reads reviews before labels"
+    )
     made.add_argument("--max_train_rows", type=int, default=12000, help="rows of tnews and afqmc; 0 takes all")
     made.add_argument("--reviews_dir", default=None, help=f"folder with {', '.join(REVIEWS)}, for chnsenticorp")
     made.add_argument(
@@ -56,6 +72,8 @@ def main(argv: list[str]) -> None:
     began = time.perf_counter()
     folder = work_dir(arguments.work_dir) / arguments.task
     figures = measure(plan(arguments, folder), arguments.data_dir, folder, arguments.jobs)
+    if arguments.adapt:
+        figures["settings"]["adaptation"] = ADAPTATION
     name = arguments.task if arguments.partners == 1 else f"{arguments.task}_partners"
     write_result(name, arguments, figures, time.perf_counter() - began, script="tasks")
 
@@ -66,6 +84,8 @@ def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
         return question_pairs(arguments.data_dir, arguments.partners)
     if arguments.partners != 1:
         raise InputError(f"--partners goes with --task qqp: the rows of {arguments.task} are no pairs of questions")
+    if arguments.adapt and (arguments.task != "chnsenticorp" or not arguments.teacher):
+        raise InputError("--adapt goes with --task chnsenticorp and the encoder that --teacher names")
     return chinese(arguments, folder)
 
 
@@ -104,17 +124,23 @@ def chinese(arguments: argparse.Namespace, folder: Path) -> Plan:
     from vectors of an encyclopedia.
     """
     teacher: dict[str, Any] = {**TEACHER, "batch_size": 64, "num_train_epochs": 6, "eval_steps": 0, "holdout": 0.05}
-    teacher["model_name_or_path"] = arguments.teacher or str(from_scratch(arguments, folder / "untrained"))
+    encoder = arguments.teacher or str(from_scratch(arguments, folder / "untrained"))
+    teacher["model_name_or_path"] = str(adapted(arguments, folder)) if arguments.adapt else encoder
     student = {**STUDENT, "embedding_init": "random", "embedding_size": 300, "dropout_prob": 0.3, "holdout": 0.05}
     teacher["max_seq_length"] = student["max_seq_length"] = 256 if arguments.task == "chnsenticorp" else 64
+    transfer_sets: dict[str, dict[str, Any]] = {}
     if arguments.task == "chnsenticorp":
         student |= {"embedding_path": str(vectors(arguments, folder / "reviews.vec")), "pooling": "max"}
         student["max_grad_norm"] = 1.0
         alone, distilled, copies = 6, 3, 2
+        if arguments.teacher:
+            # A teacher that knows more than the labels has something to say of other reviews.
+            transfer_sets["reviews"] = {"n_iter": 0, "unlabeled_file": tuple(reviews(arguments))}
     else:
         # A part of the rows, so that a student sees as many as two cores manage in some minutes.
         teacher["max_train_rows"] = student["max_train_rows"] = arguments.max_train_rows
         alone, distilled, copies = 6, 3, 1
+    transfer_sets["augmented"] = {"n_iter": copies}
     return Plan(
         arguments.task,
         teacher,
@@ -122,23 +148,50 @@ def chinese(arguments: argparse.Namespace, folder: Path) -> Plan:
         alone={"max_epoch": alone, "eval_steps": 0},
         # A teacher that had no pre-training knows little more than the labels do.
         distilled={"max_epoch": distilled, "eval_steps": 0, "alpha": 0.0 if arguments.teacher else 0.5},
-        transfer_sets={"augmented": {"n_iter": copies}},
+        transfer_sets=transfer_sets,
     )
 
 
 def vectors(arguments: argparse.Namespace, path: Path) -> Path:
     """Word vectors of the task's training rows and other reviews, none of which has a label."""
     from benchmarks.word_vectors import word_vectors, write_vectors
-    from data.sources import find_split, read_lines, read_rows
-    from data.tasks import get_task
+    from data.sources import read_lines
 
     if not path.is_file():
-        if arguments.reviews_dir is None:
-            raise InputError(f"--reviews_dir is required: a folder with {', '.join(REVIEWS)}")
-        rows, _ = read_rows(find_split(arguments.data_dir, "train"), get_task(arguments.task))
-        more = [text for name in REVIEWS for text in read_lines(os.path.join(arguments.reviews_dir, name)).texts[0]]
-        write_vectors(path, *word_vectors([*(text for column in rows.texts for text in column), *more], "zh", 300))
+        more = [text for name in reviews(arguments) for text in read_lines(name).texts[0]]
+        write_vectors(path, *word_vectors([*training_texts(arguments), *more], "zh", 300))
     return path
+
+
+def reviews(arguments: argparse.Namespace) -> list[str]:
+    """Files of reviews without labels."""
+    if arguments.reviews_dir is None:
+        raise InputError(f"--reviews_dir is required: a folder with {', '.join(REVIEWS)}")
+    return [os.path.join(arguments.reviews_dir, name) for name in REVIEWS]
+
+
+def training_texts(arguments: argparse.Namespace) -> list[str]:
+    """The texts of the task's training rows."""
+    from data.sources import find_split, read_rows
+    from data.tasks import get_task
+
+    rows, _ = read_rows(find_split(arguments.data_dir, "train"), get_task(arguments.task))
+    return [text for column in rows.texts for text in column]
+
+
+def adapted(arguments: argparse.Namespace, folder: Path) -> Path:
+    """The encoder after some steps of masked language modelling over the task's training rows and other reviews."""
+    own, target = folder / "training.txt", folder / "adapted"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(own, "\n\n".join(training_texts(arguments)) + "\n")
+    shared = {"cache_dir": str(folder / "cache")}
+    corpus = {"input_dir": (str(own), *reviews(arguments)), "model_name": arguments.teacher, "language": "zh"}
+    corpus |= {**CORPUS, **shared, "output_dir": str(folder / "reviews")}
+    recipe.run("mlm_distill.create_pretraining_data", corpus, jobs=1)
+    learnt = {**ADAPTATION, **shared, "input_file": str(folder / "reviews"), "student_model": arguments.teacher}
+    learnt |= {"teacher": "none", "seed": arguments.seed, "resume": True, "output_dir": str(target)}
+    recipe.run("mlm_distill.run_distill", learnt, jobs=1)
+    return target
 
 
 def from_scratch(arguments: argparse.Namespace, folder: Path) -> Path:

@@ -98,6 +98,8 @@ def test_more_partners_are_a_measurement_of_their_own():
     }
     with pytest.raises(InputError, match="--partners goes with --task qqp"):
         tasks.plan(argparse.Namespace(task="tnews", partners=8), common.ROOT)
+    with pytest.raises(InputError, match="--adapt goes with --task chnsenticorp and the encoder"):
+        tasks.plan(argparse.Namespace(task="chnsenticorp", partners=1, adapt=True, teacher=None), common.ROOT)
 
 
 def test_students_of_stages_learn_to_classify_and_the_encoder_to_read():
