@@ -145,7 +145,11 @@ class SelfAttention(nn.Layer):
         return x.reshape([0, 0, self.heads, self.head_dim]).transpose([0, 2, 1, 3])
 
     def forward(
-        self, x: paddle.Tensor, bias: paddle.Tensor | None, asking: paddle.Tensor | None = None
+        self,
+        x: paddle.Tensor,
+        bias: paddle.Tensor | None,
+        asking: paddle.Tensor | None = None,
+        places: paddle.Tensor | None = None,
     ) -> tuple[paddle.Tensor, tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor, paddle.Tensor]]:
         """Gives what the layer adds, and how it came to it: scores before the softmax, queries, keys, values.
 
@@ -153,6 +157,7 @@ class SelfAttention(nn.Layer):
             x: states, [batch, tokens, hidden].
             bias: added to the scores.
             asking: the states of those tokens that look at the others; all of ``x`` when left out.
+            places: of these, counted through the batch, int64 [places], for what is added: it is then [places, hidden].
         """
         asking = x if asking is None else asking
         query = self._split(self.q_proj(asking) * self.head_dim**-0.5)  # [batch, heads, asking tokens, head_dim]
@@ -162,8 +167,13 @@ class SelfAttention(nn.Layer):
             scores = scores + bias
         weights = self.dropout(F.softmax(scores))
         mixed = paddle.matmul(weights, value)  # [batch, heads, tokens, head_dim]
-        mixed = mixed.transpose([0, 2, 1, 3])
-        return self.out_proj(mixed.reshape([0, 0, self.heads * self.head_dim])), (scores, query, key, value)
+        mixed = mixed.transpose([0, 2, 1, 3]).reshape([0, 0, self.heads * self.head_dim])
+        return self.out_proj(_at(mixed, places)), (scores, query, key, value)
+
+
+def _at(states: paddle.Tensor, places: paddle.Tensor | None) -> paddle.Tensor:
+    """The states of places that are counted through a batch, [places, width]; all as they are where none are named."""
+    return states if places is None else paddle.gather(states.reshape([-1, states.shape[-1]]), places)
 
 
 class BertLayer(nn.Layer):
@@ -180,14 +190,25 @@ class BertLayer(nn.Layer):
         self._activation = ACTIVATIONS[config.hidden_act]
 
     def forward(
-        self, x: paddle.Tensor, bias: paddle.Tensor | None, first_only: bool = False
+        self,
+        x: paddle.Tensor,
+        bias: paddle.Tensor | None,
+        first_only: bool = False,
+        places: paddle.Tensor | None = None,
     ) -> tuple[paddle.Tensor, tuple[paddle.Tensor, ...]]:
-        """Gives the next states, of all tokens or of the first one only, and what :class:`SelfAttention` tells."""
+        """Gives the next states, and what :class:`SelfAttention` tells.
+
+        Args:
+            x: states, [batch, tokens, hidden].
+            bias: added to the scores of the attention.
+            first_only: the next states of the first token alone, [batch, 1, hidden].
+            places: those of these places alone, counted through the batch, int64 [places]: [places, hidden].
+        """
         asking = x[:, :1] if first_only else x
         if first_only and bias is not None:
             bias = bias[:, :, :1]
-        mixed, inner = self.self_attn(x, bias, asking)
-        x = self.norm1(asking + self.dropout(mixed))
+        mixed, inner = self.self_attn(x, bias, asking, places)
+        x = self.norm1(_at(asking, places) + self.dropout(mixed))
         return self.norm2(x + self.dropout(self.linear2(self._activation(self.linear1(x))))), inner
 
 
@@ -298,6 +319,7 @@ class BertModel(Bert):
         layers: Sequence[int] | None = None,
         pool: bool = True,
         first_only: bool = False,
+        places: paddle.Tensor | None = None,
     ) -> Features:
         """As of all architectures.
 
@@ -307,6 +329,8 @@ class BertModel(Bert):
                 the last layer then computes nothing else for the other tokens than what the first one sees of them,
                 a sixth of a six-layer network and a third of a three-layer one. ``last_hidden_state`` is then
                 [batch, 1, hidden].
+            places: the same for tokens that are counted through the batch, int64 [places]: of six layers a tenth is
+                left out where a sixth of the tokens is read. ``last_hidden_state`` is then [places, hidden].
         """
         chosen = [self.encoder.layers[i] for i in range(len(self.encoder.layers)) if layers is None or i in layers]
         bias = self._attention_bias(input_ids, chosen[0].self_attn.heads) if has_padding else None
@@ -315,7 +339,8 @@ class BertModel(Bert):
         if "hidden_states" in want:
             found["hidden_states"].append(x)
         for layer in chosen:
-            x, inner = layer(x, bias, first_only and layer is chosen[-1])
+            is_last = layer is chosen[-1]
+            x, inner = layer(x, bias, first_only and is_last, places if is_last else None)
             # What nobody wants is not kept: scores are the largest tensors of a pass.
             for name in want:
                 found[name].append(x if name == "hidden_states" else inner[INNER.index(name)])
@@ -366,8 +391,15 @@ class HeadedBert(Bert):
         """As of all architectures; further arguments are those of :meth:`head`."""
         chosen = self.layers_used if layers is None else layers
         pools = self.reads_pooled
-        found = self.bert.features(input_ids, token_type_ids, has_padding, want, chosen, pools, pools and not want)
+        read = None if want else self.places_read(**more)
+        found = self.bert.features(
+            input_ids, token_type_ids, has_padding, want, chosen, pools, pools and not want, read
+        )
         return {**found, **self.head(found, **more)}
+
+    def places_read(self, **_: Any) -> paddle.Tensor | None:
+        """The tokens whose last states the head reads, counted through the batch, int64 [places]; None for all."""
+        return None
 
 
 class BertForSequenceClassification(HeadedBert):
@@ -454,9 +486,14 @@ class BertForMaskedLM(HeadedBert):
         projected on the vocabulary: ``logits`` are then [masked, vocabulary].
         """
         states = found["last_hidden_state"]
-        if masked_positions is not None:
-            states = paddle.gather(states.reshape([-1, self.config.hidden_size]), masked_positions)
+        if masked_positions is not None and states.ndim == 3:
+            # Somebody wanted the states of all tokens.
+            states = _at(states, masked_positions)
         return {"logits": self.cls.predictions(states, self.bert.embeddings.word_embeddings.weight)}
+
+    def places_read(self, masked_positions: paddle.Tensor | None = None, **_: Any) -> paddle.Tensor | None:
+        """Those that are asked for."""
+        return masked_positions
 
 
 ARCHITECTURES: dict[str, type[Bert]] = {

@@ -399,6 +399,41 @@ def test_masked_positions_alone_are_projected_on_the_vocabulary():
     np.testing.assert_allclose(found, whole.reshape([12, -1])[[1, 4, 7]], rtol=1e-5, atol=1e-5)
 
 
+def test_gradients_are_the_same_where_only_masked_positions_are_computed(monkeypatch):
+    paddle.seed(3)
+    model = BertForMaskedLM(tiny.bert_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    rng = np.random.default_rng(0)
+    ids, types = paddle.to_tensor(rng.integers(5, 60, (3, 7))), paddle.zeros([3, 7], "int64")
+    ids[1, 4:] = model.config.pad_token_id
+    # Of a row none, one, several; out of order, and one twice.
+    places, targets = paddle.to_tensor([15, 8, 20, 15]), paddle.to_tensor([7, 9, 11, 13])
+    found = []
+    for reads in (BertForMaskedLM.places_read, lambda self, **_: None):
+        monkeypatch.setattr(BertForMaskedLM, "places_read", reads)
+        model.clear_gradients()
+        features = model.features(ids, types, masked_positions=places)
+        assert features["last_hidden_state"].ndim == (3 if found else 2)
+        loss = paddle.nn.functional.cross_entropy(features["logits"], targets)
+        loss.backward()
+        gradients = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+        found.append((float(loss), gradients))
+    (one, ours), (other, whole) = found
+    assert one == pytest.approx(other, rel=1e-6)
+    assert ours.keys() == whole.keys() and len(ours) > 20
+    for name, gradient in ours.items():
+        np.testing.assert_allclose(gradient, whole[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_whoever_wants_states_gets_those_of_all_tokens():
+    model = BertForMaskedLM(tiny.bert_config())
+    model.eval()
+    ids, types = paddle.to_tensor([[2, 9, 4, 11, 3]]), paddle.zeros([1, 5], "int64")
+    found = model.features(ids, types, want=("hidden_states",), masked_positions=paddle.to_tensor([2]))
+    assert found["hidden_states"][-1].shape == [1, 5, model.config.hidden_size]
+    alone = model.features(ids, types, masked_positions=paddle.to_tensor([2]))
+    np.testing.assert_allclose(found["logits"].numpy(), alone["logits"].numpy(), atol=1e-5)
+
+
 def test_features_come_from_the_one_forward():
     model = tiny.bert().model
     ids, types = paddle.to_tensor(PADDED), paddle.to_tensor(PAIR_TYPES)
