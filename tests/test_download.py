@@ -97,7 +97,10 @@ def test_names_of_hubs(name):
     "name",
     ["outputs/nope", "output/teacher", "./bert", "/bert", "../x", "a/b/c", "models/x", "bert base", "~/bert", "中/文"],
 )
-def test_paths_are_no_names_of_hubs(name, tmp_path):
+def test_paths_are_no_names_of_hubs(name, tmp_path, monkeypatch):
+    # Nothing that happens to lie beside the repository is such a path.
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(InputError, match="no such model folder"):
         resolve_pretrained(name, tmp_path)
 
