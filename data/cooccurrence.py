@@ -35,11 +35,13 @@ def neighbours(parts: Iterable[Ragged], size: int) -> Any:
         # Rows one behind the other, with gaps that no window reaches over.
         flat = np.full(len(rows.values) + WINDOW * len(rows), -1, np.int32)
         flat[np.arange(len(rows.values)) + WINDOW * np.repeat(np.arange(len(rows)), rows.lengths)] = rows.values
+        # Of this part, one way: a sum of all parts is copied once a part, not once a distance.
+        found = coo_matrix(together.shape, dtype=np.float32).tocsr()
         for distance in range(1, WINDOW + 1):
             left, right = flat[:-distance], flat[distance:]
             both = (left >= 0) & (right >= 0)
-            one = coo_matrix((np.ones(both.sum(), np.float32), (left[both], right[both])), together.shape).tocsr()
-            together = together + one + one.T
+            found += coo_matrix((np.ones(both.sum(), np.float32), (left[both], right[both])), together.shape).tocsr()
+        together = together + found + found.T
     return together
 
 

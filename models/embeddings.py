@@ -22,7 +22,7 @@ def root(matrix: np.ndarray, power: float = 0.5) -> np.ndarray:
 
 
 def spread_alike(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Rows whose mean and covariance are those of others, moved no more than that takes (CORAL: Sun et al. 2016).
+    """Rows with the mean and the covariance of others: whitened, then coloured as these are (CORAL: Sun et al. 2016).
 
     Args:
         rows: [n, width].
