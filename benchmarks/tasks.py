@@ -80,12 +80,12 @@ def main(argv: list[str]) -> None:
 
 def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
     """What is trained on a task."""
-    if arguments.task == "qqp":
-        return question_pairs(arguments.data_dir, arguments.partners)
-    if arguments.partners != 1:
+    if arguments.partners != 1 and arguments.task != "qqp":
         raise InputError(f"--partners goes with --task qqp: the rows of {arguments.task} are no pairs of questions")
     if arguments.adapt and (arguments.task != "chnsenticorp" or not arguments.teacher):
         raise InputError("--adapt goes with --task chnsenticorp and the encoder that --teacher names")
+    if arguments.task == "qqp":
+        return question_pairs(arguments.data_dir, arguments.partners)
     return chinese(arguments, folder)
 
 
@@ -196,9 +196,7 @@ def adapted(arguments: argparse.Namespace, folder: Path) -> Path:
 
 def from_scratch(arguments: argparse.Namespace, folder: Path) -> Path:
     """A BERT with random weights whose vocabulary is the characters of the task's training rows."""
-    from data.sources import find_split, read_rows
     from data.streams import generator
-    from data.tasks import get_task
     from data.tokenization import WordPieceTokenizer
     from data.vocabulary import characters
     from files import new_folder
@@ -207,8 +205,7 @@ def from_scratch(arguments: argparse.Namespace, folder: Path) -> Path:
 
     if folder.is_dir():
         return folder
-    rows, _ = read_rows(find_split(arguments.data_dir, "train"), get_task(arguments.task))
-    pieces = characters(text for column in rows.texts for text in column)
+    pieces = characters(training_texts(arguments))
     config = BertConfig(vocab_size=len(pieces), **FROM_SCRATCH)
     with new_folder(folder) as temporary:
         WordPieceTokenizer(pieces).save(temporary)
