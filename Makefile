@@ -6,8 +6,9 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
-DEVICE ?= cpu
 VENV := .venv
+# What is installed stays, unless another device is named.
+DEVICE ?= $(if $(wildcard $(VENV)/.gpu),gpu,cpu)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt requirements-onnx.txt requirements-teacher.txt requirements-slim.txt constraints.txt pyproject.toml
@@ -33,6 +34,7 @@ $(VENV)/.cpu: $(REQUIREMENTS)
 	$(PIP) -r requirements.txt -r requirements-dev.txt -r requirements-onnx.txt -c constraints.txt
 	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt -r requirements-slim.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.gpu
 	@touch $@
 	@echo "installed; try: make demo"
 
@@ -45,6 +47,7 @@ $(VENV)/.gpu: $(REQUIREMENTS)
 	$(PIP) --no-deps --require-hashes -r requirements-teacher.txt -r requirements-slim.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -c 'import paddle' 2>/dev/null || echo "now install paddlepaddle-gpu 3.x into $(VENV) as docs/machines.md says under GPU"
+	@rm -f $(VENV)/.cpu
 	@touch $@
 
 DEMO = $(BIN)/python demo.py --task "$(TASK)" $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") \

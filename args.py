@@ -27,6 +27,13 @@ Check = Callable[[Any], "str | None"]
 O = TypeVar("O", bound="Options")  # noqa: E741 - the field's own letter for "options"
 # In the order in which --help shows them.
 GROUPS = ("data", "model", "training", "output")
+# What the last word of an option's name says that it takes.
+PLACEHOLDERS = {
+    **dict.fromkeys(("dir", "run"), "FOLDER"),
+    **dict.fromkeys(("file", "json", "path"), "FILE"),
+    "model": "FOLDER|NAME",
+    "set": "FOLDER|FILE",
+}
 
 
 def option(
@@ -149,7 +156,7 @@ class Options:
 
     @classmethod
     def cases(cls) -> Mapping[str, Mapping[str, Any]]:
-        """What ``--help`` shows derived values for: what is given, by a name such as that of a task."""
+        """What ``--help`` shows derived values for: what is given, by a name such as that of a task or an option."""
         return {}
 
     def faults(self) -> list[str]:
@@ -300,7 +307,9 @@ def _checked(cls: type[Options], name: str, value: Any) -> Any:
 
 def build_parser(cls: type[Options], description: str, prog: str | None = None) -> argparse.ArgumentParser:
     """The parser behind :func:`parse`; it keeps all values as text, so that all faults can be reported at once."""
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    # Examples stand in lines of their own.
+    look = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False, formatter_class=look)
     by_case = _values_by_case(cls)
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for name, item in _fields(cls).items():
@@ -326,14 +335,15 @@ def build_parser(cls: type[Options], description: str, prog: str | None = None) 
 
 
 def _placeholder(name: str, kind: Any) -> str:
-    """What an option takes, for the help: ``N`` a whole number, ``X`` any number, ``FOLDER``, ``FILE`` or ``TEXT``."""
+    """What an option takes, for the help: ``N`` a whole number, ``X`` any number, a path, or ``TEXT``."""
     kind = _optional(kind) or kind
     if _is_sequence(kind):
         return _placeholder(name, typing.get_args(kind)[0])
     if kind in (int, float):
         return "N" if kind is int else "X"
-    last = name.rsplit("_", 1)[-1]
-    return {"dir": "FOLDER", "run": "FOLDER", "file": "FILE", "json": "FILE", "path": "FILE"}.get(last, "TEXT")
+    if name == "model_name_or_path":
+        return "FOLDER|NAME"
+    return PLACEHOLDERS.get(name.rsplit("_", 1)[-1], "TEXT")
 
 
 def _group_of(cls: type[Options], name: str) -> str:

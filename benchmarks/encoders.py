@@ -18,8 +18,6 @@ if __name__ == "__main__":
 import argparse
 import json
 import time
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +92,9 @@ def encoder_folder(folder: Path, language: str, trained: str = "all") -> Path:
 
 def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     """Vocabulary, corpus, first weights, training."""
+    from data.corpus import corpus_files
     from data.tokenization import WordPieceTokenizer
+    from data.vocabulary import vocabulary_of_corpus
 
     language, place = arguments.language, folder / arguments.language
     place.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,8 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     if language == "zh":
         source = {"vocab_file": str(place / "vocab.txt")}
         if not (place / "vocab.txt").is_file():
-            WordPieceTokenizer(chinese_vocabulary([str(arguments.data_dir)])).save(place)
+            vocabulary = vocabulary_of_corpus(corpus_files([str(arguments.data_dir)]), RARE, PIECES)
+            WordPieceTokenizer(vocabulary).save(place)
     else:
         source = {"model_name": "all-MiniLM-L6-v2"}
     corpus = {"input_dir": str(arguments.data_dir), "output_dir": str(place / "corpus"), "language": language}
@@ -124,26 +125,6 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
         "resume": True,
     }
     recipe.run("mlm_distill.run_distill", options, jobs=arguments.jobs)
-
-
-def chinese_vocabulary(names: Sequence[str]) -> list[str]:
-    """Special tokens, the characters of texts, and the commonest pieces of their words of letters and digits."""
-    from data.corpus import corpus_files, text_lines
-    from data.tokenization import SPECIAL_TOKENS, BertWords
-
-    words = BertWords(lowercase=True)
-    characters: Counter[str] = Counter()
-    others: Counter[str] = Counter()
-    for file in corpus_files(names):
-        for line in text_lines(file):
-            for word in words(line).split():
-                characters.update(word)
-                if len(word) > 1 and word.isascii():
-                    others[word] += 1
-    known = sorted(char for char, count in characters.items() if count >= RARE)
-    continued = sorted({char for word in others for char in word} & set(known))
-    whole = [word for word, count in others.most_common(PIECES) if count >= RARE]
-    return list(dict.fromkeys([*SPECIAL_TOKENS, *known, *(f"##{char}" for char in continued), *whole]))
 
 
 def figures(target: Path, corpus: Path) -> dict[str, Any]:

@@ -144,7 +144,9 @@ class OptimizerOptions(Options):
     warmup_proportion: float = option(0.0, "the same as a share of all steps", check=below_one)
     lr_scheduler: str = option("constant", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
     gradient_accumulation_steps: int = option(1, "batches per optimiser step", check=positive)
-    precision: str = option("fp32", "number format of the forward pass", choices=("fp32", "bf16", "fp16"))
+    precision: str = option(
+        "fp32", "number format of the forward pass; bf16 and fp16 need a GPU", choices=("fp32", "bf16", "fp16")
+    )
     average_checkpoints: int = option(
         0,
         "average the weights of this many last evaluations into the final model; 0 keeps the best",

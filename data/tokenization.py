@@ -308,7 +308,7 @@ class WordPieceTokenizer:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         folder = Path(folder)
-        _write_vocab(folder / "vocab.txt", self.vocab)
+        write_vocab(folder / "vocab.txt", self.vocab)
         config = {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.lowercase,
@@ -384,7 +384,7 @@ class JiebaTokenizer:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         folder = Path(folder)
-        _write_vocab(folder / "vocab.txt", self.vocab)
+        write_vocab(folder / "vocab.txt", self.vocab)
         config = {"tokenizer_class": "JiebaTokenizer", "unk_token": UNK, "pad_token": PAD, "mask_token": MASK}
         write_atomically(folder / "tokenizer_config.json", json.dumps(config, indent=1))
 
@@ -443,7 +443,8 @@ def read_vocab(path: Path, unique: bool = True) -> list[str]:
     return vocab
 
 
-def _write_vocab(path: Path, vocab: Sequence[str]) -> None:
+def write_vocab(path: Path, vocab: Sequence[str]) -> None:
+    """Writes a vocabulary, a token a line."""
     write_atomically(path, "\n".join(vocab) + "\n")
 
 

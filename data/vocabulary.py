@@ -1,10 +1,13 @@
-"""Vocabularies made out of texts, for models that start from random weights."""
+"""Vocabularies made out of texts, for models that start from random weights or begin to read another language."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
+from console import InputError
+from data.corpus import text_lines
 from data.tokenization import SPECIAL_TOKENS, BertWords
 
 # Words of a vocabulary: rows of a single task hold no more that occur often enough to be learnt.
@@ -32,6 +35,36 @@ def vocabulary_of(texts: Iterable[str], language: str) -> list[str]:
     # By count, then by spelling: the order of the texts has no say.
     often = sorted((-count, word) for word, count in words.items() if count > 1 and len(word) > 1)
     return list(dict.fromkeys([*single, *(word for _, word in often[:WORDS])]))
+
+
+def vocabulary_of_corpus(files: Sequence[Path], min_count: int, max_words: int) -> list[str]:
+    """Special tokens, the characters of raw text in lower case, and its commonest words of letters and digits.
+
+    Chinese characters are words of their own. Characters of words of letters and digits may also stand within a word,
+    so that every word whose characters are known can be read.
+
+    Args:
+        files: of text, as :func:`data.corpus.corpus_files` finds them.
+        min_count: rarer characters and words are left out.
+        max_words: of letters and digits, at most.
+
+    Raises:
+        InputError: files that cannot be read, or in which nothing occurs so often.
+    """
+    split = BertWords(lowercase=True)
+    single, words = Counter[str](), Counter[str]()
+    for file in files:
+        for line in text_lines(file):
+            for word in split(line).split():
+                single.update(word)
+                if len(word) > 1 and word.isascii():
+                    words[word] += 1
+    known = sorted(char for char, count in single.items() if count >= min_count)
+    if not known:
+        raise InputError(f"--input_dir: nothing occurs {min_count:,} times in {len(files):,} file(s)")
+    within = sorted({char for word in words for char in word} & set(known))
+    whole = [word for word, count in words.most_common(max_words) if count >= min_count]
+    return list(dict.fromkeys([*SPECIAL_TOKENS, *known, *(f"##{char}" for char in within), *whole]))
 
 
 def characters(texts: Iterable[str], within: Callable[[str], bool] = str.isascii) -> list[str]:

@@ -1,4 +1,4 @@
-"""Judges a model on rows with labels: the task's metric, every label, what is taken for what, and another model.
+"""Judges a model on rows with labels: the task's metric, every label, the confusion matrix, and another model.
 
 python -m deploy.evaluate --model_dir outputs/distilled --input_file test.tsv --against outputs/teacher
 """

@@ -8,7 +8,9 @@ from core.shapes import SHAPES
 FORMATS = ("paddle", "onnx", "onnx-int8")
 RUNTIMES, PRECISIONS = ("paddle", "onnx"), ("fp32", "bf16", "int8")
 RUNTIME_HELP = "what runs the export; by default the first of these that it was exported for"
-PRECISION_HELP = "in which it computes, likewise; int8 needs --format onnx-int8, bf16 AMX or AVX512_BF16"
+PRECISION_HELP = (
+    "number format; by default the first that the export holds; int8 needs --format onnx-int8, bf16 AMX or AVX512_BF16"
+)
 
 
 def _wrong_format(value: str) -> str | None:
@@ -165,7 +167,7 @@ class BenchmarkOptions(Options):
     dev_file: str | None = option(None, "a file of your own rows, instead of that folder", group="data")
     rows: int = option(256, "different rows to predict", check=positive)
     runtime: str | None = option(None, "measure this alone, of what an export holds; all by default", choices=RUNTIMES)
-    precision: str | None = option(None, "measure this alone, likewise", choices=PRECISIONS)
+    precision: str | None = option(None, "measure this number format alone", choices=PRECISIONS)
     threads: int = option(0, "threads of the matrix kernels; 0 measures one and one per core", check=THREADS)
     rounds: int = option(5, "turns of each model", check=positive)
     latency_rows: int = option(100, "single rows per turn", check=positive)

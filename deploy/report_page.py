@@ -300,9 +300,7 @@ def confusion_part(group: Group) -> str:
     if not parts:
         return ""
     count = f"{len(group.rows):,} rows with labels"
-    return (
-        f"<h2>{escape(group.name)}: what is taken for what</h2><p>{count}</p><div class='charts'>{''.join(parts)}</div>"
-    )
+    return f"<h2>{escape(group.name)}: confusion matrices</h2><p>{count}</p><div class='charts'>{''.join(parts)}</div>"
 
 
 def disagreement_part(group: Group) -> str:

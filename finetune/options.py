@@ -64,8 +64,10 @@ class FinetuneOptions(BertTrainingOptions):
         "open pickled weights that hold more than numbers: doing so runs code that they may hold",
         group="model",
     )
-    learning_rate: float = option(5e-5, "the rate at its peak", check=positive)
-    num_train_epochs: int = option(3, "passes over the training rows", check=positive)
+    learning_rate: float = option(5e-5, "the rate at its peak; with a task 3e-5 for base size and up", check=positive)
+    num_train_epochs: int = option(
+        3, "passes over the training rows; with a task 3 for base size and up", check=positive
+    )
 
     @classmethod
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,6 +90,10 @@ class FinetuneOptions(BertTrainingOptions):
             rate = SMALL_RATES.get(task.name if task else "", SMALL_RATE)
             return {**values, "learning_rate": rate, "num_train_epochs": 4}
         return {**values, "learning_rate": 3e-5, "num_train_epochs": 3}
+
+    @classmethod
+    def cases(cls) -> Mapping[str, Mapping[str, Any]]:
+        return {**super().cases(), SCRATCH: {"model_name_or_path": SCRATCH}}
 
     def faults(self) -> list[str]:
         found = super().faults()
@@ -155,7 +161,7 @@ class MrcOptions(SweepOptions, AdamWOptions, TeacherPassOptions, RunOptions):
     alpha: float = option(0.5, "weight of the labels beside the teacher", check=probability)
     temperature: float = option(2.0, "softens teacher and student", check=between(1e-3, 1e4))
     batch_size: int = option(32, "windows of a batch over all processes", check=positive, also=("train_batch_size",))
-    learning_rate: float = option(3e-5, "the rate at its peak", check=positive)
+    learning_rate: float = option(3e-5, "the rate at its peak; 1e-4 for smaller than base size", check=positive)
     num_train_epochs: int = option(3, "passes over the windows", check=positive)
 
     @classmethod

@@ -22,16 +22,37 @@ from data.instances import Masker, references_of
 from data.ragged import Ragged
 from data.store import Store
 from data.streams import generator
-from data.tokenization import Tokenizer, WordPieceTokenizer, read_vocab, tokenizer_identity
-from files import check_new_folder, file_checksum, new_file
+from data.tokenization import Tokenizer, WordPieceTokenizer, read_vocab, tokenizer_identity, write_vocab
+from data.vocabulary import vocabulary_of_corpus
+from files import check_new_file, check_new_folder, file_checksum, new_file
 from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, ShardFolder, mark_of
-from mlm_distill.options import CorpusOptions
+from mlm_distill.options import CorpusOptions, VocabularyOptions
 from mlm_distill.shards import Plan, all_passes, blocks, columns, make_all
 from models.pretrained import resolve_pretrained
 
 REFERENCE = ".ref"
 # Shards whose share is measured by --dry_run.
 SAMPLED = 2
+
+
+def create_vocabulary(options: VocabularyOptions) -> int:
+    """Writes the vocabulary of raw text, :func:`data.vocabulary.vocabulary_of_corpus`.
+
+    Returns:
+        How many pieces it holds.
+
+    Raises:
+        InputError: text or output cannot be used.
+    """
+    files = corpus_files(options.input_dir)
+    target = Path(options.output_file)
+    if target.exists() and not options.overwrite:
+        raise InputError(f"--output_file {target} exists; pass --overwrite or choose another name")
+    check_new_file(target, "--output_file")
+    vocab = vocabulary_of_corpus(files, options.min_count, options.max_words)
+    write_vocab(target, vocab)
+    say(f"{len(vocab):,} pieces: {target}")
+    return len(vocab)
 
 
 def create(options: CorpusOptions) -> dict[str, Any]:

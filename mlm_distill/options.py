@@ -17,6 +17,22 @@ from data.segmentation import LTP_MODEL, SEGMENTERS
 from files import cache_folder
 
 
+class VocabularyOptions(Options):
+    """Options of ``mlm_distill.create_vocabulary``."""
+
+    group = "data"
+
+    input_dir: tuple[str, ...] = option(
+        help="text files or folders of them (.txt, .jsonl with a field text; also .gz)", also=("input_file",)
+    )
+    output_file: str = option(help="the vocabulary, a piece a line", group="output")
+    overwrite: bool = option(False, "replace what is there", group="output")
+    min_count: int = option(4, "characters and words that are rarer are left out", check=positive)
+    max_words: int = option(
+        3000, "words of letters and digits that are one piece each, the commonest", check=not_negative
+    )
+
+
 class CorpusOptions(Options):
     """Options of ``mlm_distill.create_pretraining_data``."""
 
@@ -72,6 +88,10 @@ class CorpusOptions(Options):
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         # One pass does where every training hides others.
         return {"dupe_factor": 1} if given.get("dynamic_masking") else {}
+
+    @classmethod
+    def cases(cls) -> Mapping[str, Mapping[str, Any]]:
+        return {"--dynamic_masking": {"dynamic_masking": True}}
 
     def faults(self) -> list[str]:
         found = super().faults()
@@ -394,6 +414,10 @@ class RunDistillOptions(LayerLossOptions, AdamWOptions, TeacherPassOptions, RunO
         if given.get("loss", "hidden+ce" if live else "ce+cosine") == "hidden+ce":
             values |= {"loss": "hidden+ce", "learning_rate": 4e-4}
         return values
+
+    @classmethod
+    def cases(cls) -> Mapping[str, Mapping[str, Any]]:
+        return {"--teacher DIR": {"teacher": "DIR"}}
 
     def faults(self) -> list[str]:
         found = super().faults()

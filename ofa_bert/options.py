@@ -46,7 +46,7 @@ def one_process(value: int) -> str | None:
     return "one process uses one GPU; start several with python -m paddle.distributed.launch"
 
 
-N_GPU = "accepted as published; --device says where to compute"
+N_GPU = "accepted as published, without an effect"
 
 
 class OfaOptions(UnlabeledOptions, BertTrainingOptions):

@@ -24,9 +24,9 @@ from data.masking import Masking
 from data.ragged import Ragged
 from data.segmentation import segmenter
 from data.store import Store
-from data.tokenization import WordPieceTokenizer
+from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer, read_vocab
 from mlm_distill import corpus as room
-from mlm_distill import create_pretraining_data
+from mlm_distill import create_pretraining_data, create_vocabulary
 from mlm_distill import shards as workers
 from mlm_distill.corpus import create
 from mlm_distill.options import CorpusOptions
@@ -541,3 +541,64 @@ def test_leftovers_of_a_killed_run_go(inputs):
     shutil.rmtree(inputs / "out" / "shard-00000")
     create(options(inputs))
     assert {path.name for path in (inputs / "out").iterdir()} == reference
+
+
+# Vocabularies
+
+
+def vocabulary_words(inputs, **changes):
+    made = {"input_dir": inputs / "words", "output_file": inputs / "made.txt", **changes}
+    return [part for name, value in made.items() for part in (f"--{name}", *str(value).split())]
+
+
+@pytest.fixture
+def words(inputs):
+    (inputs / "words").mkdir()
+    (inputs / "words" / "a.txt").write_text("好好 the The a1\n\n好 the 坏 qr\n", encoding="utf-8")
+    return inputs / "words"
+
+
+def test_a_vocabulary_of_raw_text_has_what_occurs_often(inputs, words):
+    # 好 3, the 3 (so t, h, e 3), a1 1, 坏 1, qr 1.
+    assert run_script(create_vocabulary.main, vocabulary_words(inputs, min_count=3)) == 0
+    made = (inputs / "made.txt").read_text(encoding="utf-8").splitlines()
+    assert made[: len(SPECIAL_TOKENS)] == list(SPECIAL_TOKENS)
+    assert made[len(SPECIAL_TOKENS) :] == ["e", "h", "t", "好", "##e", "##h", "##t", "the"]
+    tokenizer = WordPieceTokenizer(read_vocab(inputs / "made.txt"))
+    assert [tokenizer.vocab[number] for number in tokenizer.encode(["The het 好坏"]).values] == [
+        "the", "h", "##e", "##t", "好", "[UNK]"
+    ]  # fmt: skip
+
+
+def test_words_of_a_vocabulary_are_the_commonest(inputs, words):
+    assert run_script(create_vocabulary.main, vocabulary_words(inputs, min_count=1, max_words=1)) == 0
+    made = (inputs / "made.txt").read_text(encoding="utf-8").splitlines()
+    assert "the" in made
+    assert not {"a1", "qr"} & set(made)
+    assert {"坏", "q", "##r", "##1"} <= set(made)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_dir": "nope"}, "--input_dir nope: no such file or folder"),
+        ({"min_count": "9"}, r"--input_dir: nothing occurs 9 times in 1 file\(s\)"),
+        ({"min_count": "0"}, "--min_count 0: must be above 0"),
+        ({"max_words": "-1"}, "--max_words -1: must not be below 0"),
+        ({"output_file": "<vocab.txt>"}, r"vocab\.txt exists; pass --overwrite or choose another name"),
+    ],
+)
+def test_bad_input_to_a_vocabulary_is_one_line(inputs, words, capsys, changes, message):
+    before = (inputs / "vocab.txt").read_bytes()
+    changes = {name: inputs / value[1:-1] if value.startswith("<") else value for name, value in changes.items()}
+    assert run_script(create_vocabulary.main, vocabulary_words(inputs, **changes)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line), line
+    assert not (inputs / "made.txt").exists()
+    assert (inputs / "vocab.txt").read_bytes() == before
+
+
+def test_a_vocabulary_is_replaced_when_asked(inputs, words):
+    (inputs / "made.txt").write_text("old")
+    assert run_script(create_vocabulary.main, [*vocabulary_words(inputs, min_count=3), "--overwrite"]) == 0
+    assert (inputs / "made.txt").read_text(encoding="utf-8").endswith("##t\nthe\n")

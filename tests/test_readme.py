@@ -25,6 +25,7 @@ from mlm_distill.options import (
     RunDistillOptions,
     TeacherOutputOptions,
     TwoStageOptions,
+    VocabularyOptions,
 )
 from ofa_bert.options import OfaOptions, SearchOptions, SubModelOptions
 from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
@@ -49,6 +50,7 @@ OPTIONS = {
     "tinybert.general_distill": GeneralDistillOptions,
     "tinybert.data_augmentation": TinyAugmentOptions,
     "tinybert.task_distill": TaskDistillOptions,
+    "mlm_distill.create_vocabulary": VocabularyOptions,
     "mlm_distill.create_pretraining_data": CorpusOptions,
     "mlm_distill.create_teacher_output_data": TeacherOutputOptions,
     "mlm_distill.init_student": InitStudentOptions,

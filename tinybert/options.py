@@ -165,6 +165,10 @@ class TaskDistillOptions(
             values |= {"num_train_epochs": 10, "learning_rate": 5e-5}
         return values
 
+    @classmethod
+    def cases(cls) -> Mapping[str, Mapping[str, Any]]:
+        return {**super().cases(), "--stage intermediate": {"stage": "intermediate"}}
+
     def faults(self) -> list[str]:
         found = super().faults()
         if self.stage != "both":
