@@ -39,6 +39,8 @@ from models.weights import WEIGHTS, check_safetensors, read_safetensors, write_s
 METRICS = "metrics.json"
 CHECKPOINT = "checkpoint"
 KEPT = "kept"
+# What an unfinished run began with: its rows and teachers must not change before its end.
+ROWS, TEACHERS = "rows.json", "teachers.json"
 STATE = "state.json"
 
 
@@ -316,6 +318,8 @@ def remove_checkpoints(folder: Path) -> None:
     """Removes what only resuming needs; for finished runs."""
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     shutil.rmtree(folder / KEPT, ignore_errors=True)
+    for name in (ROWS, TEACHERS):
+        (folder / name).unlink(missing_ok=True)
     clear_folder(folder)
     # What earlier versions left when they were killed while they saved.
     for path in folder.glob(f".{CHECKPOINT}-*"):

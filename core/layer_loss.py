@@ -189,7 +189,7 @@ class LayerLoss:
             teacher: its features by single names, see :meth:`core.teacher_features.TeacherFeatures.of`.
             lengths: int64, [rows].
             projections: of the student's states.
-            weights: of the rows, for the distance of states: [rows], with a sum of 1; all alike when left out.
+            weights: of the rows, [rows], with a sum of 1; all alike when left out.
 
         Returns:
             ``loss`` and its parts, which are not weighted.
@@ -210,11 +210,11 @@ class LayerLoss:
             parts["hidden"] = hidden_states_loss(*states(layers), lengths, weights)
         if "patient" in counts:
             mine, theirs = states(layers)
-            parts["patient"] = patient_loss([x[:, 0] for x in mine], [x[:, 0] for x in theirs])
+            parts["patient"] = patient_loss([x[:, 0] for x in mine], [x[:, 0] for x in theirs], weights)
         if "attention" in counts:
             mine = [student["attention_scores"][s] for _, s in self.layers]
             theirs = [teacher[f"attention_scores.{t}"] for t, _ in self.layers]
-            parts["attention"] = attention_scores_loss(mine, theirs, lengths)
+            parts["attention"] = attention_scores_loss(mine, theirs, lengths, weights)
         if "relation" in counts:
             theirs_at, mine_at = self.layers[-1]
             each = [
@@ -223,6 +223,7 @@ class LayerLoss:
                     (teacher[f"{a}.{theirs_at}"], teacher[f"{b}.{theirs_at}"]),
                     lengths,
                     self.relation_heads,
+                    weights,
                 )
                 for a, b in self.relations
             ]

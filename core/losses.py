@@ -152,15 +152,21 @@ def _check_squares(student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Te
             )
 
 
-def _mean_over_queries(values: paddle.Tensor, kept: paddle.Tensor) -> paddle.Tensor:
+def _mean_over_queries(
+    values: paddle.Tensor, kept: paddle.Tensor, weights: paddle.Tensor | None = None
+) -> paddle.Tensor:
     """The mean over rows of the mean over heads and a row's own queries of values [rows, heads, tokens]."""
     rows, heads, _ = values.shape
-    share = kept / (kept.sum(axis=1, keepdim=True) * rows * heads)  # [rows, tokens]
+    each_row = 1 / rows if weights is None else weights.unsqueeze(1)
+    share = kept * each_row / (kept.sum(axis=1, keepdim=True) * heads)  # [rows, tokens]
     return paddle.matmul(values, share.unsqueeze(-1)).sum()
 
 
 def attention_scores_loss(
-    student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tensor], lengths: paddle.Tensor
+    student: Sequence[paddle.Tensor],
+    teacher: Sequence[paddle.Tensor],
+    lengths: paddle.Tensor,
+    weights: paddle.Tensor | None = None,
 ) -> paddle.Tensor:
     """Squared distance of attention scores before the softmax (TinyBERT, Jiao et al. 2019, eq. 7).
 
@@ -168,6 +174,7 @@ def attention_scores_loss(
         student: scores of the compared layers, each [rows, heads, tokens, tokens]; those of padding do not count.
         teacher: as many, of the same shape.
         lengths: int64, [rows], tokens that are no padding.
+        weights: of the rows, as for :func:`hidden_states_loss`.
 
     Returns:
         The sum over layers of the mean over rows of the mean over heads and pairs of a row's own tokens. The published
@@ -186,7 +193,7 @@ def attention_scores_loss(
             squares = paddle.square((mine - theirs).astype("float32")).reshape([rows, heads * tokens, tokens])
             # Products with the shares of the keys, then of the queries: reductions of Paddle's take far longer on CPUs.
             over_keys = paddle.matmul(squares, keys).reshape([rows, heads, tokens])
-            each.append(_mean_over_queries(over_keys, kept))
+            each.append(_mean_over_queries(over_keys, kept, weights))
     return paddle.add_n(each)
 
 
@@ -195,6 +202,7 @@ def relation_loss(
     teacher: tuple[paddle.Tensor, paddle.Tensor],
     lengths: paddle.Tensor,
     heads: int,
+    weights: paddle.Tensor | None = None,
 ) -> paddle.Tensor:
     """How differently tokens relate to each other (MiniLM, Wang et al. 2020, eq. 5; MiniLMv2, Wang et al. 2021, eq. 4).
 
@@ -206,6 +214,7 @@ def relation_loss(
         teacher: the same, of any width.
         lengths: int64, [rows], tokens that are no padding.
         heads: relation heads; divides both widths.
+        weights: of the rows, as for :func:`hidden_states_loss`.
 
     Returns:
         KL(teacher || student): mean over rows of the mean over relation heads and a row's own tokens.
@@ -219,7 +228,7 @@ def relation_loss(
         mine, theirs = (_relations(first, second, heads, padding) for first, second in (student, teacher))
         target = F.softmax(theirs)
         distance = _cross_entropy(mine, target) - _cross_entropy(theirs, target)  # [rows, heads, tokens]
-        return _mean_over_queries(distance, kept)
+        return _mean_over_queries(distance, kept, weights)
 
 
 def _relations(first: paddle.Tensor, second: paddle.Tensor, heads: int, padding: paddle.Tensor) -> paddle.Tensor:
@@ -233,7 +242,9 @@ def _relations(first: paddle.Tensor, second: paddle.Tensor, heads: int, padding:
     return paddle.matmul(first * (width // heads) ** -0.5, second, transpose_y=True) + padding
 
 
-def patient_loss(student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tensor]) -> paddle.Tensor:
+def patient_loss(
+    student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tensor], weights: paddle.Tensor | None = None
+) -> paddle.Tensor:
     """Squared distance of normalised first-token states (patient knowledge distillation, Sun et al. 2019, eq. 7).
 
     It is 2 - 2 cos of the angle between them.
@@ -241,6 +252,7 @@ def patient_loss(student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tens
     Args:
         student: states of the compared layers, each [rows, hidden].
         teacher: as many, of the same shape.
+        weights: of the rows, as for :func:`hidden_states_loss`.
 
     Returns:
         The sum over layers of the mean over rows.
@@ -251,10 +263,11 @@ def patient_loss(student: Sequence[paddle.Tensor], teacher: Sequence[paddle.Tens
     _check_squares(student, teacher, "first tokens")
     with paddle.amp.auto_cast(enable=False):
         each = [
-            paddle.square(F.normalize(mine.astype("float32")) - F.normalize(theirs.astype("float32"))).sum(-1).mean()
+            paddle.square(F.normalize(mine.astype("float32")) - F.normalize(theirs.astype("float32"))).sum(-1)
             for mine, theirs in zip(student, teacher, strict=True)
         ]
-        return paddle.add_n(each)
+        over_rows = [rows.mean() if weights is None else (rows * weights).sum() for rows in each]
+        return paddle.add_n(over_rows)
 
 
 def kept_outputs_losses(

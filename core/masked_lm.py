@@ -80,7 +80,7 @@ class MaskedLM:
         return self.ask(inputs, rows * inputs["input_ids"].shape[1] + positions)["logits"]
 
     def ask(self, inputs: Mapping[str, np.ndarray], places: np.ndarray) -> dict[str, np.ndarray]:
-        """``logits`` [places, vocabulary], and features by names such as ``hidden_states.3``.
+        """``logits`` [places, pieces of the tokenizer], and features by names such as ``hidden_states.3``.
 
         Args:
             inputs: ``input_ids`` and ``token_type_ids``, [rows, tokens].
@@ -95,12 +95,14 @@ class MaskedLM:
                 self._folder, device=current_device(), shapes=1, outputs=names, precision=self._precision
             )
         found = self._graph.run({**inputs, "positions": places})
+        # Rows of the embedding beyond the vocabulary, which fill it up to a round number, are no pieces.
+        found["logits"] = found["logits"][:, : len(self.loaded.tokenizer.vocab)]
         if not np.isfinite(found["logits"]).all():
             raise Diverged("the masked language model puts out numbers that are not finite: its weights are worthless")
         return found
 
 
-def load_masked_lm(name: str, option: str, seed: int, cache: Path) -> LoadedModel:
+def load_masked_lm(name: str, option: str, seed: int, cache: Path, trust_pickle: bool = False) -> LoadedModel:
     """A masked language model that is to be asked.
 
     Args:
@@ -108,13 +110,14 @@ def load_masked_lm(name: str, option: str, seed: int, cache: Path) -> LoadedMode
         option: names it in errors.
         seed: of the run.
         cache: where a download is kept.
+        trust_pickle: whether pickled weights may hold more than numbers.
 
     Raises:
         InputError: cannot be had, or has no masked-LM head.
     """
-    check_head(name, option, cache)
+    check_head(name, option, cache, trust_pickle)
     # Its length is that of what is asked: three tokens every BERT has.
-    found = pretrained_bert(name, None, 3, seed, cache, architecture="BertForMaskedLM")
+    found = pretrained_bert(name, None, 3, seed, cache, trust_pickle, "BertForMaskedLM")
     found.model.eval()
     return found
 
@@ -132,7 +135,8 @@ def check_head(name: str, option: str, cache: Path, trust_pickle: bool = False, 
     Raises:
         InputError: it has none.
     """
-    if HEAD not in to_ours(read_weights(resolve_pretrained(name, cache), trust_pickle), "BertForMaskedLM"):
+    weights = read_weights(resolve_pretrained(name, cache, trust_pickle), trust_pickle)
+    if HEAD not in to_ours(weights, "BertForMaskedLM"):
         raise InputError(f"{option} {name}: has no masked-LM head{hint}")
 
 

@@ -131,6 +131,16 @@ NOT_SWEPT = (
 )
 
 
+class PickleOptions(Options):
+    """Whether weights of others may run code."""
+
+    group = "model"
+
+    trust_pickle: bool = option(
+        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold"
+    )
+
+
 class OptimizerOptions(Options):
     """Schedule and regularisation that all recipes share."""
 
@@ -149,7 +159,7 @@ class OptimizerOptions(Options):
     )
     average_checkpoints: int = option(
         0,
-        "average the weights of this many last evaluations into the final model; 0 keeps the best",
+        "average the weights of this many last evaluations, where that is no worse than the best; 0 keeps the best",
         check=not_negative,
     )
     early_stopping: int = option(0, "stop after this many evaluations without a gain; 0 never", check=not_negative)

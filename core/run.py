@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -15,13 +15,14 @@ from paddle import nn
 from console import InputError, is_first_process, say, table
 from core import distributed
 from core.arithmetic import BF16, bf16_fault
-from core.checkpoint import METRICS, Identity, RunFolder, remove_checkpoints
+from core.checkpoint import METRICS, ROWS, TEACHERS, Identity, RunFolder, remove_checkpoints
 from core.distributed import World
 from core.metrics import Selection
 from core.options import OptimizerOptions, RunOptions, TeacherPassOptions
+from core.teacher import weights_checksum
 from core.train import Loop, LoopSettings, Step, TrainingResult
 from data.batches import Batches
-from data.columns import Column
+from data.columns import Column, columns_checksum
 from files import FolderLock, read_json, real_place, write_json
 from models.folder import LoadedModel, load, save
 
@@ -192,6 +193,14 @@ class Run:
             write_json(path, record)
         distributed.wait(self.world)
 
+    def taught_by(self, teachers: Sequence[LoadedModel]) -> None:
+        """Refuses to go on with other teachers than the run began with. Call it after opening.
+
+        Raises:
+            InputError: they have changed.
+        """
+        self.began_with(TEACHERS, {"sha256": [weights_checksum(each) for each in teachers]}, "teacher")
+
     def stage(self, name: str, **changes: Any) -> Run:
         """A part of this run, in a folder of its own below; it is found again, or goes on from its checkpoint.
 
@@ -249,12 +258,15 @@ class Run:
                 for one.
 
         Raises:
+            InputError: the run began with other rows.
             Interrupted: Ctrl-C or SIGTERM came; a checkpoint is there.
             Diverged: a loss or a score is not finite.
         """
         settings = LoopSettings.of(
             self.options, epochs=epochs, learning_rate=learning_rate, optimizer=optimizer, select_by=select_by
         )
+        # With other rows the batches that are still to come would be others.
+        self.began_with(ROWS, {"sha256": columns_checksum(batches.columns)}, "set of rows to learn from")
         trained = module if beside is None else _Together(module, beside)
         return Loop(self.path, trained, step, batches, evaluate, settings, self.world, self.resume).run()
 

@@ -344,6 +344,11 @@ class Loop:
                 f"{self.folder}: the checkpoint is damaged ({bad[0]} in its state); start again with --overwrite"
             )
         self.state = LoopState(**known)
+        if self.state.batch >= self.batches.steps_per_epoch:
+            raise InputError(
+                f"{self.folder}: the checkpoint stands at batch {self.state.batch:,} of a pass of "
+                f"{self.batches.steps_per_epoch:,}: the rows are others; start again with --overwrite"
+            )
         say(f"going on from step {self.state.step:,} of {self.total_steps:,}")
 
     def _choose(self) -> TrainingResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,9 @@ from data.ragged import Ragged
 from data.store import Store, StoreWriter
 
 Column = Ragged | np.ndarray
-IDS = "input_ids"
+IDS, LABELS = "input_ids", "labels"
+# Rows that are hashed at a time.
+BLOCK = 4096
 
 
 def _joined(parts: Sequence[Column]) -> Column:
@@ -48,7 +51,7 @@ class Columns(Mapping[str, Column]):
 
     def with_(self, **more: Column) -> Columns:
         """The same with more columns, or others in the place of some."""
-        return Columns({**self._columns, **more})
+        return Columns({**self, **more})
 
     def take(self, rows: np.ndarray) -> Columns:
         """The named rows, in the order given."""
@@ -104,7 +107,7 @@ class Columns(Mapping[str, Column]):
 
     def write(self, writer: StoreWriter) -> None:
         """Appends the rows to a store."""
-        writer.append(**self._columns)
+        writer.append(**self)
 
     @classmethod
     def read(cls, store: Store) -> Columns:
@@ -166,6 +169,25 @@ class JoinedColumns(Columns):
 
     def counts(self, name: str) -> np.ndarray:
         return np.concatenate([part.counts(name) for part in self._parts])
+
+
+def columns_checksum(columns: Columns) -> str:
+    """Changes with any token, label or other whole number of the rows, and with their order.
+
+    Fractions other than labels are left out: they are what models said, which another processor rounds otherwise.
+    """
+    digest = hashlib.sha256(repr(sorted(columns)).encode())
+    for start in range(0, columns.rows, BLOCK):
+        block = columns.slice(start, min(start + BLOCK, columns.rows))
+        for name in sorted(block):
+            column = block[name]
+            if isinstance(column, Ragged):
+                column = column.compact()
+                digest.update(np.ascontiguousarray(column.lengths, np.int64).tobytes())
+                column = column.values
+            if column.dtype.kind != "f" or name == LABELS:
+                digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
 
 
 def token_ids(vocab_size: int, *read: Mapping[str, Column]) -> np.ndarray:

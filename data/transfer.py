@@ -30,6 +30,7 @@ from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, tokenizer_ide
 from files import check_new_file, check_new_folder, new_file, publish_folder
 
 BLOCK = 8192
+KIND = "transfer-set"
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def write_transfer_set(
     """
     seen: set[int] = set()
     count = len(columns[0])
-    metadata = {"kind": "transfer-set", "unit": unit, "units": list(units), "identity": identity}
+    metadata = {"kind": KIND, "unit": unit, "units": list(units), "identity": identity}
     bar = ProgressBar("transfer set", count * (1 + copies))
     with StoreWriter(folder, metadata) as writer:
         labels = labels if labels is not None else without_labels(count)
@@ -352,8 +353,17 @@ def check_target(output_file: str, overwrite: bool) -> Path:
         raise InputError(f"--output_file {target} exists; pass --overwrite or choose another name")
     if target.exists() and target.is_dir() == as_table:
         raise InputError(f"--output_file {target}: a table and a folder cannot replace each other")
+    if target.is_dir() and any(target.iterdir()) and not _is_transfer_set(target):
+        raise InputError(f"--output_file {target}: holds something else than a transfer set; choose another")
     (check_new_file if as_table else check_new_folder)(target, "--output_file")
     return target
+
+
+def _is_transfer_set(folder: Path) -> bool:
+    try:
+        return Store(folder, verify=False).metadata.get("kind") == KIND
+    except StoreDamaged:
+        return False
 
 
 def publish_transfer_set(made: TransferSet, folder: Path, task: Task, target: Path) -> None:

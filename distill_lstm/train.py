@@ -85,6 +85,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
 
         transfer = main_first(run.world, make_transfer_set)
         run.open()
+        run.taught_by(loaded)
         run.say(f"{more_rows(data.train, rows)}; {transfer_size(options, len(rows), len(transfer))}")
         run.say(f"student: {student.parameters / 1e6:.1f} M parameters")
         with contextlib.ExitStack() as stack:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console import say
+from console import InputError, say
+from core.checkpoint import inputs_inside
 from data.pairs import more_rows, with_unlabeled
 from data.part_of_speech import make_tagger
 from data.sources import Rows, describe
@@ -23,6 +24,8 @@ def augment(options: AugmentDataOptions) -> int:
         InputError: rows or output cannot be used; what was there before stays.
     """
     target = check_target(options.output_file, options.overwrite)
+    if inside := inputs_inside(target, options.as_dict(), ("output_file",)):
+        raise InputError(f"--output_file {target}: holds {inside}, which is read; choose another")
     data = options.rows()
     say(describe(data))
     rows = rows_to_augment(options, data.train, data.task, options.seed, options.skip_bad_rows)

@@ -67,6 +67,8 @@ def finetune(options: MrcOptions) -> dict[str, Any]:
         encoded = encode(train, tokenizer, options.windows(), labelled=True)
         judged = encode(validation, tokenizer, options.windows())
         run.open()
+        if teacher is not None:
+            run.taught_by([teacher])
         assert encoded.labels is not None
         columns = encoded.columns.with_(labels=encoded.labels)
         told = int((encoded.labels[:, 1] > 0).sum())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from args import below_one, between, not_negative, option, positive, probability, size
-from core.options import AdamWOptions, BertTrainingOptions, RunOptions, SweepOptions, TeacherPassOptions
+from core.options import AdamWOptions, BertTrainingOptions, PickleOptions, RunOptions, SweepOptions, TeacherPassOptions
 from data.questions import QUESTION_TASKS, Windows, own_questions
 from data.tasks import LANGUAGES, QUESTIONS, TEACHERS, Task, get_task
 from files import read_json
@@ -36,7 +36,7 @@ def is_small(model: str) -> bool:
         return False
 
 
-class FinetuneOptions(BertTrainingOptions):
+class FinetuneOptions(PickleOptions, BertTrainingOptions):
     """Options of ``finetune.run_classifier``."""
 
     group = "training"
@@ -58,11 +58,6 @@ class FinetuneOptions(BertTrainingOptions):
     )
     num_attention_heads: int | None = option(
         None, "heads of each of its layers; 4 when left out", check=size, group="model"
-    )
-    trust_pickle: bool = option(
-        False,
-        "open pickled weights that hold more than numbers: doing so runs code that they may hold",
-        group="model",
     )
     learning_rate: float = option(5e-5, "the rate at its peak; with a task 3e-5 for base size and up", check=positive)
     num_train_epochs: int = option(
@@ -112,7 +107,7 @@ class FinetuneOptions(BertTrainingOptions):
         return {name: getattr(self, name) for name in UNTRAINED}
 
 
-class MrcOptions(SweepOptions, AdamWOptions, TeacherPassOptions, RunOptions):
+class MrcOptions(PickleOptions, SweepOptions, AdamWOptions, TeacherPassOptions, RunOptions):
     """Options of ``finetune.run_mrc``."""
 
     group = "training"
@@ -148,9 +143,6 @@ class MrcOptions(SweepOptions, AdamWOptions, TeacherPassOptions, RunOptions):
         TEACHERS["zh"],
         "a folder with weights, the bundled all-MiniLM-L6-v2, or a name that PaddleNLP downloads",
         group="model",
-    )
-    trust_pickle: bool = option(
-        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold", group="model"
     )
     teacher_model: str | None = option(
         None,

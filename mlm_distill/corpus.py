@@ -55,8 +55,13 @@ def create_vocabulary(options: VocabularyOptions) -> int:
     return len(vocab)
 
 
-def create(options: CorpusOptions) -> dict[str, Any]:
+def create(options: CorpusOptions, option: str = "--output_dir", is_alone: bool = False) -> dict[str, Any]:
     """Makes all shards that are not there yet; under a launcher this process's share of them.
+
+    Args:
+        options: of the corpus.
+        option: names the folder of the shards in errors.
+        is_alone: whether this process makes all of them, whatever others there are.
 
     Returns:
         What ``corpus.json`` holds.
@@ -69,12 +74,16 @@ def create(options: CorpusOptions) -> dict[str, Any]:
     plan = _plan(options)
     if options.dry_run:
         return estimate(plan, files, references)
-    target = ShardFolder(Path(options.output_dir), CORPUS, "--output_dir")
-    rank, world = process_place()
-    record = target.begin(_made_from(plan, files, references), options.overwrite)
+    target = ShardFolder(Path(options.output_dir), CORPUS, option)
+    rank, world = (0, 1) if is_alone else process_place()
+    made_from = _made_from(plan, files, references)
+    told = Path(options.write_reference) if options.write_reference and rank == 0 else None
+    if told is not None and not options.overwrite and not target.is_of(made_from):
+        _check_no_references(told, files)
+    record = target.begin(made_from, options.overwrite)
     mark = mark_of(record)
-    if options.write_reference and rank == 0:
-        write_references(plan, files, Path(options.write_reference))
+    if told is not None:
+        write_references(plan, files, told)
     work = list(enumerate(shares(files, options.shard_megabytes << 20, references)))
     mine = [(number, share) for number, share in work if number % world == rank]
     missing = [(number, share) for number, share in mine if not target.is_there(number, mark)]
@@ -84,6 +93,13 @@ def create(options: CorpusOptions) -> dict[str, Any]:
     if missing:
         say(f"made in {duration(time.perf_counter() - began)}")
     return _finished(target, record, len(work))
+
+
+def is_of_other_text(options: CorpusOptions) -> bool:
+    """Whether the folder of a corpus holds one of other text, or made with other options."""
+    target, files = ShardFolder(Path(options.output_dir), CORPUS, "--output_dir"), corpus_files(options.input_dir)
+    there = target.known() is not None
+    return there and not target.is_of(_made_from(_plan(options), files, _references(options, files)))
 
 
 def _references(options: CorpusOptions, files: Sequence[Path]) -> list[Path]:
@@ -108,6 +124,12 @@ def _references(options: CorpusOptions, files: Sequence[Path]) -> list[Path]:
     if records := [file for file in files if is_json(file)]:
         raise InputError(f"--reference_file: goes with text by lines; {records[0]} holds records")
     return found
+
+
+def _check_no_references(folder: Path, files: Sequence[Path]) -> None:
+    """Keeps references that another run, or another segmenter, has written."""
+    if there := [path for file in files if (path := folder / f"{file.name}{REFERENCE}").exists()]:
+        raise InputError(f"--write_reference {there[0]}: is there already; choose another folder, or pass --overwrite")
 
 
 def write_references(plan: Plan, files: Sequence[Path], folder: Path) -> None:
@@ -150,6 +172,8 @@ def _plan(options: CorpusOptions) -> Plan:
 def _made_from(plan: Plan, files: Sequence[Path], references: Sequence[Path]) -> dict[str, Any]:
     places = ("input_dir", "output_dir", "vocab_file", "reference_file")
     state = {k: v for k, v in plan.options.state_dict().items() if k not in places}
+    # Of a model its vocabulary counts, whatever its name.
+    state["model_name"] = None
     return {
         "options": state,
         "files": fingerprint(files),

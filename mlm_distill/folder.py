@@ -127,6 +127,11 @@ class ShardFolder:
                 if kind is int and not 0 <= value < 2**62:
                     raise ValueError(f"{name} {value!r}")
 
+    def is_of(self, made_from: Mapping[str, Any]) -> bool:
+        """Whether the folder holds, or is to hold, what is made from this."""
+        known = self.known()
+        return known is not None and known["made_from"] == json.loads(json.dumps(made_from))
+
     def begin(self, made_from: Mapping[str, Any], overwrite: bool) -> dict[str, Any]:
         """Makes the folder ready; shards that were made from the same stay, others are made anew one by one.
 
@@ -151,10 +156,9 @@ class ShardFolder:
                 raise InputError(f"{self.option} {self.path} is not empty; choose another")
         is_same = known is not None and known["made_from"] == record["made_from"]
         if known is not None and not is_same and not overwrite:
-            raise InputError(
-                f"{self.option} {self.path}: made from something else or with other options; pass --overwrite or "
-                "choose another"
-            )
+            # Where a folder is made on the way, --overwrite is another folder's.
+            remedy = "pass --overwrite or choose another" if self.option == "--output_dir" else "choose another"
+            raise InputError(f"{self.option} {self.path}: made from something else or with other options; {remedy}")
         self.path.mkdir(parents=True, exist_ok=True)
         clear_folder(self.path)
         if not is_same:

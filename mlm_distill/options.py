@@ -8,7 +8,7 @@ from typing import Any
 
 from args import Options, below_one, between, not_negative, option, positive, probability, size
 from core.layer_map import RULES
-from core.options import AdamWOptions, LayerLossOptions, RunOptions, TeacherPassOptions
+from core.options import AdamWOptions, LayerLossOptions, PickleOptions, RunOptions, TeacherPassOptions
 from core.shapes import SHAPES
 from data.instances import Windows
 from data.masking import Masking
@@ -134,7 +134,7 @@ class CorpusOptions(Options):
         return cache_folder(self.cache_dir)
 
 
-class TeacherOutputOptions(TeacherPassOptions):
+class TeacherOutputOptions(PickleOptions, TeacherPassOptions):
     """Options of ``mlm_distill.create_teacher_output_data``."""
 
     group = "data"
@@ -168,6 +168,10 @@ class TeacherOutputOptions(TeacherPassOptions):
         found = super().faults()
         if not self.teacher_dir:
             found.append("--teacher_dir is required, or --bert_config_file with --init_checkpoint")
+        if self.bert_config_file and self.teacher_dir:
+            config = Path(self.bert_config_file)
+            if (config if config.is_dir() else config.parent).resolve() != Path(self.teacher_dir).resolve():
+                found.append(f"--bert_config_file {config}: expected the one in {self.teacher_dir}")
         if self.init_checkpoint and ".ckpt" in Path(self.init_checkpoint).name:
             found.append(
                 f"--init_checkpoint {self.init_checkpoint}: TensorFlow's checkpoints are not read; give a folder in "
@@ -209,7 +213,7 @@ def layers_from(text: str) -> list[int] | None:
     return found
 
 
-class InitStudentOptions(Options):
+class InitStudentOptions(PickleOptions):
     """Options of ``mlm_distill.init_student``."""
 
     group = "model"
@@ -250,9 +254,6 @@ class InitStudentOptions(Options):
         choices=("truncate", "principal"),
     )
     head: str = option("teacher", "its masked-LM head: the teacher's, or random", choices=("teacher", "random"))
-    trust_pickle: bool = option(
-        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold"
-    )
     seed: int = option(42, "the one seed that all random streams derive from", check=not_negative)
     cache_dir: str | None = option(None, CACHE_DIR, state=False, group="output")
 
@@ -260,7 +261,7 @@ class InitStudentOptions(Options):
     def derived(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         if not given.get("teacher_dir"):
             return {"init": "random", "head": "random"}
-        return {"head": "random"} if given.get("vocab_file") else {}
+        return {"head": "random"} if given.get("vocab_file") or given.get("init") == "random" else {}
 
     def faults(self) -> list[str]:
         found = super().faults()
@@ -270,6 +271,8 @@ class InitStudentOptions(Options):
             found.append("--init random: reads nothing of a teacher; give --vocab_file and sizes alone")
         if self.vocab_file and self.teacher_dir and self.head == "teacher":
             found.append("--head teacher: its words are those of the teacher's vocabulary; leave out --vocab_file")
+        if self.teacher_dir and self.init == "random" and self.head == "teacher":
+            found.append("--head teacher: goes with --init teacher")
         its_head = self.init == "teacher" and self.head == "teacher" and not self.vocab_file
         if self.input_file and self.teacher_dir and its_head:
             found.append("--input_file: the teacher's head has learnt how often pieces occur; pass --head random")
@@ -302,7 +305,7 @@ class InitStudentOptions(Options):
 AS_MANY_AS_IT_TAKES = 1_000_000
 
 
-class RunDistillOptions(LayerLossOptions, AdamWOptions, TeacherPassOptions, RunOptions):
+class RunDistillOptions(PickleOptions, LayerLossOptions, AdamWOptions, TeacherPassOptions, RunOptions):
     """Options of ``mlm_distill.run_distill``."""
 
     group = "training"
@@ -354,9 +357,6 @@ class RunDistillOptions(LayerLossOptions, AdamWOptions, TeacherPassOptions, RunO
         "none: learn what the text says",
         group="model",
         also=("teacher_dir", "teacher_name_or_path", "teacher_model"),
-    )
-    trust_pickle: bool = option(
-        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold", group="model"
     )
     dropout_prob: float = option(0.0, "dropout while this trains; config.json keeps the student's own", check=below_one)
     trained: str = option("all", "what learns: the whole student, or its masked-LM head alone", choices=("all", "head"))
@@ -434,7 +434,10 @@ class RunDistillOptions(LayerLossOptions, AdamWOptions, TeacherPassOptions, RunO
         if not self.student_model and not self.student_config:
             found.append("--student_model is required, or --student_config for random weights")
         if not self.do_train:
-            found += [f"--{name} goes with --do_train" for name in TRAINING_OPTIONS if self.asks(name)]
+            only = (*TRAINING_OPTIONS, *HIDDEN_OPTIONS, "precision")
+            found += [f"--{name} goes with --do_train" for name in only if self.asks(name)]
+        elif not self.do_eval:
+            found.append("--do_eval False: a training chooses its checkpoints by what it finds on held-out text")
         if self.data_files_json and self.teacher == "stored":
             found.append("--data_files_json gives text without a teacher's answers: give --teacher, or none")
         if not self.do_train and not self.do_eval:

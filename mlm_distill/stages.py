@@ -23,9 +23,11 @@ from typing import Any, TypeVar
 
 from args import Options, names_of
 from console import InputError, say
+from core.checkpoint import inputs_inside
 from core.shapes import SHAPES
 from files import FolderLock, check_new_folder, read_json, write_json
 from mlm_distill.corpus import create as create_corpus
+from mlm_distill.corpus import is_of_other_text
 from mlm_distill.options import (
     CorpusOptions,
     InitStudentOptions,
@@ -95,15 +97,23 @@ def run_stages(options: TwoStageOptions) -> dict[str, Any]:
     check_new_folder(root, "--output_dir")
     lock = FolderLock(root, f"--output_dir {root}")
     lock.check()
+    if (root / RECORD).exists() and (root / RECORD).samefile(options.config):
+        raise InputError(f"--config {options.config}: is this folder's own record; keep the configuration elsewhere")
     known = _known(root)
     if known is None and root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
         raise InputError(f"--output_dir {root} is not empty; choose another")
-    if known not in (None, config):
+    is_other = "another configuration" if known not in (None, config) else ""
+    if known == config and is_of_other_text(corpus):
+        is_other = "other text"
+    if is_other:
         if not options.overwrite:
             raise InputError(
-                f"--output_dir {root}: begun with another configuration; pass --overwrite to start anew, or "
-                "choose another"
+                f"--output_dir {root}: begun with {is_other}; pass --overwrite to start anew, or choose another"
             )
+        text = {name: getattr(corpus, name) for name in ("input_dir", "vocab_file", "reference_file")}
+        read = {"config": options.config, "teacher": str(first), **text}
+        if inside := inputs_inside(root, read):
+            raise InputError(f"--output_dir {root}: holds {inside}, which is read; choose another folder")
         # The record stays to the last: with it the same command is understood again after a kill.
         for path in (path for path in root.iterdir() if path.name != RECORD):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -203,7 +213,9 @@ def planned(config: Mapping[str, Any], root: Path, options: TwoStageOptions) -> 
         start, answers, target = (str(root / f"{name}{end}") for end in ("_start", "_answers", ""))
         first = parts.get("init")
         # A head of its own begins with what the corpus says.
-        its_own = isinstance(first, Mapping) and (first.get("head") == "random" or "vocab_file" in first)
+        its_own = isinstance(first, Mapping) and (
+            "random" in (first.get("head"), first.get("init")) or "vocab_file" in first
+        )
         counted = {"input_file": str(root / "corpus")} if its_own else {}
         own = {"teacher_dir": source, "output_dir": start, **counted, **places}
         init = made(InitStudentOptions, f"{name}.init", first, **own)

@@ -24,7 +24,7 @@ from models.embeddings import covariance, root
 from models.folder import LoadedModel, save
 from models.pretrained import pretrained_bert
 from models.shrink import Weights, check_narrower, hidden_basis, shrunk
-from models.weights import layer_weights, set_weights
+from models.weights import SUFFIXES, layer_weights, set_weights, weights_files
 
 ARCHITECTURE = "BertForMaskedLM"
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
@@ -47,13 +47,10 @@ def init_student(options: InitStudentOptions) -> LoadedModel:
         raise InputError(f"--output_dir {target}: holds {inside}, which is read; choose another folder")
     teacher = None
     if options.teacher_dir:
+        name = folder_of(options.teacher_dir, "--teacher_dir")
         if options.head == "teacher":
-            check_head(
-                options.teacher_dir, "--teacher_dir", options.cache(), options.trust_pickle, "; pass --head random"
-            )
-        teacher = pretrained_bert(
-            options.teacher_dir, None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE
-        )
+            check_head(name, "--teacher_dir", options.cache(), options.trust_pickle, "; pass --head random")
+        teacher = pretrained_bert(name, None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE)
     shape = _shape(options, teacher)
     student, start = _from_teacher(options, teacher, shape) if teacher else _from_nothing(options, shape)
     with new_folder(target) as temporary:
@@ -216,11 +213,10 @@ def student_of(options: RunDistillOptions, teacher: LoadedModel | None) -> Loade
         InputError: it cannot be had.
     """
     if options.student_model:
+        name = folder_of(options.student_model, "--student_model")
         if not options.do_train:
-            check_head(folder_of(options.student_model), "--student_model", options.cache(), options.trust_pickle)
-        found = pretrained_bert(
-            folder_of(options.student_model), None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE
-        )
+            check_head(name, "--student_model", options.cache(), options.trust_pickle)
+        found = pretrained_bert(name, None, 3, options.seed, options.cache(), options.trust_pickle, ARCHITECTURE)
         if options.student_config and _config(options.student_config) != found.model.config:
             raise InputError(f"--student_config {options.student_config}: another shape than --student_model has")
         return dataclasses.replace(found, max_seq_length=found.model.config.max_position_embeddings)
@@ -240,9 +236,22 @@ def student_of(options: RunDistillOptions, teacher: LoadedModel | None) -> Loade
     return random_student(shape, tokenizer, options.seed)
 
 
-def folder_of(name: str) -> str:
-    """The folder of weights that are named as files, as published; other names as they are."""
-    return str(Path(name).parent) if Path(name).is_file() else name
+def folder_of(name: str, option: str) -> str:
+    """The folder of weights that are named as a file, as published; other names as they are.
+
+    Raises:
+        InputError: of that folder other weights are read.
+    """
+    path = Path(name)
+    is_weights = path.suffix in SUFFIXES and not path.is_dir()
+    if is_weights and not path.is_file():
+        raise InputError(f"{option} {name}: no such file")
+    if is_weights and path not in weights_files(path.parent):
+        raise InputError(
+            f"{option} {name}: its folder's weights are read from another file; put these into a folder of their own, "
+            "with config.json and the vocabulary"
+        )
+    return str(path.parent) if is_weights or (path.suffix == ".json" and path.is_file()) else name
 
 
 def _config(name: str | Path) -> BertConfig:

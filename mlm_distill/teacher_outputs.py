@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 
 from console import InputError, ProgressBar, say
 from core.arithmetic import FP32
@@ -26,6 +27,7 @@ from files import alone_in, clear_abandoned, clear_inside, scratch_folder
 from mlm_distill.corpus import tokenizer_checksum
 from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder, is_whole, mark_of
 from mlm_distill.options import TeacherOutputOptions
+from mlm_distill.student import folder_of
 from models.folder import LoadedModel
 
 # Rows of a part.
@@ -46,8 +48,11 @@ def create(options: TeacherOutputOptions) -> dict[str, Any]:
     target = ShardFolder(Path(options.output_dir), TEACHER_OUTPUTS, "--output_dir")
     corpus = source.finished()
     _check_corpus(options, corpus)
-    choose_device(options.device)
-    teacher = load_masked_lm(str(options.teacher_dir), "--teacher_dir", 0, options.cache())
+    paddle.set_device(choose_device(options.device))
+    if options.init_checkpoint:
+        folder_of(options.init_checkpoint, "--init_checkpoint")
+    name = folder_of(str(options.teacher_dir), "--teacher_dir")
+    teacher = load_masked_lm(name, "--teacher_dir", 0, options.cache(), options.trust_pickle)
     check_reads(teacher, corpus["made_from"], f"--teacher_dir {options.teacher_dir}")
     rank, world = process_place()
     made_from = {

@@ -13,6 +13,7 @@ from console import InputError
 from data.columns import Columns, JoinedColumns
 from data.instances import Masker
 from data.ragged import Ragged
+from data.sources import HOLDOUT_SEED
 from data.store import Store
 from data.streams import generator
 from files import read_json
@@ -35,12 +36,14 @@ class Text:
             ``word_starts``; of stored answers also ``teacher_ids`` and ``teacher_probs``.
         held_out: always with masks; of stored answers also ``teacher_best``, the likeliest piece of every place.
         made_from: what the corpus was made from.
+        record: what all of it was made from: the corpus, stored answers, and what judges.
         hides: hides tokens of instances whose masks are not stored; None where they are.
     """
 
     rows: Columns
     held_out: Columns
     made_from: Mapping[str, Any]
+    record: Mapping[str, Any]
     hides: Hides | None
 
 
@@ -107,7 +110,7 @@ def read_text(options: RunDistillOptions, student: LoadedModel) -> Text:
     is_dynamic = known["dynamic_masking"]
     if not is_dynamic:
         for name in ("max_predictions_per_seq", "masked_lm_prob", "do_whole_word_mask"):
-            if options.asks(name) and getattr(options, name) != known[name]:
+            if name in options.given and getattr(options, name) != known[name]:
                 raise InputError(f"--{name}: {folder.path} holds masks, made with {known[name]}")
     if options.max_seq_length is not None and known["max_seq_length"] > options.max_seq_length:
         raise InputError(
@@ -118,10 +121,12 @@ def read_text(options: RunDistillOptions, student: LoadedModel) -> Text:
     rows = [_columns(store, wanted, truncation) for store in folder.stores(SHARD, verify=True)]
     if not sum(part.rows for part in rows):
         raise InputError(f"--input_file {folder.path}: no instances")
+    held_out, judged_from = _held_out(options, folder, student)
     return Text(
         JoinedColumns(rows),
-        _held_out(options, folder, student),
+        held_out,
         made_from,
+        {"learnt": record["made_from"], "judged": judged_from},
         Hides(Masker(options.masking(), student.tokenizer), options.seed) if is_dynamic else None,
     )
 
@@ -137,14 +142,16 @@ def _columns(store: Store, names: list[str], truncation: int = 0) -> Columns:
     return Columns(found)
 
 
-def _held_out(options: RunDistillOptions, source: ShardFolder, student: LoadedModel) -> Columns:
-    """The instances that judge: those of another folder, or what was held out of the text."""
+def _held_out(
+    options: RunDistillOptions, source: ShardFolder, student: LoadedModel
+) -> tuple[Columns, Mapping[str, Any]]:
+    """The instances that judge, of another folder or of what was held out of the text; and what they were made from."""
     folder, part = source, HELD_OUT
     if options.eval_file:
         folder, part = folder_of_instances(options.eval_file, "--eval_file"), SHARD
-        made_from = corpus_of(folder.kind, folder.finished())
-        check_reads(student, made_from, f"--eval_file {options.eval_file}, which the student reads")
-    found = []
+        corpus = corpus_of(folder.kind, folder.finished())
+        check_reads(student, corpus, f"--eval_file {options.eval_file}, which the student reads")
+    found, made_from = [], folder.finished()["made_from"]
     for store in folder.stores(part, verify=True):
         if PLACES not in store.columns:
             raise InputError(f"{folder.option} {folder.path}: made with --dynamic_masking: nothing is hidden in it")
@@ -161,8 +168,9 @@ def _held_out(options: RunDistillOptions, source: ShardFolder, student: LoadedMo
             f"{folder.option} {folder.path}: no text was held out; make it with --held_out above 0, or give --eval_file"
         )
     count = min(rows.rows, options.eval_rows or rows.rows)
-    drawn = generator(options.seed, "evaluation").permutation(rows.rows)[:count]
-    return rows.take(np.sort(drawn))
+    # Runs of other seeds are judged by the same.
+    drawn = generator(HOLDOUT_SEED, "evaluation").permutation(rows.rows)[:count]
+    return rows.take(np.sort(drawn)), made_from
 
 
 def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusOptions:
@@ -192,11 +200,11 @@ def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusO
         raise InputError(f"--max_seq_length {options.max_seq_length}: the student has {longest} positions")
     beside = Path(str(options.student_config)).parent / "vocab.txt"
     if options.student_model:
-        vocabulary = {"model_name": folder_of(options.student_model)}
+        vocabulary = {"model_name": folder_of(options.student_model, "--student_model")}
     elif beside.is_file():
         vocabulary = {"vocab_file": str(beside)}
     else:
-        vocabulary = {"model_name": folder_of(options.teacher)}
+        vocabulary = {"model_name": folder_of(options.teacher, "--teacher")}
     return CorpusOptions(
         input_dir=[str(path.parent / name) for name in names],
         output_dir=str(options.data_cache_dir),

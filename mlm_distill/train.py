@@ -54,7 +54,9 @@ def distill(options: RunDistillOptions) -> dict[str, Any]:
         student, teacher, text = _inputs(options, run.world)
         layers = _loss_of_layers(options, student, teacher) if teacher is not None else None
         run.open()
-        run.began_with(TEXT, text.made_from, "text")
+        run.began_with(TEXT, text.record, "text, or other answers to it")
+        if teacher is not None:
+            run.taught_by([teacher])
         tokens = int(text.rows.costs.sum())
         run.say(f"{text.rows.rows:,} instances, {tokens:,} tokens; {text.held_out.rows:,} instances judge")
         run.say(f"student: {student.parameters / 1e6:.1f} M parameters")
@@ -71,11 +73,12 @@ def _inputs(options: RunDistillOptions, world: World) -> tuple[LoadedModel, Load
     """Student, teacher where one is asked, and text; all of it checked."""
     teacher = None
     if options.is_live:
-        teacher = load_masked_lm(folder_of(options.teacher), "--teacher", options.seed, options.cache())
+        name = folder_of(options.teacher, "--teacher")
+        teacher = load_masked_lm(name, "--teacher", options.seed, options.cache(), options.trust_pickle)
     student = student_of(options, teacher)
     if options.data_files_json:
         made = corpus_of_files(options, student)
-        main_first(world, lambda: create_corpus(made))
+        main_first(world, lambda: create_corpus(made, "--data_cache_dir", is_alone=True))
     assert isinstance(student.tokenizer, WordPieceTokenizer)
     text = read_text(options, student)
     if teacher is not None:
@@ -155,12 +158,23 @@ class MaskedStep:
 
     def __call__(self, batch: Batch) -> Losses:
         places, there = masked_places(batch)
-        if not len(places):
-            # Of rows in which no word fits: one place is computed, and counts nothing.
-            nothing = self._student.features(*self._inputs(batch), masked_positions=paddle.zeros([1], "int64"))[
-                "logits"
-            ]
-            return {"loss": nothing.sum() * 0.0}
+        if len(places):
+            return self._losses(batch, places, there)
+        # Of rows in which no word fits: one place is computed, and counts nothing. Its losses have the usual names:
+        # processes add theirs up together.
+        one = {
+            name: np.pad(batch[name], [(0, 0), (0, 1)] + [(0, 0)] * (batch[name].ndim - 2))
+            for name in (PLACES, TARGETS, IDS, PROBABILITIES)
+            if name in batch
+        }
+        if PROBABILITIES in one:
+            one[PROBABILITIES][:] = 1
+        there = np.zeros(one[PLACES].shape, bool)
+        there[0, 0] = True
+        losses = self._losses({**batch, **one}, np.zeros(1, np.int64), there)
+        return {name: value * 0.0 for name, value in losses.items()}
+
+    def _losses(self, batch: Batch, places: np.ndarray, there: np.ndarray) -> Losses:
         want = tuple(self._layers.wanted(1)) if self._layers else ()
         found = self._student.features(*self._inputs(batch), want, masked_positions=paddle.to_tensor(places))
         if self._layers is not None:
@@ -189,7 +203,10 @@ class MaskedStep:
         # Rows count by their hidden places, as the answers do: so any number of processes gives the same.
         weights = paddle.to_tensor((there.sum(1) / there.sum()).astype(np.float32))
         layers = self._layers.losses(found, theirs, paddle.to_tensor(batch["lengths"]), self._projections, weights)
-        ce = soft_cross_entropy_loss(found["logits"], theirs["logits"], self._options.temperature, scaled=False)
+        pieces = theirs["logits"].shape[1]
+        ce = soft_cross_entropy_loss(
+            found["logits"][:, :pieces], theirs["logits"], self._options.temperature, scaled=False
+        )
         return {**layers, "loss": layers["loss"] + self._options.ce_weight * ce, "ce": ce}
 
 

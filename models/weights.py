@@ -18,6 +18,7 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 KNOWN_TYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 PICKLED = (".pdparams", ".bin", ".pt", ".pth")
+SUFFIXES = (".safetensors", *PICKLED)
 
 
 def read_weights(folder: str | os.PathLike[str], trust_pickle: bool = False) -> dict[str, np.ndarray]:
@@ -30,9 +31,22 @@ def read_weights(folder: str | os.PathLike[str], trust_pickle: bool = False) -> 
     Raises:
         InputError: no weights, damaged ones, or pickled ones that would run code without ``trust_pickle``.
     """
+    files = weights_files(folder)
+    if not files:
+        raise InputError(f"{folder}: expected {WEIGHTS} here, found no weights")
+    parts = [read_weights_file(path, trust_pickle) for path in files]
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def weights_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The files that :func:`read_weights` reads, among those that a folder holds; none where it holds no weights.
+
+    Raises:
+        InputError: a damaged index.
+    """
     folder = Path(folder)
     if (folder / WEIGHTS).is_file():
-        return read_safetensors(folder / WEIGHTS)
+        return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         try:
             names = set(read_json(folder / INDEX)["weight_map"].values())
@@ -43,14 +57,11 @@ def read_weights(folder: str | os.PathLike[str], trust_pickle: bool = False) -> 
             raise InputError(f"{folder / INDEX}: damaged ({type(error).__name__}: {error})") from error
         if outside:
             raise InputError(f"{folder / INDEX}: names a file outside its folder")
-        parts = [read_safetensors(folder / name) for name in sorted(names)]
-        return {name: value for part in parts for name, value in part.items()}
+        return [folder / name for name in sorted(names)]
     pickled = [path for path in sorted(folder.glob("*")) if path.suffix in PICKLED]
     # Trainers leave their own state beside the weights.
     usual = [path for path in pickled if path.name in ("model_state.pdparams", "pytorch_model.bin")]
-    if not pickled:
-        raise InputError(f"{folder}: expected {WEIGHTS} here, found no weights")
-    return read_weights_file((usual or pickled)[0], trust_pickle)
+    return (usual or pickled)[:1]
 
 
 def read_weights_file(path: Path, trust_pickle: bool = False) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from console import InputError
+from data.store import StoreWriter
 from data.tasks import get_task
 from data.tokenization import WordPieceTokenizer
 from data.transfer import transfer_set_from_path
@@ -88,3 +89,23 @@ def test_what_is_there_stays_unless_told_otherwise(inputs, tmp_path):
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(InputError, match="a table and a folder cannot replace each other"):
         augment(options(inputs, tmp_path / "folder.tsv", overwrite=True))
+
+
+def test_overwrite_replaces_transfer_sets_alone(inputs, tmp_path):
+    """Not a folder of models whose name somebody gives by mistake, and nothing that is read."""
+    (tmp_path / "runs" / "teacher").mkdir(parents=True)
+    (tmp_path / "runs" / "teacher" / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(InputError, match="runs: holds something else than a transfer set; choose another"):
+        augment(options(inputs, tmp_path / "runs", overwrite=True))
+    assert (tmp_path / "runs" / "teacher" / "model.safetensors").read_bytes() == b"weights"
+    with StoreWriter(tmp_path / "store", {"kind": "raw-text"}) as writer:
+        writer.append(x=np.zeros(1))
+    with pytest.raises(InputError, match="holds something else"):
+        augment(options(inputs, tmp_path / "store", overwrite=True))
+    assert augment(options(inputs, tmp_path / "made"))
+    assert augment(options(inputs, tmp_path / "made", overwrite=True))
+    more = tmp_path / "more.tsv"
+    more.write_text("sentence\na good film\n")
+    with pytest.raises(InputError, match=r"holds --unlabeled_file .*more\.tsv, which is read; choose another"):
+        augment(options(inputs, more, overwrite=True, unlabeled_file=(str(more),)))
+    assert more.read_text() == "sentence\na good film\n"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.batches import Batches
-from data.columns import Columns
+from data.columns import Columns, JoinedColumns, columns_checksum
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
 
@@ -160,3 +160,34 @@ def test_offsets_outside_of_the_values_are_refused(tmp_path, offsets):
     np.asarray(offsets, "<i8").tofile(tmp_path / "s" / "input_ids.offsets.bin")
     with pytest.raises(StoreDamaged, match="offsets outside of the values"):
         Store(tmp_path / "s", verify=False)
+
+
+def test_joined_columns_take_more_and_are_written_whole(tmp_path):
+    parts = [Columns({"a": np.arange(2), "b": Ragged.from_rows([[1], [2, 3]])}) for _ in range(2)]
+    joined = JoinedColumns(parts)
+    assert sorted(joined.with_(c=np.arange(4))) == ["a", "b", "c"]
+    with StoreWriter(tmp_path / "store") as writer:
+        joined.write(writer)
+    found = Columns.read(Store(tmp_path / "store"))
+    assert np.asarray(found["a"]).tolist() == [0, 1, 0, 1]
+    assert found["b"].values.tolist() == [1, 2, 3, 1, 2, 3]
+
+
+def test_the_checksum_of_columns_follows_tokens_and_labels_not_what_models_said():
+    def made(ids=((1, 2), (3,)), labels=(0.0, 1.5), said=(0.1, 0.2)):
+        return Columns(
+            {
+                "input_ids": Ragged.from_rows(list(map(list, ids))),
+                "labels": np.asarray(labels),
+                "logits": np.asarray(said),
+            }
+        )
+
+    known = columns_checksum(made())
+    assert columns_checksum(made()) == known
+    assert columns_checksum(made(said=(0.1, 0.3))) == known
+    for other in (made(ids=((1,), (2, 3))), made(ids=((1, 2), (4,))), made(labels=(0.0, 1.0))):
+        assert columns_checksum(other) != known
+    assert columns_checksum(made().take(np.asarray([1, 0]))) != known
+    # Shards say the same as their rows together.
+    assert columns_checksum(JoinedColumns([made().slice(0, 1), made().slice(1, 2)])) == known

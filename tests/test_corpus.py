@@ -602,3 +602,25 @@ def test_a_vocabulary_is_replaced_when_asked(inputs, words):
     (inputs / "made.txt").write_text("old")
     assert run_script(create_vocabulary.main, [*vocabulary_words(inputs, min_count=3), "--overwrite"]) == 0
     assert (inputs / "made.txt").read_text(encoding="utf-8").endswith("##t\nthe\n")
+
+
+def test_references_of_another_run_stay(inputs):
+    written = inputs / "ref"
+    create(chinese(inputs, "jieba", dynamic_masking=True, write_reference=str(written)))
+    (there,) = [path for path in written.iterdir() if path.stat().st_size]
+    there.write_text("[1]\n")
+    again = chinese(inputs, "jieba", dynamic_masking=True, write_reference=str(written))
+    with pytest.raises(InputError, match=r"--write_reference .*\.ref: is there already; choose another folder"):
+        create(again.replace(output_dir=str(inputs / "other")))
+    assert there.read_text() == "[1]\n"
+    # The run that wrote them goes on with them.
+    create(again)
+    assert there.read_text() != "[1]\n"
+
+
+def test_a_vocabulary_may_be_named_by_any_model_that_has_it(inputs):
+    tiny.write_pretrained(inputs / "one")
+    shutil.copytree(inputs / "one", inputs / "two")
+    made = {"vocab_file": None, "model_name": str(inputs / "one")}
+    first = create(options(inputs, **made))
+    assert create(options(inputs, **{**made, "model_name": str(inputs / "two")})) == first

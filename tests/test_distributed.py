@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 
 import numpy as np
@@ -148,7 +149,10 @@ def test_two_processes_distil_layers_as_one_does(inputs, tmp_path, budget):
         assert_equal_models(tmp_path / "two" / "run" / stage, tmp_path / "one" / "run" / stage)
 
 
-@pytest.mark.parametrize("kind", ["layers", "text"])
+ALL_OF_LAYERS = {"attention_weight": 1.0, "relations": "minilmv2", "patient_weight": 1.0}
+
+
+@pytest.mark.parametrize("kind", ["layers", "relations", "text"])
 def test_two_processes_distil_a_masked_language_model_as_one_does(tmp_path, kind):
     """Other tokens are hidden in every pass, and the processes' shares of a batch hide other numbers of them."""
     write_stored(tmp_path)
@@ -169,6 +173,7 @@ def test_two_processes_distil_a_masked_language_model_as_one_does(tmp_path, kind
             learning_rate=0.1,
             num_train_epochs=2,
             device="cpu",
+            **(ALL_OF_LAYERS if kind == "relations" else {}),
         )
 
     code, said = launch("mlm_distill/run_distill.py", options("two"), tmp_path / "logs")
@@ -177,6 +182,36 @@ def test_two_processes_distil_a_masked_language_model_as_one_does(tmp_path, kind
     two = json.loads((tmp_path / "two" / "run" / "metrics.json").read_text(encoding="utf-8"))
     assert two["processes"] == 2
     assert_equal_models(tmp_path / "two" / "run", tmp_path / "one" / "run")
+
+
+def test_text_files_of_several_shards_become_a_corpus_of_two_processes(tmp_path):
+    write_stored(tmp_path)
+    files = [write_text(tmp_path / f"t{n}.txt", n) for n in range(3)]
+    (tmp_path / "files.json").write_text(json.dumps({"train": [path.name for path in files]}))
+    options = RunDistillOptions(
+        data_files_json=str(tmp_path / "files.json"),
+        data_cache_dir=str(tmp_path / "made"),
+        language="en",
+        max_seq_length=24,
+        student_model=str(tmp_path / "small"),
+        teacher="none",
+        output_dir=str(tmp_path / "out" / "run"),
+        cache_dir=str(tmp_path / "cache"),
+        batch_size=8,
+        max_steps=2,
+        device="cpu",
+    )
+    code, said = launch("mlm_distill/run_distill.py", options, tmp_path / "logs")
+    assert code == 0, said
+    # A shard at least for each file.
+    assert json.loads((tmp_path / "made" / "corpus.json").read_text())["shards"] == 3
+    assert json.loads((tmp_path / "out" / "run" / "metrics.json").read_text())["processes"] == 2
+
+
+def write_text(path, seed):
+    rng = random.Random(seed)
+    path.write_text("\n\n".join(tiny.sentence(rng, n % 2) for n in range(12)) + "\n")
+    return path
 
 
 def test_two_processes_learn_to_find_answers_as_one_does(tmp_path):

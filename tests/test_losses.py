@@ -254,3 +254,42 @@ def test_kept_outputs_are_means_over_places():
     assert float(found["ce"]) == pytest.approx((0.762462 + 1.098612) / 2, abs=1e-5)
     # (1/3, 1/3) and (1, 0): 1/sqrt(2).
     assert float(found["cosine"]) == pytest.approx((0.002946 + 1 - 0.5**0.5) / 2, abs=1e-5)
+
+
+def test_rows_of_all_distances_of_layers_may_count_by_weights():
+    """Two halves of a batch, weighted, add up to the whole: so they do over processes."""
+    rng = np.random.default_rng(0)
+
+    def drawn(*shape):
+        return paddle.to_tensor(rng.normal(size=shape).astype(np.float32))
+
+    lengths = paddle.to_tensor(np.asarray([5, 3, 4, 2]))
+    scores, states = ([drawn(4, 2, 5, 5), drawn(4, 2, 5, 5)], [drawn(4, 5, 8) for _ in range(4)])
+    weights = np.asarray([0.1, 0.4, 0.3, 0.2], np.float32)
+
+    def losses(rows):
+        mine = paddle.to_tensor(weights[rows] / weights[rows].sum())
+        kept = paddle.to_tensor(np.asarray(rows))
+        pick = [paddle.index_select(x, kept) for x in states]
+        first = [paddle.index_select(x, kept) for x in scores]
+        own = paddle.index_select(lengths, kept)
+        return [
+            float(attention_scores_loss(first[:1], first[1:], own, mine)),
+            float(relation_loss(tuple(pick[:2]), tuple(pick[2:]), own, 2, mine)),
+            float(patient_loss([pick[0][:, 0]], [pick[1][:, 0]], mine)),
+            float(hidden_states_loss([pick[0]], [pick[1]], own, mine)),
+        ]
+
+    whole = losses([0, 1, 2, 3])
+    halves = np.asarray([losses([0, 1]), losses([2, 3])])
+    np.testing.assert_allclose(whole, weights[:2].sum() * halves[0] + weights[2:].sum() * halves[1], rtol=1e-5)
+    # Equal weights are no weights.
+    even = paddle.to_tensor(np.full(4, 0.25, np.float32))
+    for with_weights, without in (
+        (patient_loss([states[0][:, 0]], [states[1][:, 0]], even), patient_loss([states[0][:, 0]], [states[1][:, 0]])),
+        (
+            attention_scores_loss(scores[:1], scores[1:], lengths, even),
+            attention_scores_loss(scores[:1], scores[1:], lengths),
+        ),
+    ):
+        assert float(with_weights) == pytest.approx(float(without), rel=1e-6)

@@ -19,6 +19,8 @@ from test_replacement import masked_lm
 import models
 from args import parse
 from console import InputError, run_script
+from core.distributed import World
+from core.layer_loss import LayerLoss, Projections
 from core.losses import hidden_states_loss, soft_cross_entropy_loss
 from data.batches import Batches
 from data.columns import Columns, JoinedColumns
@@ -40,9 +42,11 @@ from mlm_distill.options import (
 )
 from mlm_distill.student import init_student as make_student
 from mlm_distill.student import other_embeddings
+from mlm_distill.teacher_outputs import PLACES
 from mlm_distill.teacher_outputs import create as create_outputs
 from mlm_distill.text import Hides, masked_places
-from mlm_distill.train import distill, judge
+from mlm_distill.train import LiveTeacher, MaskedStep, distill, judge
+from mlm_distill.train import _inputs as train_inputs
 from models.weights import layer_weights, read_safetensors
 
 SHAPE = {"hidden_size": 24, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 32}
@@ -380,7 +384,28 @@ STUDENTS = [
     ({"vocab_file": "nope", "preset": "rbt3", "layers": "0,1"}, "--layers goes with --init teacher"),
     ({"teacher_dir": "<texts.txt>"}, "no such model folder"),
     ({"teacher_dir": "<no head>"}, "has no masked-LM head; pass --head random"),
+    ({"teacher_dir": "<teacher>", "init": "random", "head": "teacher"}, "--head teacher: goes with --init teacher"),
+    ({"teacher_dir": "<student/vocab.txt>"}, "no such model folder"),
 ]  # fmt: skip
+
+
+def test_a_random_student_needs_no_head_of_its_teacher(inputs, tmp_path):
+    tiny.write_pretrained(tmp_path / "bare")
+    made = make_student(
+        InitStudentOptions(teacher_dir=str(tmp_path / "bare"), init="random", output_dir=str(tmp_path / "s"))
+    )
+    assert (
+        layer_weights(made.model).keys()
+        == layer_weights(models.load(inputs / "teacher").model.__class__(made.model.config)).keys()
+    )
+
+
+def test_weights_are_named_by_their_file_too(inputs, tmp_path):
+    named = str(inputs / "teacher" / "model.safetensors")
+    made = make_student(InitStudentOptions(teacher_dir=named, layers="0,3", output_dir=str(tmp_path / "s")))
+    ours, theirs = (layer_weights(found.model) for found in (made, models.load(inputs / "student")))
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name])
 
 
 @pytest.mark.parametrize(("given", "message"), STUDENTS)
@@ -583,22 +608,18 @@ def test_a_killed_run_ends_with_the_same_bits(inputs, tmp_path, kind):
 
 
 def test_a_run_does_not_go_on_over_another_text(inputs, tmp_path):
-    import shutil
-
     shutil.copytree(inputs / "dynamic", tmp_path / "corpus")
     given = live(inputs, tmp_path / "run", teacher="none", input_file=str(tmp_path / "corpus"), save_steps=1)
     tiny.kill(tiny.started_until(RUN, given, 2))
     record = json.loads((tmp_path / "corpus" / "corpus.json").read_text())
     record["made_from"]["options"]["random_seed"] += 1
     (tmp_path / "corpus" / "corpus.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="this run began with another text; give that one, or start anew"):
+    with pytest.raises(InputError, match="this run began with another text, or other answers to it; give that one"):
         distill(given.replace(resume=True))
     distill(given.replace(overwrite=True))
 
 
 def test_a_changed_byte_in_a_shard_is_one_line(inputs, tmp_path):
-    import shutil
-
     folder = shutil.copytree(inputs / "answers", tmp_path / "answers")
     path = next((folder / "shard-00000").glob("teacher_probs.bin"))
     content = bytearray(path.read_bytes())
@@ -681,6 +702,13 @@ BAD = [
     ({"student_model": None, "student_config": "nope.json"}, "--student_config nope.json: no such file"),
     ({"student_model": None, "student_config": "<corpus/corpus.json>"}, "no vocab.txt beside it"),
     ({"do_train": False, "do_eval": False}, "at least one of them is needed"),
+    ({"do_eval": False}, "--do_eval False: a training chooses its checkpoints by what it finds on held-out text"),
+    ({"do_train": False, "precision": "bf16"}, "--precision goes with --do_train"),
+    # The default, but given: the masks were made with another number.
+    ({"input_file": "<fewer>", "max_predictions_per_seq": 20, "teacher": "none", "truncation_factor": None},
+     "--max_predictions_per_seq: .*fewer holds masks, made with 3"),
+    ({"student_model": "<step>/step_100.safetensors"}, r"step_100\.safetensors: its folder's weights are read from an"),
+    ({"student_model": "<step>/nope.bin"}, r"--student_model .*nope\.bin: no such file"),
 ]  # fmt: skip
 
 
@@ -698,6 +726,11 @@ def bad(inputs):
     create_corpus(CorpusOptions(**made, output_dir=str(inputs / "nothing")))
     longer = {**made, "max_seq_length": 80, "dupe_factor": 1}
     create_corpus(CorpusOptions(**longer, output_dir=str(inputs / "longer")))
+    create_corpus(
+        CorpusOptions(**made | {"held_out": 0.1}, output_dir=str(inputs / "fewer"), max_predictions_per_seq=3)
+    )
+    shutil.copytree(inputs / "student", inputs / "step")
+    shutil.copy(inputs / "step" / "model.safetensors", inputs / "step" / "step_100.safetensors")
     elsewhere = {**made, "model_name": str(inputs / "other"), "dupe_factor": 1}
     create_corpus(CorpusOptions(**elsewhere, output_dir=str(inputs / "elsewhere")))
     return inputs
@@ -706,7 +739,10 @@ def bad(inputs):
 @pytest.mark.parametrize(("changes", "message"), BAD, ids=[message[:40] for _, message in BAD])
 def test_bad_input_is_one_line_and_leaves_nothing(bad, tmp_path, capsys, changes, message):
     def told(value):
-        return str(bad / value[1:-1]) if isinstance(value, str) and value.startswith("<") else value
+        if not isinstance(value, str) or not value.startswith("<"):
+            return value
+        place, _, rest = value[1:].partition(">")
+        return str(bad / place) + rest
 
     made = {
         "input_file": str(bad / "answers"), "student_model": str(bad / "student"), "truncation_factor": 6,
@@ -720,8 +756,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(bad, tmp_path, capsys, changes
 
 
 def test_a_truncated_shard_is_one_line(inputs, tmp_path, capsys):
-    import shutil
-
     folder = shutil.copytree(inputs / "answers", tmp_path / "answers")
     path = next((folder / "shard-00000").glob("teacher_probs*"))
     path.write_bytes(path.read_bytes()[:-4])
@@ -870,3 +904,102 @@ def test_a_wrong_configuration_is_one_line(tmp_path, capsys, content, message):
     assert run_script(two_stage.main, ["--config", str(tmp_path / "c.json"), "--output_dir", str(tmp_path / "o")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line, line
+
+
+def test_starting_anew_keeps_what_it_reads(inputs, tmp_path, capsys):
+    """Not even with --overwrite does a run remove its own teacher, text or configuration."""
+    root = tmp_path / "out"
+    only = two_stage_config(inputs, assistant=None)
+    path = write_config(tmp_path / "c.json", only)
+    words = ["--cache_dir", str(inputs / "cache"), "--device", "cpu", "--output_dir", str(root), "--config"]
+    assert run_script(two_stage.main, [*words, str(path)]) == 0
+    weights = (root / "student" / "model.safetensors").read_bytes()
+    shutil.copy(inputs / "texts.txt", root / "texts.txt")
+    inside = write_config(root / "c.json", {**only, "student": {**only["student"], "init": {"layers": "0"}}})
+    for config, message in (
+        ({**only, "teacher": str(root / "student"), "student": {"init": {"layers": "0"}, "distill": {}}}, "--teacher"),
+        ({**only, "corpus": {**only["corpus"], "input_dir": [str(root / "texts.txt")]}}, "--input_dir"),
+        (inside, "--config"),
+    ):
+        given = config if config == inside else write_config(path, config)
+        assert run_script(two_stage.main, [*words, str(given), "--overwrite"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.search(f"--output_dir .*: holds {message} .*, which is read; choose another folder", line), line
+    assert run_script(two_stage.main, [*words, str(root / "two_stage.json")]) == 2
+    assert "is this folder's own record" in capsys.readouterr().err
+    assert (root / "student" / "model.safetensors").read_bytes() == weights
+
+
+def test_other_text_under_the_same_configuration_starts_anew_when_asked(inputs, tmp_path, capsys):
+    text = tmp_path / "texts.txt"
+    shutil.copy(inputs / "texts.txt", text)
+    config = two_stage_config(inputs, assistant=None)
+    config["corpus"]["input_dir"] = [str(text)]
+    words = ["--cache_dir", str(inputs / "cache"), "--device", "cpu", "--output_dir", str(tmp_path / "out"), "--config"]
+    words.append(str(write_config(tmp_path / "c.json", config)))
+    assert run_script(two_stage.main, words) == 0
+    text.write_text(text.read_text() + "\n\n" + tiny.sentence(random.Random(9), 1) + "\n")
+    capsys.readouterr()
+    assert run_script(two_stage.main, words) == 2
+    assert "begun with other text; pass --overwrite" in capsys.readouterr().err
+    assert run_script(two_stage.main, [*words, "--overwrite"]) == 0
+    assert run_script(two_stage.main, words) == 0
+
+
+def test_a_run_does_not_go_on_over_other_answers(inputs, tmp_path):
+    answers = shutil.copytree(inputs / "answers", tmp_path / "answers")
+    given = options(inputs, tmp_path / "run", input_file=str(answers), save_steps=1)
+    tiny.kill(tiny.started_until(RUN, given, 2))
+    record = json.loads((answers / "teacher_outputs.json").read_text())
+    record["made_from"]["teacher"] = "0" * 64
+    (answers / "teacher_outputs.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="this run began with another text, or other answers to it"):
+        distill(given.replace(resume=True))
+
+
+def test_a_run_does_not_go_on_with_another_teacher(inputs, tmp_path):
+    teacher = shutil.copytree(inputs / "teacher", tmp_path / "teacher")
+    given = live(inputs, tmp_path / "run", teacher=str(teacher), save_steps=1)
+    tiny.kill(tiny.started_until(RUN, given, 2))
+    shutil.rmtree(teacher)
+    tiny.write_model(teacher, masked_lm(seed=5, **SHAPE))
+    with pytest.raises(InputError, match="this run began with another teacher; give that one"):
+        distill(given.replace(resume=True))
+
+
+@pytest.mark.parametrize("loss", ["hidden+ce", "ce+cosine"])
+def test_vocabularies_may_be_filled_up_to_other_sizes(inputs, tmp_path, loss):
+    """Rows of an embedding beyond the vocabulary are no pieces: students and teachers have other numbers of them."""
+    tiny.write_model(tmp_path / "padded", masked_lm(vocab_size=len(tiny.VOCAB) + 5, **SHAPE))
+    truncation = {"truncation_factor": 6} if loss == "ce+cosine" else {}
+    for teacher, student in (("padded", "student"), ("teacher", "padded")):
+        names = {"teacher": teacher, "student_model": student}
+        places = {name: str((tmp_path if what == "padded" else inputs) / what) for name, what in names.items()}
+        run = live(inputs, tmp_path / f"{teacher}-{loss}", loss=loss, max_steps=2, **truncation, **places)
+        assert distill(run)["dev"]["perplexity"] > 1
+
+
+@pytest.mark.parametrize("kind", ["stored", "layers", "text"])
+def test_a_share_without_a_hidden_place_has_the_usual_losses(inputs, tmp_path, kind):
+    """Processes add up what they have by its place: every one of them must have as many."""
+    given = (options if kind == "stored" else live)(
+        inputs, tmp_path / "run", **({"teacher": "none"} if kind == "text" else {})
+    )
+    student, teacher, text = train_inputs(given, World())
+    layers = LayerLoss.of(given, teacher.model.config, student.model.config) if teacher else None
+    asked = LiveTeacher(teacher, tmp_path / "graph", layers) if teacher else None
+    width = teacher.model.config.hidden_size if teacher else 1
+    projections = Projections(np.zeros((width, width), np.float32), [0, 1, 2], False) if layers else None
+    step = MaskedStep(student.model, given, asked, projections)
+    batch = next(Batches(text.rows, 4, 0, shuffle=False, count_by=PLACES, prepare=text.hides).epoch(0))
+    usual = step(batch)
+    nothing = {
+        name: value[:, :0] if name in (PLACES, "masked_ids", "teacher_ids", "teacher_probs") else value
+        for name, value in batch.items()
+    }
+    found = step(nothing)
+    assert list(found) == list(usual)
+    assert [float(value) for value in found.values()] == [0.0] * len(usual)
+    found["loss"].backward()
+    gradient = student.model.bert.embeddings.word_embeddings.weight.grad
+    assert not np.any(gradient.numpy())

@@ -335,3 +335,28 @@ def test_the_model_appears_only_when_the_run_is_finished(stopped, tmp_path):
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert run_script(small.main, [*tiny.arguments(options), "--resume"]) == 0
     assert model_folder.load(tmp_path / "run").parameters > 0
+
+
+@pytest.mark.parametrize("kind", ["finetuning", "distillation", "teacher"])
+def test_a_run_does_not_go_on_with_other_rows_or_another_teacher(inputs, tmp_path, capsys, kind):
+    """Its steps would be others: fewer rows than it had read in a pass would even never end."""
+    for name in ("data", "bert", "teacher"):
+        shutil.copytree(inputs / name, tmp_path / name)
+    make, module = (
+        (finetuning, "finetune.run_classifier") if kind == "finetuning" else (distillation, "distill_lstm.bert_distill")
+    )
+    given = make(tmp_path, tmp_path / "run")
+    tiny.kill(tiny.started_until(module, given, 3))
+    if kind == "teacher":
+        shutil.rmtree(tmp_path / "teacher")
+        tiny.write_model(tmp_path / "teacher", tiny.bert(seed=9))
+    else:
+        train = tmp_path / "data" / "train.tsv"
+        lines = train.read_text().splitlines()
+        train.write_text("\n".join(lines[: len(lines) // 4]) + "\n")
+    main = run_classifier.main if kind == "finetuning" else bert_distill.main
+    assert run_script(main, [*tiny.arguments(given), "--resume"]) == 2
+    what = "teacher" if kind == "teacher" else "set of rows to learn from"
+    assert (
+        f"this run began with another {what}; give that one, or start anew with --overwrite" in capsys.readouterr().err
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from console import InputError, say
+from core.checkpoint import inputs_inside
 from core.layer_loss import encoder_of
 from core.masked_lm import load_masked_lm
 from core.teacher import weights_checksum
@@ -50,10 +51,18 @@ def augment(options: TinyAugmentOptions) -> int:
         InputError: rows, models or output cannot be used; what was there before stays.
     """
     target = check_target(options.output_file, options.overwrite)
+    if inside := inputs_inside(target, options.as_dict(), ("output_file",)):
+        raise InputError(f"--output_file {target}: holds {inside}, which is read; choose another")
     data = options.rows()
     say(describe(data))
     teacher = pretrained_bert(
-        options.teacher_model, None, ANY_LENGTH, options.seed, options.cache(), architecture="BertModel"
+        options.teacher_model,
+        None,
+        ANY_LENGTH,
+        options.seed,
+        options.cache(),
+        options.trust_pickle,
+        architecture="BertModel",
     )
     rows = with_unlabeled(
         data.train,
@@ -188,7 +197,7 @@ def _masked_lm(
     name = options.pretrained_bert_model
     if name is None:
         return None
-    found = load_masked_lm(name, "--pretrained_bert_model", seed, cache)
+    found = load_masked_lm(name, "--pretrained_bert_model", seed, cache, options.trust_pickle)
     if found.tokenizer.vocab != tokenizer.vocab:
         raise InputError(f"--pretrained_bert_model {name}: its vocabulary differs from the teacher's")
     return found

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from core.distributed import main_first
 from core.layer_loss import LayerLoss
 from core.run import Run
 from core.teacher_features import TeacherFeatures
-from data.augment import row_hashes
-from data.columns import Columns
+from data.columns import columns_checksum
 from data.raw_text import raw_text_store, text_files
 from models.pretrained import pretrained_bert
 from tinybert.options import GeneralDistillOptions
@@ -20,7 +17,6 @@ from tinybert.train import fit_layers
 
 SCRIPT = "tinybert.general_distill"
 TEXT = "text.json"
-HASHED_ROWS = 1 << 16
 
 
 def distill_on_text(options: GeneralDistillOptions) -> dict[str, Any]:
@@ -51,7 +47,8 @@ def distill_on_text(options: GeneralDistillOptions) -> dict[str, Any]:
             run.world, lambda: raw_text_store(files, encoder, cache, options.held_out, options.seed, language)
         )
         run.open()
-        run.began_with(TEXT, {"sha256": _checksum([rows, held_out])}, "text")
+        run.began_with(TEXT, {"sha256": [columns_checksum(part) for part in (rows, held_out)]}, "text")
+        run.taught_by([teacher])
         tokens = int(rows.costs.sum())
         run.say(f"{len(files)} file(s): {rows.rows:,} sequences, {tokens:,} tokens; {held_out.rows:,} held out")
         run.say(f"student: {student.loaded.parameters / 1e6:.1f} M parameters; starts from {student.start}")
@@ -71,13 +68,3 @@ def distill_on_text(options: GeneralDistillOptions) -> dict[str, Any]:
             )
         record |= {"learning_rows": rows.rows, "selected_on": "held-out sequences"}
         return run.finish(student.loaded, record)
-
-
-def _checksum(parts: Sequence[Columns]) -> str:
-    """Changes with any sequence."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for start in range(0, part.rows, HASHED_ROWS):
-            block = part.slice(start, min(start + HASHED_ROWS, part.rows))
-            digest.update(row_hashes((block["input_ids"],)).tobytes())  # type: ignore[arg-type]
-    return digest.hexdigest()

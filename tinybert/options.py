@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from args import Options, below_one, between, not_negative, option, positive, probability, size
+from args import below_one, between, not_negative, option, positive, probability, size
 from core.layer_map import is_layer_map
-from core.options import AdamWOptions, BertTrainingOptions, LayerLossOptions, RunOptions, TeacherPassOptions
+from core.options import (
+    AdamWOptions,
+    BertTrainingOptions,
+    LayerLossOptions,
+    PickleOptions,
+    RunOptions,
+    TeacherPassOptions,
+)
 from core.shapes import SHAPES
 from data.options import CACHE_DIR, DataOptions, UnlabeledOptions
 from data.tasks import TEACHERS
@@ -30,7 +37,7 @@ def is_size_on_disk(text: str) -> str | None:
     return None
 
 
-class TinyStudentOptions(Options):
+class TinyStudentOptions(PickleOptions):
     """The student's shape and first weights."""
 
     group = "model"
@@ -88,7 +95,7 @@ class StoredLayerOptions(LayerLossOptions, TeacherPassOptions):
         return size_in_bytes(self.cache_budget) if epochs > 1 else 0
 
 
-class ReplacementOptions(Options):
+class ReplacementOptions(PickleOptions):
     """TinyBERT's augmentation: words are replaced by others that fit in their place."""
 
     group = "data"
@@ -258,9 +265,6 @@ class GeneralDistillOptions(TinyStudentOptions, StoredLayerOptions, AdamWOptions
         group="data",
         repeat=True,
         also=("pregenerated_data",),
-    )
-    trust_pickle: bool = option(
-        False, "open pickled weights that hold more than numbers: doing so runs code that they may hold", group="model"
     )
     max_seq_length: int = option(
         128, "length of the sequences that the text is cut into, special tokens included", check=size, group="data"

@@ -120,7 +120,9 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
 def _from_folder(options: TinyStudentOptions, teacher: LoadedModel, seed: int, cache: Path) -> Student:
     """A student that has learnt before: generally distilled, or of an earlier stage."""
     name = options.student_model
-    found = pretrained_bert(name, teacher.task, options.max_seq_length, seed, cache, architecture=teacher.architecture)
+    found = pretrained_bert(
+        name, teacher.task, options.max_seq_length, seed, cache, options.trust_pickle, teacher.architecture
+    )
     tokenizer = found.tokenizer
     assert isinstance(tokenizer, WordPieceTokenizer)
     if tokenizer.vocab != teacher.tokenizer.vocab:

@@ -59,7 +59,7 @@ def distill(options: TaskDistillOptions) -> dict[str, Any]:
             loss = LayerLoss.of(options, teacher.model.config, student.loaded.model.config)
         sets = sets_to_learn_from(options, data, teacher, run)
         run.open()
-        wait(run.world)
+        run.taught_by([teacher])
         loaded = student.loaded
         run.say(f"student: {loaded.parameters / 1e6:.1f} M parameters; starts from {student.start}")
         metrics: Any = {}
