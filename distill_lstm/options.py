@@ -49,7 +49,9 @@ class StudentOptions(ClassifierOptions):
 
     group = "model"
 
-    model_name: str = option("all-MiniLM-L6-v2", "the BERT whose vocabulary an English student shares")
+    model_name: str = option(
+        "all-MiniLM-L6-v2", "the BERT whose vocabulary an English student without a teacher shares"
+    )
     vocab_path: str | None = option(None, "a vocabulary file: word pieces for English, words for Chinese")
     vocab_min_count: int = option(
         2, "Chinese words that are rarer than this in the training rows are read as characters", check=positive

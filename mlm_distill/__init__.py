@@ -1,1 +1,1 @@
-"""Distillation of masked language models: corpora of instances, so far; see the TODO in docs/mlm_distill.md."""
+"""Distillation of masked language models, from raw text to a small encoder; see docs/mlm_distill.md."""

@@ -184,6 +184,7 @@ class TeacherOutputOptions(PickleOptions, TeacherPassOptions):
         return cache_folder(self.cache_dir)
 
 
+SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
 PRESETS = tuple(name for name in SHAPES if "rbt" in name)
 
 
@@ -282,8 +283,7 @@ class InitStudentOptions(PickleOptions):
                 for name in ("init", "head")
                 if getattr(self, name) == "teacher"
             ]
-            sizes = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
-            missing = [f"--{name}" for name in sizes if getattr(self, name) is None]
+            missing = [f"--{name}" for name in SIZES if getattr(self, name) is None]
             if self.preset is None and missing:
                 found.append(f"{', '.join(missing)}: required without --preset and --teacher_dir")
         else:

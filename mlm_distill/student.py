@@ -18,7 +18,7 @@ from data.streams import generator
 from data.tokenization import WordPieceTokenizer, read_vocab
 from files import new_folder, read_json
 from mlm_distill.from_text import Counted
-from mlm_distill.options import InitStudentOptions, RunDistillOptions, layers_from
+from mlm_distill.options import SIZES, InitStudentOptions, RunDistillOptions, layers_from
 from models.bert import BertConfig, BertForMaskedLM, initial_weights
 from models.embeddings import covariance, root
 from models.folder import LoadedModel, save
@@ -30,7 +30,6 @@ ARCHITECTURE = "BertForMaskedLM"
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 HEAD_BIAS = "cls.predictions.decoder.bias"
 BIASED = ", answers as often as pieces occur"
-SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
 
 
 def init_student(options: InitStudentOptions) -> LoadedModel:

@@ -26,14 +26,13 @@ class Student:
 
     Attributes:
         loaded: the model, with the teacher's tokenizer and task.
-        projection: what brings its hidden states to the teacher's width at first, [student's, teacher's].
-        is_fitted: whether that is known from how the student was made; if not it is to be fitted to some rows.
+        projection: what brings its hidden states to the teacher's width at first, [student's, teacher's]; None where
+            nobody knows which direction of one is which of the other: it is to be fitted to some rows.
         start: what it starts from, for the screen.
     """
 
     loaded: LoadedModel
-    projection: np.ndarray
-    is_fitted: bool
+    projection: np.ndarray | None
     start: str
 
 
@@ -78,8 +77,7 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
     shape = student_shape(options, source)
     rng = generator(seed, "initialisation")
     fresh = initial_weights(shape, rng, teacher.architecture)
-    basis = np.eye(source.hidden_size, shape.hidden_size, dtype=np.float32)
-    start = "random weights"
+    weights, projection, start = fresh, None, "random weights"
     if options.init == "teacher":
         too_large = [
             f"--{name} {getattr(shape, name)}"
@@ -103,18 +101,12 @@ def build_student(options: TinyStudentOptions, teacher: LoadedModel, seed: int, 
             start += f", random weights in its own {', '.join(str(layer + 1) for layer in fresh_layers)}"
         if shape.hidden_size < source.hidden_size:
             start += f", {shape.hidden_size} of {source.hidden_size} hidden units ({options.hidden_init})"
-    else:
-        weights = fresh
-        basis = (
-            generator(seed, "initialisation", "projection")
-            .normal(0, source.initializer_range, basis.shape)
-            .astype(np.float32)
-        )
+        projection = np.ascontiguousarray(basis.T)
     model = ARCHITECTURES[teacher.architecture](shape)  # type: ignore[call-arg]
     set_weights(model, weights, "the student")
     model.eval()
     loaded = LoadedModel(model, teacher.tokenizer, teacher.task, options.max_seq_length)
-    return Student(loaded, np.ascontiguousarray(basis.T), options.init == "teacher", start)
+    return Student(loaded, projection, start)
 
 
 def _from_folder(options: TinyStudentOptions, teacher: LoadedModel, seed: int, cache: Path) -> Student:
@@ -135,15 +127,9 @@ def _from_folder(options: TinyStudentOptions, teacher: LoadedModel, seed: int, c
     model: Bert = ARCHITECTURES[teacher.architecture](shape)  # type: ignore[call-arg]
     set_weights(model, layer_weights(found.model), name)
     model.eval()
-    width, theirs = shape.hidden_size, teacher.model.config.hidden_size
-    # Which direction of the teacher's space is which of the student's is known only where they are equally wide.
-    if width == theirs:
-        projection = np.eye(width, dtype=np.float32)
-    else:
-        rng = generator(seed, "initialisation", "projection")
-        projection = rng.normal(0, shape.initializer_range, (width, theirs)).astype(np.float32)
     loaded = LoadedModel(model, teacher.tokenizer, teacher.task, options.max_seq_length)
-    return Student(loaded, projection, width == theirs, name)
+    is_as_wide = shape.hidden_size == teacher.model.config.hidden_size
+    return Student(loaded, np.eye(shape.hidden_size, dtype=np.float32) if is_as_wide else None, name)
 
 
 def shape_in_folder(name: str) -> BertConfig | None:

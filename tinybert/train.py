@@ -194,11 +194,14 @@ def fit_layers(
         The record of the training.
     """
     student, pad_id = start.loaded, start.loaded.encoder.pad_id
-    projections = Projections(start.projection, [s for _, s in loss.pairs], options.projection == "shared")
+    first = start.projection
+    if first is None:
+        first = np.zeros((student.model.config.hidden_size, features.loaded.model.config.hidden_size), np.float32)
+    projections = Projections(first, [s for _, s in loss.pairs], options.projection == "shared")
     step = LayerStep(student.model, features, loss, projections)  # type: ignore[arg-type]
     batches = run.batches(features.columns(rows, options.budget(epochs), run.world), batch_size, pad_id)
     judged = Batches(held_out, batch_size, pad_id, shuffle=False)
-    if not start.is_fitted:
+    if start.projection is None:
         some = Batches(rows.slice(0, min(FITTED_ROWS, rows.rows)), batch_size, pad_id, shuffle=False)
         fitted = step.fit_projections(some)
         # One for all processes, to the last digit.
