@@ -137,6 +137,12 @@ def agreement(student: np.ndarray, teacher: np.ndarray, is_regression: bool = Fa
     return {"agreement": float((student.argmax(-1) == teacher.argmax(-1)).mean()), "kl": float(kl)}
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities over the last axis."""
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Logarithms of the probabilities, float64, [rows, labels]."""
     shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)

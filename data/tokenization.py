@@ -6,6 +6,7 @@ the ids out as a model wants them. A tokenizer saves itself into a model folder 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -562,3 +563,8 @@ def tokenizer_identity(tokenizer: Tokenizer) -> Mapping[str, object]:
         "lowercase": getattr(tokenizer, "lowercase", None),
         "vocab": "\n".join(tokenizer.vocab),
     }
+
+
+def tokenizer_checksum(tokenizer: Tokenizer) -> str:
+    """Changes with a vocabulary and how it is used."""
+    return hashlib.sha256(repr(sorted(tokenizer_identity(tokenizer).items())).encode()).hexdigest()

@@ -7,7 +7,6 @@ shards says what they were made from, and when all are there how many rows and t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import time
@@ -22,7 +21,7 @@ from data.instances import Masker, references_of
 from data.ragged import Ragged
 from data.store import Store
 from data.streams import generator
-from data.tokenization import Tokenizer, WordPieceTokenizer, read_vocab, tokenizer_identity, write_vocab
+from data.tokenization import WordPieceTokenizer, read_vocab, tokenizer_checksum, write_vocab
 from data.vocabulary import vocabulary_of_corpus
 from files import check_new_file, check_new_folder, file_checksum, new_file
 from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, ShardFolder, mark_of
@@ -180,11 +179,6 @@ def _made_from(plan: Plan, files: Sequence[Path], references: Sequence[Path]) ->
         "references": [file_checksum(path) for path in references],
         "tokenizer": tokenizer_checksum(plan.tokenizer()),
     }
-
-
-def tokenizer_checksum(tokenizer: Tokenizer) -> str:
-    """Changes with a vocabulary and how it is used."""
-    return hashlib.sha256(repr(sorted(tokenizer_identity(tokenizer).items())).encode()).hexdigest()
 
 
 def _finished(target: ShardFolder, record: dict[str, Any], count: int) -> dict[str, Any]:

@@ -13,9 +13,13 @@ from typing import Any
 
 from console import InputError
 from data.store import Store, StoreDamaged
+from data.tokenization import tokenizer_checksum
 from files import check_new_folder, clear_folder, read_json, write_json
+from models.folder import LoadedModel
 
 SHARD, HELD_OUT = "shard", "held-out"
+# Columns of shards: hidden places, and the likeliest pieces there with their probabilities.
+PLACES, IDS, PROBABILITIES = "masked_positions", "teacher_ids", "teacher_probs"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,27 @@ def is_whole(folder: Path, mark: str, verify: bool = True) -> bool:
         return Store(folder, verify).metadata.get("made_from") == mark
     except StoreDamaged:
         return False
+
+
+def check_reads(loaded: LoadedModel, made_from: Mapping[str, Any], name: str) -> None:
+    """Refuses a model that does not read what a corpus was made of.
+
+    Args:
+        loaded: the model.
+        made_from: of the corpus's record.
+        name: of the model, in errors.
+
+    Raises:
+        InputError: another vocabulary, or longer instances than it has positions.
+    """
+    if tokenizer_checksum(loaded.tokenizer) != made_from["tokenizer"]:
+        raise InputError(f"{name}: the corpus was made with another vocabulary")
+    longest = int(made_from["options"]["max_seq_length"])
+    if longest > loaded.model.config.max_position_embeddings:
+        raise InputError(
+            f"{name}: has {loaded.model.config.max_position_embeddings} positions, the instances are up to {longest} "
+            "tokens long"
+        )
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from data.cooccurrence import neighbour_vectors, neighbours
 from data.ragged import Ragged
 from data.store import Store
 from data.streams import generator
-from data.tokenization import CLS, MASK, PAD, SEP, UNK, WordPieceTokenizer
-from mlm_distill.corpus import tokenizer_checksum
+from data.tokenization import CLS, MASK, PAD, SEP, UNK, WordPieceTokenizer, tokenizer_checksum
 from mlm_distill.folder import CORPUS, ShardFolder
 from models.embeddings import spread_alike
 

@@ -7,7 +7,6 @@ that a killed run finds again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,31 @@ from console import InputError, ProgressBar, say
 from core.arithmetic import FP32
 from core.distributed import choose_device, process_place
 from core.masked_lm import MaskedLM, largest, load_masked_lm
+from core.metrics import softmax
 from core.teacher import weights_checksum
 from data.batches import TOKENS_PER_BATCH, token_parts
 from data.columns import Columns
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
 from files import alone_in, clear_abandoned, clear_inside, scratch_folder
-from mlm_distill.corpus import tokenizer_checksum
-from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder, is_whole, mark_of
+from mlm_distill.folder import (
+    CORPUS,
+    HELD_OUT,
+    IDS,
+    PLACES,
+    PROBABILITIES,
+    SHARD,
+    TEACHER_OUTPUTS,
+    ShardFolder,
+    check_reads,
+    is_whole,
+    mark_of,
+)
 from mlm_distill.options import TeacherOutputOptions
 from mlm_distill.student import folder_of
-from models.folder import LoadedModel
 
 # Rows of a part.
 PART_ROWS = 1024
-PLACES, IDS, PROBABILITIES = "masked_positions", "teacher_ids", "teacher_probs"
 
 
 def create(options: TeacherOutputOptions) -> dict[str, Any]:
@@ -71,27 +80,6 @@ def create(options: TeacherOutputOptions) -> dict[str, Any]:
             for part in (HELD_OUT, SHARD):
                 make_shard(asked, options, source.shard(number, part), target.shard(number, part), mark)
     return _finished(target, record, corpus)
-
-
-def check_reads(loaded: LoadedModel, made_from: Mapping[str, Any], name: str) -> None:
-    """Refuses a model that does not read what a corpus was made of.
-
-    Args:
-        loaded: the model.
-        made_from: of the corpus's record.
-        name: of the model, in errors.
-
-    Raises:
-        InputError: another vocabulary, or longer instances than it has positions.
-    """
-    if tokenizer_checksum(loaded.tokenizer) != made_from["tokenizer"]:
-        raise InputError(f"{name}: the corpus was made with another vocabulary")
-    longest = int(made_from["options"]["max_seq_length"])
-    if longest > loaded.model.config.max_position_embeddings:
-        raise InputError(
-            f"{name}: has {loaded.model.config.max_position_embeddings} positions, the instances are up to {longest} "
-            "tokens long"
-        )
 
 
 def _check_corpus(options: TeacherOutputOptions, corpus: dict[str, Any]) -> None:
@@ -186,12 +174,6 @@ def answers(asked: MaskedLM, block: Columns, kept: int, batch_size: int) -> dict
             ids[where] = best
             probabilities[where] = np.take_along_axis(softmax(said), best, 1)
     return {IDS: Ragged(ids, places.offsets), PROBABILITIES: Ragged(probabilities, places.offsets)}
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
 
 
 def _finished(target: ShardFolder, record: dict[str, Any], corpus: dict[str, Any]) -> dict[str, Any]:

@@ -17,10 +17,20 @@ from data.sources import HOLDOUT_SEED
 from data.store import Store
 from data.streams import generator
 from files import read_json
-from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, TEACHER_OUTPUTS, ShardFolder, corpus_of
+from mlm_distill.folder import (
+    CORPUS,
+    HELD_OUT,
+    IDS,
+    PLACES,
+    PROBABILITIES,
+    SHARD,
+    TEACHER_OUTPUTS,
+    ShardFolder,
+    check_reads,
+    corpus_of,
+)
 from mlm_distill.options import CorpusOptions, RunDistillOptions
 from mlm_distill.student import folder_of
-from mlm_distill.teacher_outputs import IDS, PLACES, PROBABILITIES, check_reads
 from models.folder import LoadedModel
 
 INPUTS = ("input_ids", "token_type_ids")

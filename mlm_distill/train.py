@@ -19,7 +19,7 @@ from core.distributed import World, choose_device, from_main, main_first
 from core.layer_loss import LayerLoss, LayerStep, Projections, frozen
 from core.losses import kept_outputs_losses, soft_cross_entropy_loss
 from core.masked_lm import MaskedLM, largest, load_masked_lm
-from core.metrics import Selection
+from core.metrics import Selection, softmax
 from core.run import Run, finite, training_record
 from core.train import Losses
 from data.batches import Batch, Batches
@@ -28,9 +28,9 @@ from data.ragged import Ragged
 from data.tokenization import WordPieceTokenizer
 from files import check_new_folder, scratch_folder, write_json
 from mlm_distill.corpus import create as create_corpus
+from mlm_distill.folder import IDS, PLACES, PROBABILITIES, check_reads
 from mlm_distill.options import RunDistillOptions
 from mlm_distill.student import folder_of, student_of
-from mlm_distill.teacher_outputs import IDS, PLACES, PROBABILITIES, check_reads, softmax
 from mlm_distill.text import BEST, TARGETS, Text, corpus_of_files, masked_places, read_text
 from models.bert import BertForMaskedLM, inputs_of
 from models.dropout import dropout_of

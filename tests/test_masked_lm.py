@@ -32,6 +32,7 @@ from data.streams import generator
 from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
 from mlm_distill import from_text, init_student, run_distill, stages, two_stage
 from mlm_distill.corpus import create as create_corpus
+from mlm_distill.folder import PLACES
 from mlm_distill.from_text import Counted
 from mlm_distill.options import (
     CorpusOptions,
@@ -42,7 +43,6 @@ from mlm_distill.options import (
 )
 from mlm_distill.student import init_student as make_student
 from mlm_distill.student import other_embeddings
-from mlm_distill.teacher_outputs import PLACES
 from mlm_distill.teacher_outputs import create as create_outputs
 from mlm_distill.text import Hides, masked_places
 from mlm_distill.train import LiveTeacher, MaskedStep, distill, judge

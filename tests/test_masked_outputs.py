@@ -15,13 +15,14 @@ from test_replacement import masked_lm
 from args import parse
 from console import InputError, run_script
 from core.masked_lm import MaskedLM, largest
+from core.metrics import softmax
 from data.batches import Batches
 from data.columns import Columns
 from data.store import Store
 from mlm_distill import create_teacher_output_data, teacher_outputs
 from mlm_distill.corpus import create as create_corpus
 from mlm_distill.options import CorpusOptions, TeacherOutputOptions
-from mlm_distill.teacher_outputs import create, softmax
+from mlm_distill.teacher_outputs import create
 
 
 def corpus(root, name="corpus", **changes):
