@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 # What is installed stays, unless another device is named.
-DEVICE ?= $(if $(wildcard $(VENV)/.gpu),gpu,cpu)
+DEVICE ?= $(if $(wildcard $(VENV)/.cpu),cpu,$(if $(wildcard $(VENV)/.gpu),gpu,cpu))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 REQUIREMENTS := requirements-build.txt requirements.txt requirements-dev.txt requirements-onnx.txt requirements-teacher.txt requirements-slim.txt constraints.txt pyproject.toml

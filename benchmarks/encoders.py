@@ -102,7 +102,7 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     if language == "zh":
         source = {"vocab_file": str(place / "vocab.txt")}
         if not (place / "vocab.txt").is_file():
-            vocabulary = vocabulary_of_corpus(corpus_files([str(arguments.data_dir)]), RARE, PIECES)
+            vocabulary = vocabulary_of_corpus(corpus_files([str(arguments.data_dir)]), RARE, PIECES, str.isascii)
             WordPieceTokenizer(vocabulary).save(place)
     else:
         source = {"model_name": "all-MiniLM-L6-v2"}

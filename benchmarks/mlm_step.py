@@ -78,7 +78,7 @@ def prepared(arguments: argparse.Namespace) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     vocabulary, text = place / "vocab.txt", Path(arguments.data_dir) / SMALL_TEXT
     if not vocabulary.is_file():
-        pieces = vocabulary_of_corpus(corpus_files([str(arguments.data_dir)]), RARE, PIECES)
+        pieces = vocabulary_of_corpus(corpus_files([str(arguments.data_dir)]), RARE, PIECES, str.isascii)
         WordPieceTokenizer(pieces).save(place)
     # A few hundred instances are enough to read from.
     some = place / "some.txt"

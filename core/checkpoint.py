@@ -144,7 +144,9 @@ class RunFolder:
     def _clear(self) -> None:
         """Removes a run. The mark of its end goes first and that of its beginning stays, wherever this is stopped."""
         (self.path / METRICS).unlink(missing_ok=True)
-        for entry in self.path.iterdir():
+        # What the run began with is kept as long as there is something to go on from.
+        last = (ROWS, TEACHERS)
+        for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name in last):
             if entry.name in (ARGUMENTS, LOCK):
                 continue
             if entry.is_dir() and not entry.is_symlink():

@@ -199,7 +199,8 @@ class Run:
         Raises:
             InputError: they have changed.
         """
-        self.began_with(TEACHERS, {"sha256": [weights_checksum(each) for each in teachers]}, "teacher")
+        known = [{"weights": weights_checksum(each), "shape": each.model.config_dict()} for each in teachers]
+        self.began_with(TEACHERS, {"teachers": known}, "teacher")
 
     def stage(self, name: str, **changes: Any) -> Run:
         """A part of this run, in a folder of its own below; it is found again, or goes on from its checkpoint.

@@ -23,11 +23,11 @@ from data.columns import Columns
 from data.part_of_speech import make_tagger, tag_rows
 from data.ragged import Ragged
 from data.sources import NO_LABEL, SUFFIXES, Rows, decoded_lines, read_lines, read_rows, without_labels
-from data.store import Store, StoreDamaged, StoreWriter
+from data.store import MANIFEST, Store, StoreDamaged, StoreWriter
 from data.streams import generator
 from data.tasks import Task
 from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, tokenizer_identity
-from files import check_new_file, check_new_folder, new_file, publish_folder
+from files import check_new_file, check_new_folder, new_file, publish_folder, read_json
 
 BLOCK = 8192
 KIND = "transfer-set"
@@ -360,9 +360,12 @@ def check_target(output_file: str, overwrite: bool) -> Path:
 
 
 def _is_transfer_set(folder: Path) -> bool:
+    """Whether a folder is a transfer set, damaged or not, and holds nothing else."""
     try:
-        return Store(folder, verify=False).metadata.get("kind") == KIND
-    except StoreDamaged:
+        manifest = read_json(folder / MANIFEST)
+        files = {file["name"] for column in manifest["columns"].values() for file in column["files"].values()}
+        return manifest["metadata"]["kind"] == KIND and {path.name for path in folder.iterdir()} <= {MANIFEST, *files}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from console import InputError
-from data.corpus import text_lines
+from data.corpus import documents, shares
 from data.tokenization import SPECIAL_TOKENS, BertWords
 
 # Words of a vocabulary: rows of a single task hold no more that occur often enough to be learnt.
 WORDS = 20_000
+# Bytes of text that are read at a time.
+SHARE = 8 << 20
 
 
 def vocabulary_of(texts: Iterable[str], language: str) -> list[str]:
@@ -37,28 +39,30 @@ def vocabulary_of(texts: Iterable[str], language: str) -> list[str]:
     return list(dict.fromkeys([*single, *(word for _, word in often[:WORDS])]))
 
 
-def vocabulary_of_corpus(files: Sequence[Path], min_count: int, max_words: int) -> list[str]:
-    """Special tokens, the characters of raw text in lower case, and its commonest words of letters and digits.
+def vocabulary_of_corpus(
+    files: Sequence[Path], min_count: int, max_words: int, is_word: Callable[[str], bool] = lambda word: True
+) -> list[str]:
+    """Special tokens, the characters of raw text in lower case, and its commonest words of several characters.
 
-    Chinese characters are words of their own. Characters of words of letters and digits may also stand within a word,
-    so that every word whose characters are known can be read.
+    Chinese characters are words of their own. Characters of words may also stand within a word, so that every word
+    whose characters are known can be read.
 
     Args:
         files: of text, as :func:`data.corpus.corpus_files` finds them.
         min_count: rarer characters and words are left out.
-        max_words: of letters and digits, at most.
+        max_words: of several characters, at most.
+        is_word: whether a word of several characters is to be read.
 
     Raises:
         InputError: files that cannot be read, or in which nothing occurs so often.
     """
     split = BertWords(lowercase=True)
     single, words = Counter[str](), Counter[str]()
-    for file in files:
-        for line in text_lines(file):
-            for word in split(line).split():
-                single.update(word)
-                if len(word) > 1 and word.isascii():
-                    words[word] += 1
+    for line in (line for share in shares(files, SHARE) for document in documents(share) for line in document):
+        for word in split(line).split():
+            single.update(word)
+            if len(word) > 1 and is_word(word):
+                words[word] += 1
     known = sorted(char for char, count in single.items() if count >= min_count)
     if not known:
         raise InputError(f"--input_dir: nothing occurs {min_count:,} times in {len(files):,} file(s)")

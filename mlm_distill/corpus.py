@@ -7,8 +7,10 @@ shards says what they were made from, and when all are there how many rows and t
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import json
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +18,14 @@ from typing import Any
 
 from console import InputError, duration, say, table
 from core.distributed import process_place
-from data.corpus import corpus_files, fingerprint, is_json, shares, text_lines
+from data.corpus import SUFFIXES, corpus_files, fingerprint, is_json, shares, text_lines
 from data.instances import Masker, references_of
 from data.ragged import Ragged
 from data.store import Store
 from data.streams import generator
 from data.tokenization import WordPieceTokenizer, read_vocab, tokenizer_checksum, write_vocab
 from data.vocabulary import vocabulary_of_corpus
-from files import check_new_file, check_new_folder, file_checksum, new_file
+from files import check_new_file, check_new_folder, file_checksum, new_file, scratch_folder
 from mlm_distill.folder import CORPUS, HELD_OUT, SHARD, ShardFolder, mark_of
 from mlm_distill.options import CorpusOptions, VocabularyOptions
 from mlm_distill.shards import Plan, all_passes, blocks, columns, make_all
@@ -48,6 +50,10 @@ def create_vocabulary(options: VocabularyOptions) -> int:
     if target.exists() and not options.overwrite:
         raise InputError(f"--output_file {target} exists; pass --overwrite or choose another name")
     check_new_file(target, "--output_file")
+    place = target.resolve()
+    around = {Path(name).resolve() for name in options.input_dir} & {place, *place.parents}
+    if place in {file.resolve() for file in files} or (around and target.name.endswith(SUFFIXES)):
+        raise InputError(f"--output_file {target}: would be read as text; put it beside --input_dir")
     vocab = vocabulary_of_corpus(files, options.min_count, options.max_words)
     write_vocab(target, vocab)
     say(f"{len(vocab):,} pieces: {target}")
@@ -77,8 +83,6 @@ def create(options: CorpusOptions, option: str = "--output_dir", is_alone: bool 
     rank, world = (0, 1) if is_alone else process_place()
     made_from = _made_from(plan, files, references)
     told = Path(options.write_reference) if options.write_reference and rank == 0 else None
-    if told is not None and not options.overwrite and not target.is_of(made_from):
-        _check_no_references(told, files)
     record = target.begin(made_from, options.overwrite)
     mark = mark_of(record)
     if told is not None:
@@ -125,12 +129,6 @@ def _references(options: CorpusOptions, files: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _check_no_references(folder: Path, files: Sequence[Path]) -> None:
-    """Keeps references that another run, or another segmenter, has written."""
-    if there := [path for file in files if (path := folder / f"{file.name}{REFERENCE}").exists()]:
-        raise InputError(f"--write_reference {there[0]}: is there already; choose another folder, or pass --overwrite")
-
-
 def write_references(plan: Plan, files: Sequence[Path], folder: Path) -> None:
     """Writes where words go on, for every file of text: MiniRBT's whole-word reference.
 
@@ -146,10 +144,17 @@ def write_references(plan: Plan, files: Sequence[Path], folder: Path) -> None:
     tokenizer = plan.tokenizer()
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
-        with new_file(folder / f"{file.name}{REFERENCE}") as written:
-            for lines in blocks(text_lines(file)):
-                for positions in references_of(lines, tokenizer, plan.words()):
-                    written.write(f"{json.dumps(positions)}\n")
+        target = folder / f"{file.name}{REFERENCE}"
+        with scratch_folder(folder, file.name) as scratch:
+            made = scratch / target.name
+            with new_file(made) as written:
+                for lines in blocks(text_lines(file)):
+                    for positions in references_of(lines, tokenizer, plan.words()):
+                        written.write(f"{json.dumps(positions)}\n")
+            # Those of another segmenter, or made by hand, stay; a run that goes on finds its own.
+            if target.exists() and not plan.options.overwrite and not filecmp.cmp(made, target, shallow=False):
+                raise InputError(f"--write_reference {target}: holds others; choose another folder, or --overwrite")
+            os.replace(made, target)
     say(f"{folder}: references of {len(files):,} file(s)")
 
 
@@ -171,8 +176,6 @@ def _plan(options: CorpusOptions) -> Plan:
 def _made_from(plan: Plan, files: Sequence[Path], references: Sequence[Path]) -> dict[str, Any]:
     places = ("input_dir", "output_dir", "vocab_file", "reference_file")
     state = {k: v for k, v in plan.options.state_dict().items() if k not in places}
-    # Of a model its vocabulary counts, whatever its name.
-    state["model_name"] = None
     return {
         "options": state,
         "files": fingerprint(files),

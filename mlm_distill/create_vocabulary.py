@@ -1,4 +1,4 @@
-"""Makes a vocabulary out of raw text: its characters, and its commonest words of letters and digits.
+"""Makes a vocabulary out of raw text: its characters, and its commonest words of several.
 
 python -m mlm_distill.create_vocabulary --input_dir texts --output_file vocab.txt
 """

@@ -29,7 +29,7 @@ class VocabularyOptions(Options):
     overwrite: bool = option(False, "replace what is there", group="output")
     min_count: int = option(4, "characters and words that are rarer are left out", check=positive)
     max_words: int = option(
-        3000, "words of letters and digits that are one piece each, the commonest", check=not_negative
+        3000, "words of several characters that are one piece each, the commonest", check=not_negative
     )
 
 
@@ -134,6 +134,11 @@ class CorpusOptions(Options):
         return cache_folder(self.cache_dir)
 
 
+def _folder_around(name: str) -> Path:
+    path = Path(name)
+    return (path if path.is_dir() or not path.suffix else path.parent).resolve()
+
+
 class TeacherOutputOptions(PickleOptions, TeacherPassOptions):
     """Options of ``mlm_distill.create_teacher_output_data``."""
 
@@ -168,10 +173,10 @@ class TeacherOutputOptions(PickleOptions, TeacherPassOptions):
         found = super().faults()
         if not self.teacher_dir:
             found.append("--teacher_dir is required, or --bert_config_file with --init_checkpoint")
-        if self.bert_config_file and self.teacher_dir:
-            config = Path(self.bert_config_file)
-            if (config if config.is_dir() else config.parent).resolve() != Path(self.teacher_dir).resolve():
-                found.append(f"--bert_config_file {config}: expected the one in {self.teacher_dir}")
+        for name in ("bert_config_file", "init_checkpoint"):
+            given = getattr(self, name)
+            if given and self.teacher_dir and _folder_around(given) != _folder_around(self.teacher_dir):
+                found.append(f"--{name} {given}: expected the one in {self.teacher_dir}")
         if self.init_checkpoint and ".ckpt" in Path(self.init_checkpoint).name:
             found.append(
                 f"--init_checkpoint {self.init_checkpoint}: TensorFlow's checkpoints are not read; give a folder in "

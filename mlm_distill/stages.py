@@ -59,6 +59,8 @@ OWN = (
     ),
     *("do_train", "do_eval", "dry_run"),
 )
+# Of a stage's folders: its first weights, its teacher's answers, the student.
+ENDS = ("_start", "_answers", "")
 O = TypeVar("O", bound=Options)  # noqa: E741 - the field's own letter for "options"
 
 
@@ -102,30 +104,37 @@ def run_stages(options: TwoStageOptions) -> dict[str, Any]:
     known = _known(root)
     if known is None and root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
         raise InputError(f"--output_dir {root} is not empty; choose another")
-    is_other = "another configuration" if known not in (None, config) else ""
-    if known == config and is_of_other_text(corpus):
-        is_other = "other text"
-    if is_other:
-        if not options.overwrite:
-            raise InputError(
-                f"--output_dir {root}: begun with {is_other}; pass --overwrite to start anew, or choose another"
-            )
-        text = {name: getattr(corpus, name) for name in ("input_dir", "vocab_file", "reference_file")}
-        read = {"config": options.config, "teacher": str(first), **text}
-        if inside := inputs_inside(root, read):
-            raise InputError(f"--output_dir {root}: holds {inside}, which is read; choose another folder")
-        # The record stays to the last: with it the same command is understood again after a kill.
-        for path in (path for path in root.iterdir() if path.name != RECORD):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    starts_anew = known is not None and options.overwrite
+    if known is not None and not starts_anew and (known != config or is_of_other_text(corpus)):
+        what = "another configuration" if known != config else "other text"
+        raise InputError(f"--output_dir {root}: begun with {what}; pass --overwrite to start anew, or choose another")
+    if starts_anew and (inside := inputs_inside(root, {"config": options.config, **_read_by(config, str(first))})):
+        raise InputError(f"--output_dir {root}: holds {inside}, which is read; choose another folder")
     root.mkdir(parents=True, exist_ok=True)
     lock.acquire()
     try:
+        if starts_anew:
+            # Of no configuration from here on: killed in between, the folder is not taken for one that may go on.
+            write_json(root / RECORD, {})
+            for name in ("corpus", *(f"{stage}{end}" for stage in STAGES for end in ENDS)):
+                shutil.rmtree(root / name, ignore_errors=True)
         write_json(root / RECORD, config)
         say("== corpus")
         create_corpus(corpus)
         return {stage.name: _run(stage) for stage in stages}
     finally:
         lock.release()
+
+
+def _read_by(config: Mapping[str, Any], teacher: str) -> dict[str, Any]:
+    """What a configuration names, by the places where it does, files and folders among it."""
+    parts = {name: config[name] for name in STAGES if name in config}
+    named = {
+        "corpus": config["corpus"],
+        **{f"{name}.{part}": parts[name][part] for name in parts for part in parts[name]},
+    }
+    found = {f"{place}.{option}": value for place, options in named.items() for option, value in options.items()}
+    return {"teacher": teacher, **found}
 
 
 def _check_stages(options: TwoStageOptions, corpus: CorpusOptions, stages: list[Stage], depth: int) -> None:
@@ -210,7 +219,7 @@ def planned(config: Mapping[str, Any], root: Path, options: TwoStageOptions) -> 
     for name in (name for name in STAGES if name in config):
         parts = config[name] if isinstance(config[name], Mapping) else {}
         faults += [f"{name}.{part}: expected init, answers or distill" for part in parts if part not in PARTS]
-        start, answers, target = (str(root / f"{name}{end}") for end in ("_start", "_answers", ""))
+        start, answers, target = (str(root / f"{name}{end}") for end in ENDS)
         first = parts.get("init")
         # A head of its own begins with what the corpus says.
         its_own = isinstance(first, Mapping) and (

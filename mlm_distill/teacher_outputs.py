@@ -154,7 +154,7 @@ def answers(asked: MaskedLM, block: Columns, kept: int, batch_size: int) -> dict
     places = block[PLACES]
     assert isinstance(places, Ragged)
     places = places.compact()
-    vocabulary = asked.loaded.model.config.vocab_size
+    vocabulary = len(asked.loaded.tokenizer.vocab)
     kept = min(kept, vocabulary)
     ids = np.zeros((len(places.values), kept), np.uint16 if vocabulary <= 1 << 16 else np.int32)
     probabilities = np.zeros(ids.shape, np.float16)

@@ -48,7 +48,7 @@ def train(options: OfaOptions) -> dict[str, Any]:
         loaded = starting_network(options.model_name_or_path, options.max_seq_length, stages[0], data, run.world)
         columns = rows_to_learn_from(options, data, loaded, run.world)
         run.open()
-        wait(run.world)
+        run.taught_by([load(start)])
         metrics: Mapping[str, Any] = {}
         for name in stages:
             # Every stage is found again when it has ended, and goes on from its checkpoint when it was interrupted.

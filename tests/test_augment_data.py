@@ -104,6 +104,13 @@ def test_overwrite_replaces_transfer_sets_alone(inputs, tmp_path):
         augment(options(inputs, tmp_path / "store", overwrite=True))
     assert augment(options(inputs, tmp_path / "made"))
     assert augment(options(inputs, tmp_path / "made", overwrite=True))
+    # A damaged one is what most needs to be replaced; one beside which somebody has put a file is not.
+    column = next((tmp_path / "made").glob("*.bin"))
+    column.write_bytes(column.read_bytes()[:-4])
+    assert augment(options(inputs, tmp_path / "made", overwrite=True))
+    (tmp_path / "made" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds something else"):
+        augment(options(inputs, tmp_path / "made", overwrite=True))
     more = tmp_path / "more.tsv"
     more.write_text("sentence\na good film\n")
     with pytest.raises(InputError, match=r"holds --unlabeled_file .*more\.tsv, which is read; choose another"):

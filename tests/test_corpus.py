@@ -606,21 +606,40 @@ def test_a_vocabulary_is_replaced_when_asked(inputs, words):
 
 def test_references_of_another_run_stay(inputs):
     written = inputs / "ref"
-    create(chinese(inputs, "jieba", dynamic_masking=True, write_reference=str(written)))
+    given = chinese(inputs, "jieba", dynamic_masking=True, write_reference=str(written))
+    create(given)
     (there,) = [path for path in written.iterdir() if path.stat().st_size]
+    known = there.read_text()
     there.write_text("[1]\n")
-    again = chinese(inputs, "jieba", dynamic_masking=True, write_reference=str(written))
-    with pytest.raises(InputError, match=r"--write_reference .*\.ref: is there already; choose another folder"):
-        create(again.replace(output_dir=str(inputs / "other")))
-    assert there.read_text() == "[1]\n"
+    for again in (given, given.replace(output_dir=str(inputs / "other"))):
+        with pytest.raises(
+            InputError, match=r"--write_reference .*\.ref: holds others; choose another folder, or --over"
+        ):
+            create(again)
+        assert there.read_text() == "[1]\n"
+    assert {path.name for path in written.iterdir()} == {there.name}
+    create(given.replace(overwrite=True))
+    assert there.read_text() == known
     # The run that wrote them goes on with them.
-    create(again)
-    assert there.read_text() != "[1]\n"
+    create(given)
 
 
-def test_a_vocabulary_may_be_named_by_any_model_that_has_it(inputs):
-    tiny.write_pretrained(inputs / "one")
-    shutil.copytree(inputs / "one", inputs / "two")
-    made = {"vocab_file": None, "model_name": str(inputs / "one")}
-    first = create(options(inputs, **made))
-    assert create(options(inputs, **{**made, "model_name": str(inputs / "two")})) == first
+def test_a_vocabulary_reads_records_and_other_scripts(inputs):
+    (inputs / "words").mkdir()
+    rows = [json.dumps({"text": "привет мир 好", "source": "x"})] * 4
+    (inputs / "words" / "a.jsonl").write_text("\n".join(rows) + "\n")
+    assert run_script(create_vocabulary.main, vocabulary_words(inputs)) == 0
+    vocab = read_vocab(inputs / "made.txt")
+    assert {"好", "привет", "мир", "##р"} <= set(vocab)
+    assert not {"{", "x", "source"} & set(vocab)
+    tokenizer = WordPieceTokenizer(vocab)
+    assert tokenizer.token_id("[UNK]") not in tokenizer.encode(["рим 好"]).values
+
+
+@pytest.mark.parametrize("name", ["a.txt", "vocab.txt"])
+def test_a_vocabulary_does_not_stand_where_text_is_read(inputs, words, capsys, name):
+    before = {path.name: path.read_bytes() for path in words.iterdir()}
+    given = [*vocabulary_words(inputs, min_count=1, output_file=words / name), "--overwrite"]
+    assert run_script(create_vocabulary.main, given) == 2
+    assert f"{name}: would be read as text; put it beside --input_dir" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in words.iterdir()} == before

@@ -916,9 +916,12 @@ def test_starting_anew_keeps_what_it_reads(inputs, tmp_path, capsys):
     weights = (root / "student" / "model.safetensors").read_bytes()
     shutil.copy(inputs / "texts.txt", root / "texts.txt")
     inside = write_config(root / "c.json", {**only, "student": {**only["student"], "init": {"layers": "0"}}})
+    (root / "v.txt").write_text("\n".join(tiny.VOCAB) + "\n")
+    own_words = {"init": {**only["student"]["init"], "vocab_file": str(root / "v.txt")}, "distill": {}}
     for config, message in (
+        ({**only, "student": own_words}, "--student.init.vocab_file"),
         ({**only, "teacher": str(root / "student"), "student": {"init": {"layers": "0"}, "distill": {}}}, "--teacher"),
-        ({**only, "corpus": {**only["corpus"], "input_dir": [str(root / "texts.txt")]}}, "--input_dir"),
+        ({**only, "corpus": {**only["corpus"], "input_dir": [str(root / "texts.txt")]}}, "--corpus.input_dir"),
         (inside, "--config"),
     ):
         given = config if config == inside else write_config(path, config)
@@ -928,6 +931,34 @@ def test_starting_anew_keeps_what_it_reads(inputs, tmp_path, capsys):
     assert run_script(two_stage.main, [*words, str(root / "two_stage.json")]) == 2
     assert "is this folder's own record" in capsys.readouterr().err
     assert (root / "student" / "model.safetensors").read_bytes() == weights
+    # Nor what is not its own.
+    assert run_script(two_stage.main, [*words, str(write_config(path, only)), "--overwrite"]) == 0
+    assert {"texts.txt", "v.txt", "c.json", "student"} <= {entry.name for entry in root.iterdir()}
+
+
+def test_starting_anew_is_not_half_done_after_a_kill(inputs, tmp_path, monkeypatch, capsys):
+    """Killed between two folders, the next start does not take the old student for the new one."""
+    config = two_stage_config(inputs, assistant=None)
+    words = ["--cache_dir", str(inputs / "cache"), "--device", "cpu", "--output_dir", str(tmp_path / "out"), "--config"]
+    words.append(str(write_config(tmp_path / "c.json", config)))
+    assert run_script(two_stage.main, words) == 0
+    removed = []
+
+    def killed(path, **how):
+        removed.append(path)
+        if len(removed) > 1:
+            raise KeyboardInterrupt
+        real(path, **how)
+
+    real = shutil.rmtree
+    monkeypatch.setattr(stages.shutil, "rmtree", killed)
+    assert run_script(two_stage.main, [*words, "--overwrite"]) > 2
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert (tmp_path / "out" / "student" / "metrics.json").exists()
+    assert run_script(two_stage.main, words) == 2
+    assert "begun with another configuration; pass --overwrite" in capsys.readouterr().err
+    assert run_script(two_stage.main, [*words, "--overwrite"]) == 0
 
 
 def test_other_text_under_the_same_configuration_starts_anew_when_asked(inputs, tmp_path, capsys):
