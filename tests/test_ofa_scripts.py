@@ -384,6 +384,16 @@ def test_a_run_killed_in_a_stage_ends_with_the_bits_of_one_that_was_not(inputs, 
         assert ours.read_bytes() == theirs.read_bytes()
 
 
+def test_a_run_does_not_go_on_with_another_teacher(inputs, tmp_path):
+    teacher = shutil.copytree(inputs / "teacher", tmp_path / "teacher")
+    options = ofa_options(inputs, tmp_path / "run", **{**KILLED, "model_name_or_path": str(teacher)})
+    tiny.kill(tiny.started_until(TRAIN, options, 3, part="width"))
+    shutil.rmtree(teacher)
+    tiny.write_model(teacher, tiny.bert(seed=9, **SHAPE))
+    with pytest.raises(InputError, match="this run began with another teacher; give that one"):
+        ofa_train.train(options.replace(resume=True))
+
+
 def test_a_finished_run_is_not_done_again(network, inputs, capsys):
     options = ofa_options(inputs, network, depth_mult_list=(1.0, 0.5), final_epochs=1, resume=True)
     before = (network / "model.safetensors").stat().st_mtime_ns
