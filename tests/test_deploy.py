@@ -826,7 +826,7 @@ def test_the_examples_without_our_code_say_what_ours_does(models, tmp_path, caps
     page = Path(__file__).resolve().parent.parent / "docs" / "serving.md"
     paddle_only, chinese, with_onnx = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
     forms = {"format": "paddle,onnx-int8", "max_accuracy_drop": 100.0}
-    in_chinese = re.sub(r"tokenizer = .*?(?=ids = np.full)", lambda _: chinese, paddle_only, flags=re.S)
+    in_chinese = re.sub(r"lowercase = .*?(?=ids = np.full)", lambda _: chinese, paddle_only, flags=re.S)
     for name, texts, code in (
         ("bilstm", ["a gripping, funny film", "dull"], paddle_only),
         ("chinese", ["这部电影很好看", "服务差 房间脏"], in_chinese),
