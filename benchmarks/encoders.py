@@ -92,18 +92,13 @@ def encoder_folder(folder: Path, language: str, trained: str = "all") -> Path:
 
 def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     """Vocabulary, corpus, first weights, training."""
-    from data.corpus import corpus_files
-    from data.tokenization import WordPieceTokenizer
-    from data.vocabulary import vocabulary_of_corpus
-
     language, place = arguments.language, folder / arguments.language
     place.mkdir(parents=True, exist_ok=True)
     shared: dict[str, Any] = {"cache_dir": str(folder / "cache")}
     if language == "zh":
         source = {"vocab_file": str(place / "vocab.txt")}
         if not (place / "vocab.txt").is_file():
-            vocabulary = vocabulary_of_corpus(corpus_files([str(arguments.data_dir)]), RARE, PIECES, str.isascii)
-            WordPieceTokenizer(vocabulary).save(place)
+            write_vocabulary(arguments.data_dir, place)
     else:
         source = {"model_name": "all-MiniLM-L6-v2"}
     corpus = {"input_dir": str(arguments.data_dir), "output_dir": str(place / "corpus"), "language": language}
@@ -125,6 +120,15 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
         "resume": True,
     }
     recipe.run("mlm_distill.run_distill", options, jobs=arguments.jobs)
+
+
+def write_vocabulary(text: str, folder: Path) -> None:
+    """The Chinese vocabulary of a folder with text."""
+    from data.corpus import corpus_files
+    from data.tokenization import WordPieceTokenizer
+    from data.vocabulary import vocabulary_of_corpus
+
+    WordPieceTokenizer(vocabulary_of_corpus(corpus_files([str(text)]), RARE, PIECES, str.isascii)).save(folder)
 
 
 def figures(target: Path, corpus: Path) -> dict[str, Any]:

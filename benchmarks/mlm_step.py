@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Side, Turn, compare, stock_environment, work_dir
-from benchmarks.encoders import PIECES, RARE
+from benchmarks.encoders import write_vocabulary
 from console import run_script
 
 MODULE = "benchmarks.mlm_step"
@@ -66,9 +66,6 @@ def figures(rates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def prepared(arguments: argparse.Namespace) -> Path:
     """Teacher, student, corpus and stored answers, made once."""
     from core.shapes import SHAPES
-    from data.corpus import corpus_files
-    from data.tokenization import WordPieceTokenizer
-    from data.vocabulary import vocabulary_of_corpus
     from mlm_distill.corpus import create as create_corpus
     from mlm_distill.options import CorpusOptions, InitStudentOptions, TeacherOutputOptions
     from mlm_distill.student import init_student
@@ -78,8 +75,7 @@ def prepared(arguments: argparse.Namespace) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     vocabulary, text = place / "vocab.txt", Path(arguments.data_dir) / SMALL_TEXT
     if not vocabulary.is_file():
-        pieces = vocabulary_of_corpus(corpus_files([str(arguments.data_dir)]), RARE, PIECES, str.isascii)
-        WordPieceTokenizer(pieces).save(place)
+        write_vocabulary(arguments.data_dir, place)
     # A few hundred instances are enough to read from.
     some = place / "some.txt"
     some.write_text("".join(text.read_text(encoding="utf-8").splitlines(keepends=True)[:4000]).replace("\n\n", "\n"))
