@@ -66,6 +66,7 @@ def main(argv: list[str]) -> None:
     made.add_argument(
         "--jobs", type=int, default=1, help="of how many at a time this is one: 2 takes half of the cores"
     )
+    made.add_argument("--steps", type=int, default=None, help="of the training, when the machine's hours are few")
     made.add_argument("--only_report", action="store_true", help="train nothing: write what is there")
     arguments = made.parse_args(argv)
     folder = work_dir(arguments.work_dir) / "encoders"
@@ -76,6 +77,9 @@ def main(argv: list[str]) -> None:
     earlier = json.loads((target / "metrics.json").read_text(encoding="utf-8"))["training"]["seconds"]
     arguments.only_report = False
     name = f"encoder_{arguments.language}" + ("_head" if arguments.trained == "head" else "")
+    if arguments.steps:
+        # A result of its own: the one without is of the steps that are written above.
+        name += f"_{arguments.steps}"
     found = figures(target, folder / arguments.language / "corpus")
     write_result(name, arguments, found, max(earlier, time.perf_counter() - began), script="encoders")
     points = [(point["tokens"] / 1e6, 100 * point["accuracy"]) for point in found["evaluations"]]
@@ -110,6 +114,7 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     recipe.once("mlm_distill.init_student", {**own, "output_dir": str(start), **shared})
     options = {
         **TRAINING[language],
+        **({"max_steps": arguments.steps} if arguments.steps else {}),
         **shared,
         "input_file": str(place / "corpus"),
         "student_model": str(start),

@@ -6,7 +6,7 @@ python -m benchmarks.readme
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -603,14 +603,25 @@ def _mlm_stages(figures: Mapping[str, Any]) -> str:
         for task in tasks:
             known = model["tasks"].get(task, {})
             wanted = [metric for metric in ("em", "f1", "accuracy") if metric in known]
-            cells.append(" / ".join(f"{100 * known[metric]['mean']:.2f}" for metric in wanted) or "–")
+            cells.append(" / ".join(_with_deviation(known[metric]["per_seed"]) for metric in wanted) or "–")
+        classified = [task["accuracy"]["per_seed"] for task in model["tasks"].values() if "accuracy" in task]
+        # Of the same seed on all tasks, so that the mean has a deviation too.
+        means = [statistics.mean(of_seed) for of_seed in zip(*classified, strict=False)]
+        cells.append(_with_deviation(means) if means else "–")
         held_out = model["held_out"]
         agreement = f"{100 * held_out['agreement']:.1f}" if "agreement" in held_out else "–"
-        rows.append(
-            [titles[name], f"{model['parameters'] / 1e6:.1f} M", f"{100 * held_out['accuracy']:.1f}", agreement, *cells]
-        )
-    header = ["", "parameters", "accuracy at hidden places, %", "agreement with its teacher, %", *tasks]
-    return _table(header, rows)
+        hidden = [f"{100 * held_out['accuracy']:.1f}", f"{held_out['perplexity']:.1f}", agreement]
+        rows.append([titles[name], f"{model['parameters'] / 1e6:.1f} M", f"{model['steps']:,}", *hidden, *cells])
+    told = ["accuracy at hidden places, %", "perplexity", "agreement with its teacher, %"]
+    table = _table(["", "parameters", "steps", *told, *tasks, "mean of the tasks"], rows)
+    sizes = ", ".join(f"{task} {options['max_train_rows']:,}" for task, options in figures["settings"]["tasks"].items())
+    return f"{table}\n\nRows of the fine-tuning: {sizes}, drawn at random."
+
+
+def _with_deviation(values: Sequence[float]) -> str:
+    """A mean in percent; of several, with its standard deviation."""
+    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.2f}{spread}"
 
 
 def _bf16(figures: Mapping[str, Any]) -> str:
