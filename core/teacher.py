@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from console import InputError, ProgressBar, say
+from console import InputError
 from core.arithmetic import FP32
 from core.distributed import current_device
 from core.features import Wanted, all_entries
@@ -26,11 +26,12 @@ from core.static_graph import StaticGraph, save_graph
 from data.augment import row_hashes
 from data.batches import TOKENS_PER_BATCH, token_parts
 from data.columns import Columns
+from data.passes import in_parts, stored_or_made
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
 from data.tasks import Task
 from data.transfer import TransferSet
-from files import alone_in, clear_abandoned, clear_inside, clear_leftovers, scratch_folder
+from files import clear_leftovers, scratch_folder
 from models.folder import LoadedModel, load
 from models.weights import layer_weights
 
@@ -146,29 +147,18 @@ class Teacher:
         """The same for rows as the teacher reads them."""
         began = time.perf_counter()
         folder = self._cache / "teacher_outputs" / self._key(encoded)
-        parts = folder.with_name(folder.name + ".parts")
-        try:
-            # Without waiting for whoever computes something at the moment.
-            found = self._stored(folder, began)
-        except StoreDamaged:
-            pass
-        else:
-            clear_abandoned(parts)
-            return found
-        with alone_in(parts, f"teacher outputs in {self._cache}"):
-            try:
-                return self._stored(folder, began)
-            except StoreDamaged as damage:
-                if folder.exists():
-                    say(f"the stored teacher outputs are damaged and are computed again ({damage})")
+        computed = 0
+
+        def make(parts: Path) -> None:
+            nonlocal computed
             _, first, inverse = np.unique(row_hashes((encoded["input_ids"],)), return_index=True, return_inverse=True)  # type: ignore[arg-type]
             found, computed = self._compute(encoded.take(first), parts)
             with StoreWriter(folder, {"kind": "teacher-outputs", "unique": len(first)}) as writer:
                 found.take(inverse.reshape(-1)).write(writer)
-            clear_inside(parts)
-        return self._stored(folder, began, computed)
 
-    def _stored(self, folder: Path, began: float, computed: int = 0) -> TeacherOutputs:
+        return stored_or_made(folder, "teacher outputs", lambda: self._stored(folder, began, computed), make)
+
+    def _stored(self, folder: Path, began: float, computed: int) -> TeacherOutputs:
         store = Store(folder)
         unique = store.metadata.get("unique")
         if not isinstance(unique, int) or (LOGITS in self.loaded.model.outputs and LOGITS not in store.columns):
@@ -202,23 +192,22 @@ class Teacher:
         lengths = encoded.costs
         order = np.argsort(-lengths, kind="stable")
         found, computed = [], 0
-        bar = ProgressBar("teacher outputs", len(lengths))
-        for number, rows in enumerate(token_parts(lengths, order, PART_TOKENS)):
-            path = parts / f"part-{number:05d}"
-            try:
-                part = Columns.read(Store(path))
-                if part.rows != len(rows):
-                    raise StoreDamaged(f"{path}: {part.rows} rows, expected {len(rows)}")
-            except StoreDamaged:
-                part = Columns.concat(
-                    [self._ask(encoded, batch) for batch in token_parts(lengths, rows, TOKENS_PER_BATCH)]
-                )
-                with StoreWriter(path) as writer:
-                    part.write(writer)
-                computed += len(rows)
+
+        def read(path: Path, rows: np.ndarray) -> None:
+            part = Columns.read(Store(path))
+            if part.rows != len(rows):
+                raise StoreDamaged(f"{path}: {part.rows} rows, expected {len(rows)}")
             found.append(part)
-            bar.advance(len(rows))
-        bar.close()
+
+        def make(path: Path, rows: np.ndarray) -> None:
+            nonlocal computed
+            part = Columns.concat([self._ask(encoded, batch) for batch in token_parts(lengths, rows, TOKENS_PER_BATCH)])
+            with StoreWriter(path) as writer:
+                part.write(writer)
+            found.append(part)
+            computed += len(rows)
+
+        in_parts(parts, "teacher outputs", token_parts(lengths, order, PART_TOKENS), len(lengths), read, make)
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
         return Columns.concat(found).take(back), computed

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from console import InputError, ProgressBar, say
+from console import InputError, say
 from core.arithmetic import FP32
 from core.distributed import World, current_device, main_first
 from core.features import Wanted, all_entries, feature_names
@@ -27,9 +27,10 @@ from core.static_graph import StaticGraph, save_graph
 from core.teacher import GRAPH_NAME, weights_checksum
 from data.batches import TOKENS_PER_BATCH, Batch, token_parts
 from data.columns import Columns
+from data.passes import in_parts, stored_or_made
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
-from files import alone_in, clear_abandoned, clear_inside, clear_leftovers, scratch_folder
+from files import clear_leftovers, scratch_folder
 from models.folder import LoadedModel
 
 # Widths that the graph is asked for: what oneDNN prepares for a width it keeps.
@@ -164,20 +165,8 @@ class TeacherFeatures:
     def _stored_or_computed(self, encoded: Columns, needed: int) -> Columns:
         self._cache.mkdir(parents=True, exist_ok=True)
         folder = self._cache / "teacher_features" / self._key(encoded)
-        parts = folder.with_name(folder.name + ".parts")
-        try:
-            found = self._read(folder, encoded)
-        except StoreDamaged:
-            pass
-        else:
-            clear_abandoned(parts)
-            return found
-        with alone_in(parts, f"teacher's features in {self._cache}"):
-            try:
-                return self._read(folder, encoded)
-            except StoreDamaged as damage:
-                if folder.exists():
-                    say(f"the stored features are damaged and are computed again ({damage})")
+
+        def make(parts: Path) -> None:
             # While the store is put together its parts are there as well.
             free = shutil.disk_usage(self._cache).free
             if 2 * needed > free:
@@ -191,8 +180,8 @@ class TeacherFeatures:
             with StoreWriter(folder, {"kind": "teacher-features"}) as writer:
                 for path in paths:
                     Columns.read(Store(path, verify=False)).write(writer)
-            clear_inside(parts)
-        return self._read(folder, encoded)
+
+        return stored_or_made(folder, "features", lambda: self._read(folder, encoded), make)
 
     def _read(self, folder: Path, encoded: Columns, rows: np.ndarray | None = None) -> Columns:
         """A store of features, or a part of one.
@@ -231,20 +220,17 @@ class TeacherFeatures:
         lengths, order = encoded.costs, _long_to_short(encoded)
         per_token = max(1, self.bytes_for(encoded) // max(1, int(lengths.sum())))
         inputs = Columns({name: encoded[name] for name in ("input_ids", "token_type_ids")})
-        paths = []
-        bar = ProgressBar("teacher's features", len(order))
-        for number, rows in enumerate(token_parts(lengths, order, max(1, PART_BYTES // per_token))):
-            path = parts / f"part-{number:05d}"
-            try:
-                self._read(path, encoded, rows)
-            except StoreDamaged:
-                with StoreWriter(path) as writer:
-                    for batch in token_parts(lengths, rows, TOKENS_PER_BATCH):
-                        Columns({"row": batch, **self._packed(inputs, batch, lengths[batch])}).write(writer)
-            paths.append(path)
-            bar.advance(len(rows))
-        bar.close()
-        return paths
+
+        def make(path: Path, rows: np.ndarray) -> None:
+            with StoreWriter(path) as writer:
+                for batch in token_parts(lengths, rows, TOKENS_PER_BATCH):
+                    Columns({"row": batch, **self._packed(inputs, batch, lengths[batch])}).write(writer)
+
+        def read(path: Path, rows: np.ndarray) -> None:
+            self._read(path, encoded, rows)
+
+        blocks = token_parts(lengths, order, max(1, PART_BYTES // per_token))
+        return in_parts(parts, "teacher's features", blocks, len(order), read, make)
 
     def _packed(self, inputs: Columns, rows: np.ndarray, lengths: np.ndarray) -> dict[str, Ragged]:
         said = self._ask(inputs.padded(rows, self.loaded.encoder.pad_id))

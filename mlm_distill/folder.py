@@ -53,12 +53,23 @@ def mark_of(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record["made_from"], sort_keys=True).encode()).hexdigest()[:16]
 
 
+def check_whole(folder: Path, mark: str, verify: bool = True) -> None:
+    """Checks a store, ``verify``: by its checksums, and that it was made from what a mark tells.
+
+    Raises:
+        StoreDamaged: it is damaged, or another one.
+    """
+    if Store(folder, verify).metadata.get("made_from") != mark:
+        raise StoreDamaged(f"{folder}: it was made from something else")
+
+
 def is_whole(folder: Path, mark: str, verify: bool = True) -> bool:
-    """Whether a store is undamaged (``verify``: by its checksums) and was made from what a mark tells."""
+    """The same as an answer."""
     try:
-        return Store(folder, verify).metadata.get("made_from") == mark
+        check_whole(folder, mark, verify)
     except StoreDamaged:
         return False
+    return True
 
 
 def check_reads(loaded: LoadedModel, made_from: Mapping[str, Any], name: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from console import InputError, ProgressBar, say
+from console import InputError, say
 from core.arithmetic import FP32
 from core.distributed import choose_device, process_place
 from core.masked_lm import MaskedLM, largest, load_masked_lm
@@ -21,9 +21,10 @@ from core.metrics import softmax
 from core.teacher import weights_checksum
 from data.batches import TOKENS_PER_BATCH, token_parts
 from data.columns import Columns
+from data.passes import in_parts, stored_or_made
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
-from files import alone_in, clear_abandoned, clear_inside, scratch_folder
+from files import scratch_folder
 from mlm_distill.folder import (
     CORPUS,
     HELD_OUT,
@@ -34,7 +35,7 @@ from mlm_distill.folder import (
     TEACHER_OUTPUTS,
     ShardFolder,
     check_reads,
-    is_whole,
+    check_whole,
     mark_of,
 )
 from mlm_distill.options import TeacherOutputOptions
@@ -102,15 +103,11 @@ def make_shard(asked: MaskedLM, options: TeacherOutputOptions, source: Path, tar
         target: the shard that is made.
         mark: what the shard says of what it was made from.
     """
-    parts = target.with_name(f"{target.name}.parts")
-    if is_whole(target, mark):
-        clear_abandoned(parts)
-        return
-    with alone_in(parts, f"shard {target}"):
-        # The other process may have ended with it.
-        if not is_whole(target, mark):
-            _make_alone(asked, options, source, target, parts, mark)
-        clear_inside(parts)
+
+    def make(parts: Path) -> None:
+        _make_alone(asked, options, source, target, parts, mark)
+
+    stored_or_made(target, f"answers of {target.name}", lambda: check_whole(target, mark), make)
 
 
 def _make_alone(
@@ -120,19 +117,21 @@ def _make_alone(
         columns = Columns.read(Store(source))
     except StoreDamaged as damage:
         raise InputError(f"--input_file: {damage}; make the corpus again with the same command") from damage
-    bar = ProgressBar(target.name, columns.rows)
-    paths = []
-    for number, start in enumerate(range(0, max(1, columns.rows), PART_ROWS)):
-        block = columns.slice(start, min(start + PART_ROWS, columns.rows))
-        path = parts / f"part-{number:05d}"
-        if not is_whole(path, mark) or len(Store(path, verify=False)) != block.rows:
-            with StoreWriter(path, {"made_from": mark}) as writer:
-                block.with_(**answers(asked, block, options.truncation_factor, options.predict_batch_size)).write(
-                    writer
-                )
-        paths.append(path)
-        bar.advance(block.rows)
-    bar.close()
+
+    def read(path: Path, rows: np.ndarray) -> None:
+        check_whole(path, mark)
+        if (there := len(Store(path, verify=False))) != len(rows):
+            raise StoreDamaged(f"{path}: {there} rows, expected {len(rows)}")
+
+    def make(path: Path, rows: np.ndarray) -> None:
+        block = columns.slice(rows[0], rows[-1] + 1) if len(rows) else columns
+        with StoreWriter(path, {"made_from": mark}) as writer:
+            block.with_(**answers(asked, block, options.truncation_factor, options.predict_batch_size)).write(writer)
+
+    every = np.arange(columns.rows)
+    # A shard without rows is a part too, whose columns the others have.
+    blocks = [every[start : start + PART_ROWS] for start in range(0, max(1, columns.rows), PART_ROWS)]
+    paths = in_parts(parts, target.name, blocks, columns.rows, read, make)
     metadata = {"kind": "masked-outputs", "kept": options.truncation_factor, "made_from": mark}
     with StoreWriter(target, metadata) as writer:
         for path in paths:

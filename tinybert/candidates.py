@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from console import ProgressBar
 from core.masked_lm import MaskedLM, largest
 from data.batches import TOKENS_PER_BATCH, token_parts
+from data.passes import in_parts
 from data.ragged import Ragged
 from data.replacement import Candidates, WordRows, is_replaceable
 from data.store import Store, StoreDamaged, StoreWriter
@@ -183,23 +183,22 @@ class _Asked:
         found = np.full((len(places), self._count), -1, np.int32)
         costs = read.costs[row_of]
         order = inside[np.argsort(-costs[inside], kind="stable")]
-        bar = ProgressBar("masked words", len(order))
         mask_id = self._model.tokenizer.token_id(MASK)
-        for number, part in enumerate(token_parts(costs, order, PART_TOKENS)):
-            path = parts / f"part-{number:05d}"
-            try:
-                found[part] = self._stored(path, part)
-            except StoreDamaged:
-                for batch in token_parts(costs, part, TOKENS_PER_BATCH):
-                    inputs = read.padded(row_of[batch], self._encoder.pad_id)
-                    numbers = np.arange(len(batch))
-                    inputs["input_ids"][numbers, at[batch]] = mask_id
-                    best = largest(self._asked.logits(inputs, numbers, at[batch]), self._count)
-                    found[batch, : best.shape[1]] = best
-                with StoreWriter(path) as writer:
-                    writer.append(place=part, ids=found[part])
-            bar.advance(len(part))
-        bar.close()
+
+        def known(path: Path, part: np.ndarray) -> None:
+            found[part] = self._stored(path, part)
+
+        def make(path: Path, part: np.ndarray) -> None:
+            for batch in token_parts(costs, part, TOKENS_PER_BATCH):
+                inputs = read.padded(row_of[batch], self._encoder.pad_id)
+                numbers = np.arange(len(batch))
+                inputs["input_ids"][numbers, at[batch]] = mask_id
+                best = largest(self._asked.logits(inputs, numbers, at[batch]), self._count)
+                found[batch, : best.shape[1]] = best
+            with StoreWriter(path) as writer:
+                writer.append(place=part, ids=found[part])
+
+        in_parts(parts, "masked words", token_parts(costs, order, PART_TOKENS), len(order), known, make)
         return found
 
     def _stored(self, path: Path, part: np.ndarray) -> np.ndarray:
