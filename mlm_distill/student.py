@@ -24,7 +24,7 @@ from models.embeddings import covariance, root
 from models.folder import LoadedModel, save
 from models.pretrained import pretrained_bert
 from models.shrink import Weights, check_narrower, hidden_basis, shrunk
-from models.weights import SUFFIXES, layer_weights, set_weights, weights_files
+from models.weights import folder_of, layer_weights, set_weights
 
 ARCHITECTURE = "BertForMaskedLM"
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
@@ -233,24 +233,6 @@ def student_of(options: RunDistillOptions, teacher: LoadedModel | None) -> Loade
             "entries"
         )
     return random_student(shape, tokenizer, options.seed)
-
-
-def folder_of(name: str, option: str) -> str:
-    """The folder of weights that are named as a file, as published; other names as they are.
-
-    Raises:
-        InputError: of that folder other weights are read.
-    """
-    path = Path(name)
-    is_weights = path.suffix in SUFFIXES and not path.is_dir()
-    if is_weights and not path.is_file():
-        raise InputError(f"{option} {name}: no such file")
-    if is_weights and path not in weights_files(path.parent):
-        raise InputError(
-            f"{option} {name}: its folder's weights are read from another file; put these into a folder of their own, "
-            "with config.json and the vocabulary"
-        )
-    return str(path.parent) if is_weights or (path.suffix == ".json" and path.is_file()) else name
 
 
 def _config(name: str | Path) -> BertConfig:

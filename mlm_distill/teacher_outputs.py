@@ -39,7 +39,7 @@ from mlm_distill.folder import (
     mark_of,
 )
 from mlm_distill.options import TeacherOutputOptions
-from mlm_distill.student import folder_of
+from models.weights import folder_of
 
 # Rows of a part.
 PART_ROWS = 1024

@@ -30,8 +30,8 @@ from mlm_distill.folder import (
     corpus_of,
 )
 from mlm_distill.options import CorpusOptions, RunDistillOptions
-from mlm_distill.student import folder_of
 from models.folder import LoadedModel
+from models.weights import folder_of
 
 INPUTS = ("input_ids", "token_type_ids")
 TARGETS, STARTS, BEST = "masked_ids", "word_starts", "teacher_best"

@@ -30,11 +30,12 @@ from files import check_new_folder, scratch_folder, write_json
 from mlm_distill.corpus import create as create_corpus
 from mlm_distill.folder import IDS, PLACES, PROBABILITIES, check_reads
 from mlm_distill.options import RunDistillOptions
-from mlm_distill.student import folder_of, student_of
+from mlm_distill.student import student_of
 from mlm_distill.text import BEST, TARGETS, Text, corpus_of_files, masked_places, read_text
 from models.bert import BertForMaskedLM, inputs_of
 from models.dropout import dropout_of
 from models.folder import LoadedModel
+from models.weights import folder_of
 
 SCRIPT = "mlm_distill.run_distill"
 # Rows on which the first projections are fitted.

@@ -64,6 +64,24 @@ def weights_files(folder: str | os.PathLike[str]) -> list[Path]:
     return (usual or pickled)[:1]
 
 
+def folder_of(name: str, option: str) -> str:
+    """The folder of weights that are named as a file, as published; other names as they are.
+
+    Raises:
+        InputError: of that folder other weights are read.
+    """
+    path = Path(name)
+    is_weights = path.suffix in SUFFIXES and not path.is_dir()
+    if is_weights and not path.is_file():
+        raise InputError(f"{option} {name}: no such file")
+    if is_weights and path not in weights_files(path.parent):
+        raise InputError(
+            f"{option} {name}: its folder's weights are read from another file; put these into a folder of their own, "
+            "with config.json and the vocabulary"
+        )
+    return str(path.parent) if is_weights or (path.suffix == ".json" and path.is_file()) else name
+
+
 def read_weights_file(path: Path, trust_pickle: bool = False) -> dict[str, np.ndarray]:
     """Reads one file of weights, safetensors or pickled; see :func:`read_weights`."""
     if path.suffix not in PICKLED:
