@@ -1,5 +1,6 @@
 """MiniRBT-H256 from the Chinese encoder of benchmarks.encoders: in one stage, in two, and alone for as many tokens.
 
+    python -m benchmarks.encoders --language zh --steps 1200 --data_dir DIR_WITH_TEXT
     python -m benchmarks.mlm_stages --data_dir DIR_WITH_TEXT --tasks_dir DIR
 
 All students start with the same weights, cut out of the encoder (in two stages out of the assistant), and take as many

@@ -32,13 +32,13 @@ from files import write_atomically
 TASKS = ("qqp", "chnsenticorp", "tnews", "afqmc")
 # Of an encoder, before it is fine-tuned on reviews: masked language modelling of reviews (Gururangan et al. 2020).
 ADAPTATION = {
-    "max_steps": 1000,
+    "max_steps": 2500,
     "train_batch_size": 32,
-    "learning_rate": 3e-4,
+    "learning_rate": 4e-4,
     "warmup_proportion": 0.05,
     "masked_lm_prob": 0.4,
     "max_predictions_per_seq": 52,
-    "eval_steps": 250,
+    "eval_steps": 500,
 }
 EXTRA_PAIRS = "extra_positive.tsv"
 REVIEWS = ("reviews_shopping_eprstmt.txt", "reviews_shopping_7cats.txt", "reviews_takeaway.txt")
@@ -126,6 +126,9 @@ def chinese(arguments: argparse.Namespace, folder: Path) -> Plan:
     teacher: dict[str, Any] = {**TEACHER, "batch_size": 64, "num_train_epochs": 6, "eval_steps": 0, "holdout": 0.05}
     encoder = arguments.teacher or str(from_scratch(arguments, folder / "untrained"))
     teacher["model_name_or_path"] = str(adapted(arguments, folder)) if arguments.adapt else encoder
+    if arguments.teacher:
+        # What begins with knowledge overfits after half of the epochs that random weights need.
+        teacher["num_train_epochs"] = 3
     student = {**STUDENT, "embedding_init": "random", "embedding_size": 300, "dropout_prob": 0.3, "holdout": 0.05}
     teacher["max_seq_length"] = student["max_seq_length"] = 256 if arguments.task == "chnsenticorp" else 64
     transfer_sets: dict[str, dict[str, Any]] = {}
