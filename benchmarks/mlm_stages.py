@@ -47,8 +47,8 @@ ASSISTANT = {**CUT, "hidden_size": "320", "intermediate_size": "1280", "num_atte
 STUDENT = {**CUT, "preset": "minirbt-h256"}
 # A part of the rows, so that 27 trainings take two cores less than an hour; titles and questions are short.
 CLASSIFIERS: dict[str, dict[str, Any]] = {
-    "chnsenticorp": {"max_seq_length": 128, "num_train_epochs": 3, "batch_size": 32, "max_train_rows": 2400},
-    "tnews": {"max_seq_length": 64, "num_train_epochs": 3, "batch_size": 32, "max_train_rows": 6000},
+    "chnsenticorp": {"max_seq_length": 128, "num_train_epochs": 3, "batch_size": 32, "max_train_rows": 1200},
+    "tnews": {"max_seq_length": 64, "num_train_epochs": 3, "batch_size": 32, "max_train_rows": 4000},
     "afqmc": {"max_seq_length": 64, "num_train_epochs": 3, "batch_size": 32, "max_train_rows": 4000},
 }
 TUNING = {"learning_rate": 1e-4, "holdout": 0.05, "average_checkpoints": 2}

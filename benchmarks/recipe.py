@@ -195,12 +195,15 @@ def run_all(runs: Iterable[tuple[str, Mapping[str, Any]]], jobs: int) -> None:
 
 
 def at_once(work: Iterable[Callable[[], None]], jobs: int) -> None:
-    """Runs some at the same time, the others as soon as one has ended; after a fault none begins."""
+    """Runs some at the same time, the others as soon as one has ended; after a fault or a stop none begins."""
     with ThreadPoolExecutor(jobs) as pool:
         begun = [pool.submit(one) for one in work]
-        # Whichever fails first, not the first in order.
-        done, _ = wait(begun, return_when=FIRST_EXCEPTION)
-        pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            # Whichever fails first, not the first in order.
+            done, _ = wait(begun, return_when=FIRST_EXCEPTION)
+        finally:
+            # Who presses Ctrl-C means all of it.
+            pool.shutdown(wait=False, cancel_futures=True)
         for one in done:
             one.result()
 

@@ -129,6 +129,24 @@ def test_after_a_fault_nothing_more_is_trained():
         assert begun[0] == "broken" and len(begun) < 10
 
 
+def test_after_a_stop_nothing_more_is_trained(monkeypatch):
+    begun = []
+
+    def stopped(*_, **__):
+        while not begun:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    def later() -> None:
+        begun.append("later")
+        time.sleep(0.2)
+
+    monkeypatch.setattr(recipe, "wait", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.at_once([later] * 20, 1)
+    assert len(begun) < 10
+
+
 def test_what_was_made_with_other_options_is_made_anew(tmp_path, monkeypatch):
     made = []
 
