@@ -376,6 +376,11 @@ class RunDistillOptions(PickleOptions, LayerLossOptions, AdamWOptions, TeacherPa
     )
     temperature: float = option(8.0, "softens both sides of hidden+ce", check=between(1e-3, 1e4))
     ce_weight: float = option(1.0, "weight of the answers in hidden+ce", check=not_negative)
+    mlm_weight: float = option(
+        0.0,
+        "weight of what the text says, the hidden pieces, beside the teacher's answers",
+        check=not_negative,
+    )
     attention_weight: float = option(0.0, "weight of the attention scores in hidden+ce", check=not_negative)
     projection: str = option(
         "per_layer",
@@ -455,6 +460,8 @@ class RunDistillOptions(PickleOptions, LayerLossOptions, AdamWOptions, TeacherPa
             found.append("--output_encoded_layers False: hidden+ce reads them; use --loss ce+cosine")
         if self.teacher == "none" and "loss" in self.given:
             found.append("--loss goes with a teacher")
+        if self.teacher == "none" and self.asks("mlm_weight"):
+            found.append("--mlm_weight goes with a teacher: without one the text is all there is to learn")
         if self.loss != "hidden+ce":
             found += [f"--{name} goes with --loss hidden+ce" for name in HIDDEN_OPTIONS if self.asks(name)]
         if (self.loss == "hidden+ce" or self.teacher == "none") and self.asks("truncation_factor"):
@@ -479,6 +486,7 @@ class RunDistillOptions(PickleOptions, LayerLossOptions, AdamWOptions, TeacherPa
 TRAINING_OPTIONS = (
     *("learning_rate", "batch_size", "num_train_epochs", "max_steps", "warmup_steps", "warmup_proportion", "resume"),
     *("weight_decay", "optimizer", "lr_scheduler", "gradient_accumulation_steps", "trained", "loss", "dropout_prob"),
+    "mlm_weight",
     *("average_checkpoints", "early_stopping", "max_grad_norm", "eval_steps", "save_steps"),
 )
 HIDDEN_OPTIONS = (

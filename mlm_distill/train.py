@@ -178,14 +178,22 @@ class MaskedStep:
     def _losses(self, batch: Batch, places: np.ndarray, there: np.ndarray) -> Losses:
         want = tuple(self._layers.wanted(1)) if self._layers else ()
         found = self._student.features(*self._inputs(batch), want, masked_positions=paddle.to_tensor(places))
-        if self._layers is not None:
-            return self._hidden(batch, found, places, there)
         if self._options.teacher == "none":
-            targets = paddle.to_tensor(batch[TARGETS][there])
-            return {"loss": F.cross_entropy(found["logits"], targets)}
-        ids, probabilities = self._kept(batch, places, there)
-        parts = kept_outputs_losses(found["logits"], paddle.to_tensor(ids), paddle.to_tensor(probabilities))
-        return {"loss": parts["ce"] + parts["cosine"], **parts}
+            return {"loss": self._of_text(batch, found, there)}
+        if self._layers is not None:
+            losses = self._hidden(batch, found, places, there)
+        else:
+            ids, probabilities = self._kept(batch, places, there)
+            parts = kept_outputs_losses(found["logits"], paddle.to_tensor(ids), paddle.to_tensor(probabilities))
+            losses = {"loss": parts["ce"] + parts["cosine"], **parts}
+        if not self._options.mlm_weight:
+            return losses
+        mlm = self._of_text(batch, found, there)
+        return {**losses, "loss": losses["loss"] + self._options.mlm_weight * mlm, "mlm": mlm}
+
+    def _of_text(self, batch: Batch, found: Mapping[str, Any], there: np.ndarray) -> paddle.Tensor:
+        """Cross-entropy with the pieces that were hidden."""
+        return F.cross_entropy(found["logits"], paddle.to_tensor(batch[TARGETS][there]))
 
     def _inputs(self, batch: Batch) -> tuple[paddle.Tensor, paddle.Tensor, bool]:
         return inputs_of(batch, self._student.config.pad_token_id)

@@ -690,6 +690,8 @@ BAD = [
     ({"loss": "hidden+ce", "truncation_factor": None}, "--loss hidden\\+ce needs a teacher to ask"),
     ({"temperature": 2.0}, "--temperature goes with --loss hidden\\+ce"),
     ({"teacher": "none", "loss": "ce+cosine"}, "--loss goes with a teacher"),
+    ({"teacher": "none", "truncation_factor": None, "mlm_weight": 1.0}, "--mlm_weight goes with a teacher"),
+    ({"do_train": False, "mlm_weight": 1.0}, "--mlm_weight goes with --do_train"),
     ({"trained": "head"}, "--trained head goes with --teacher none"),
     ({"teacher": "<student>", "output_encoded_layers": False, "truncation_factor": None}, "--output_encoded_layers"),
     ({"teacher": "<headless>", "truncation_factor": None}, "--teacher .*headless: has no masked-LM head"),
@@ -1010,19 +1012,33 @@ def test_vocabularies_may_be_filled_up_to_other_sizes(inputs, tmp_path, loss):
         assert distill(run)["dev"]["perplexity"] > 1
 
 
-@pytest.mark.parametrize("kind", ["stored", "layers", "text"])
-def test_a_share_without_a_hidden_place_has_the_usual_losses(inputs, tmp_path, kind):
-    """Processes add up what they have by its place: every one of them must have as many."""
-    given = (options if kind == "stored" else live)(
-        inputs, tmp_path / "run", **({"teacher": "none"} if kind == "text" else {})
-    )
+def step_of(given, tmp_path):
+    """A student without dropout, its step, and a batch."""
     student, teacher, text = train_inputs(given, World())
+    student.model.eval()
     layers = LayerLoss.of(given, teacher.model.config, student.model.config) if teacher else None
     asked = LiveTeacher(teacher, tmp_path / "graph", layers) if teacher else None
     width = teacher.model.config.hidden_size if teacher else 1
     projections = Projections(np.zeros((width, width), np.float32), [0, 1, 2], False) if layers else None
     step = MaskedStep(student.model, given, asked, projections)
     batch = next(Batches(text.rows, 4, 0, shuffle=False, count_by=PLACES, prepare=text.hides).epoch(0))
+    return student, step, batch
+
+
+KINDS = {
+    "stored": (options, {}),
+    "layers": (live, {}),
+    "text": (live, {"teacher": "none"}),
+    "stored and text": (options, {"mlm_weight": 0.5}),
+    "layers and text": (live, {"mlm_weight": 0.5}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_share_without_a_hidden_place_has_the_usual_losses(inputs, tmp_path, kind):
+    """Processes add up what they have by its place: every one of them must have as many."""
+    make, more = KINDS[kind]
+    student, step, batch = step_of(make(inputs, tmp_path / "run", **more), tmp_path)
     usual = step(batch)
     nothing = {
         name: value[:, :0] if name in (PLACES, "masked_ids", "teacher_ids", "teacher_probs") else value
@@ -1034,3 +1050,20 @@ def test_a_share_without_a_hidden_place_has_the_usual_losses(inputs, tmp_path, k
     found["loss"].backward()
     gradient = student.model.bert.embeddings.word_embeddings.weight.grad
     assert not np.any(gradient.numpy())
+
+
+@pytest.mark.parametrize("make", [options, live])
+def test_what_the_text_says_is_added_by_its_weight(inputs, tmp_path, make):
+    losses = {}
+    for weight in (0.0, 0.5, 2.0):
+        student, step, batch = step_of(make(inputs, tmp_path / "run", mlm_weight=weight), tmp_path / str(weight))
+        losses[weight] = {name: float(value) for name, value in step(batch).items()}
+    assert "mlm" not in losses[0.0]
+    places, there = masked_places(batch)
+    logits = student.model.from_batch(batch).numpy()
+    logits = logits.reshape(-1, logits.shape[-1])[places].astype(np.float64)
+    chosen = logits[np.arange(len(places)), batch["masked_ids"][there]]
+    expected = (np.log(np.exp(logits).sum(1)) - chosen).mean()
+    for weight in (0.5, 2.0):
+        assert losses[weight]["mlm"] == pytest.approx(expected, rel=1e-4)
+        assert losses[weight]["loss"] == pytest.approx(losses[0.0]["loss"] + weight * expected, rel=1e-4)
