@@ -74,12 +74,12 @@ def main(argv: list[str]) -> None:
     began = time.perf_counter()
     if not arguments.only_report:
         train(arguments, folder, target)
+    if arguments.steps:
+        # The result is that of the steps that are written above; others serve benchmarks.mlm_stages, which tells them.
+        return
     earlier = json.loads((target / "metrics.json").read_text(encoding="utf-8"))["training"]["seconds"]
     arguments.only_report = False
     name = f"encoder_{arguments.language}" + ("_head" if arguments.trained == "head" else "")
-    if arguments.steps:
-        # A result of its own: the one without is of the steps that are written above.
-        name += f"_{arguments.steps}"
     found = figures(target, folder / arguments.language / "corpus")
     write_result(name, arguments, found, max(earlier, time.perf_counter() - began), script="encoders")
     points = [(point["tokens"] / 1e6, 100 * point["accuracy"]) for point in found["evaluations"]]

@@ -37,13 +37,14 @@ def stored_or_made(folder: Path, what: str, read: Callable[[], T], make: Callabl
     with alone_in(parts, f"{what} in {folder.parent}"):
         try:
             # The other process may have ended with it.
-            read()
+            found = read()
         except StoreDamaged as damage:
             if folder.exists():
                 say(f"the stored {what} are damaged and are computed again ({damage})")
             make(parts)
+            found = read()
         clear_inside(parts)
-    return read()
+    return found
 
 
 def in_parts(
