@@ -725,7 +725,9 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "student_step": _student,
     "memory": _memory,
     "serving": _serving,
-    **dict.fromkeys(("qqp", "qqp_partners", "chnsenticorp", "tnews", "afqmc", "ablation"), _task),
+    **dict.fromkeys(
+        ("qqp", "qqp_partners", "chnsenticorp", "chnsenticorp_adapted", "tnews", "afqmc", "ablation"), _task
+    ),
     "augment_speed": _augment_speed,
     "ofa_sst2": _ofa,
     "ofa_qqp": _ofa,

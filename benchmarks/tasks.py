@@ -74,8 +74,14 @@ def main(argv: list[str]) -> None:
     figures = measure(plan(arguments, folder), arguments.data_dir, folder, arguments.jobs)
     if arguments.adapt:
         figures["settings"]["adaptation"] = ADAPTATION
-    name = arguments.task if arguments.partners == 1 else f"{arguments.task}_partners"
-    write_result(name, arguments, figures, time.perf_counter() - began, script="tasks")
+    write_result(result_name(arguments), arguments, figures, time.perf_counter() - began, script="tasks")
+
+
+def result_name(arguments: argparse.Namespace) -> str:
+    """Another way to train on a task is a result of its own, beside the one of the usual way."""
+    if arguments.adapt:
+        return f"{arguments.task}_adapted"
+    return arguments.task if arguments.partners == 1 else f"{arguments.task}_partners"
 
 
 def plan(arguments: argparse.Namespace, folder: Path) -> Plan:

@@ -96,6 +96,10 @@ def test_more_partners_are_a_measurement_of_their_own():
     assert found == {
         "8-new-partners": {"n_iter": 0, "repair_pairs": 8, "unlabeled_file": (os.path.join("d", tasks.EXTRA_PAIRS),)}
     }
+    assert tasks.result_name(argparse.Namespace(task="qqp", partners=8, adapt=False)) == "qqp_partners"
+    assert tasks.result_name(argparse.Namespace(task="qqp", partners=1, adapt=False)) == "qqp"
+    adapted = argparse.Namespace(task="chnsenticorp", partners=1, adapt=True)
+    assert tasks.result_name(adapted) == "chnsenticorp_adapted"
     with pytest.raises(InputError, match="--partners goes with --task qqp"):
         tasks.plan(argparse.Namespace(task="tnews", partners=8), common.ROOT)
     with pytest.raises(InputError, match="--adapt goes with --task chnsenticorp and the encoder"):

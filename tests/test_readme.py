@@ -163,6 +163,7 @@ BY_TASK = {
     "tinybert_qqp": ("tinybert", "qqp"),
     "sst2_averaged": ("sst2", None),
     "qqp_partners": ("tasks", "qqp"),
+    "chnsenticorp_adapted": ("tasks", "chnsenticorp"),
     **dict.fromkeys(("encoder_zh", "encoder_en", "encoder_en_head"), ("encoders", None)),
 }
 
