@@ -40,6 +40,8 @@ class Plan:
         distilled: more of them, for distilled students.
         transfer_sets: options of the augmentation, by the name of the transfer set; each gives distilled students.
         more_teachers: seeds of further teachers; the mean of all of their answers teaches.
+        relearning: where there is any, options of a second training, over the first transfer set: the teacher learns
+            from its own answers and those of the students on labels alone, and is the teacher from then on.
         hidden: values of options that are not to stand in the result, such as folders of this machine.
     """
 
@@ -50,6 +52,7 @@ class Plan:
     distilled: Mapping[str, Any]
     transfer_sets: Mapping[str, Mapping[str, Any]]
     more_teachers: Sequence[int] = ()
+    relearning: Mapping[str, Any] = field(default_factory=dict)
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
@@ -73,31 +76,39 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | 
     others = {seed: folder / f"teacher-{seed}" for seed in plan.more_teachers}
     for seed, place in others.items():
         run("finetune.run_classifier", {**shared, **plan.teacher, "seed": seed, "output_dir": str(place)}, jobs=1)
-    teachers = [teacher, *others.values()]
     student = {**shared, **plan.student}
+    alone = [
+        (
+            "distill_lstm.small",
+            {**student, **plan.alone, "seed": seed, "teacher_dir": str(teacher), "output_dir": str(place)},
+        )
+        for seed, place in students_of("alone", folder).items()
+    ]
+    figures: dict[str, Any] = {"settings": settings(plan)}
+    prefix = ""
+    if plan.relearning:
+        run_all(alone, jobs)
+        figures["first_teacher"] = one(teacher, data_dir)
+        teacher, prefix = relearnt(plan, shared, teacher, folder), "relearnt-"
+        alone = []
+    teachers = [teacher, *others.values()]
     runs = []
     transfers = {}
     for name, options in plan.transfer_sets.items():
         target = folder / f"transfer-{name}"
         transfers[name] = prepare_transfer(plan, options, data_dir, teachers, target, cache)
-        for seed in SEEDS:
-            place = {"seed": seed, "transfer_set": str(target), "output_dir": str(folder / f"{name}-{seed}")}
+        for seed, output in students_of(prefix + name, folder).items():
+            place = {"seed": seed, "transfer_set": str(target), "output_dir": str(output)}
             place |= {"teacher_dir": tuple(map(str, teachers))}
             runs.append(("distill_lstm.bert_distill", {**student, **plan.distilled, **place}))
-    for seed in SEEDS:
-        place = {"seed": seed, "teacher_dir": str(teacher), "output_dir": str(folder / f"alone-{seed}")}
-        runs.append(("distill_lstm.small", {**student, **plan.alone, **place}))
-    run_all(runs, jobs)
+    run_all([*runs, *alone], jobs)
     taught_by = one(teacher, data_dir)
     if others:
         taught_by = {**many(teachers, data_dir), "together": together(teachers, data_dir)}
-    figures = {
-        "settings": settings(plan),
+    figures |= {
         "teacher": taught_by,
-        **{
-            name: many([folder / f"{name}-{seed}" for seed in SEEDS], data_dir)
-            for name in ("alone", *plan.transfer_sets)
-        },
+        "alone": many([*students_of("alone", folder).values()], data_dir),
+        **{name: many([*students_of(prefix + name, folder).values()], data_dir) for name in plan.transfer_sets},
         "transfer_sets": transfers,
         "students_at_a_time": jobs,
     }
@@ -114,6 +125,31 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | 
     return figures
 
 
+def students_of(name: str, folder: Path) -> dict[int, Path]:
+    """The folders of students that differ in their seed."""
+    return {seed: folder / f"{name}-{seed}" for seed in SEEDS}
+
+
+def relearnt(plan: Plan, shared: Mapping[str, Any], teacher: Path, folder: Path) -> Path:
+    """The teacher after its second training; what it learns from is made first."""
+    name, options = next(iter(plan.transfer_sets.items()))
+    target = folder / f"transfer-{name}"
+    prepare_transfer(plan, options, shared["data_dir"], [teacher], target, Path(shared["cache_dir"]))
+    place = folder / "relearnt"
+    learning = {
+        **shared,
+        **plan.relearning,
+        "stage": "prediction",
+        "student_model": str(teacher),
+        "teacher_model": str(teacher),
+        "more_teachers": tuple(map(str, students_of("alone", folder).values())),
+        "transfer_set": str(target),
+        "output_dir": str(place),
+    }
+    run("tinybert.task_distill", learning, jobs=1)
+    return place
+
+
 def settings(plan: Plan) -> dict[str, Any]:
     """The options that gave the figures; of files only their names."""
     from distill_lstm.options import DistillOptions
@@ -126,6 +162,7 @@ def settings(plan: Plan) -> dict[str, Any]:
         "student": shown(plan.student),
         "alone": shown(plan.alone),
         "distilled": shown(plan.distilled),
+        **({"relearning": shown(plan.relearning)} if plan.relearning else {}),
         "transfer_sets": {name: shown(options) for name, options in plan.transfer_sets.items()},
         "defaults": {name: getattr(DistillOptions, name) for name in DEFAULTS},
     }

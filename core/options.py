@@ -194,6 +194,16 @@ class TeacherPassOptions(Options):
         return found
 
 
+def teacher_weight_faults(weights: Sequence[float], teachers: int) -> list[str]:
+    """What is wrong with the weights of several teachers; none are no fault."""
+    found = []
+    if weights and len(weights) != teachers:
+        found.append(f"--teacher_weights: expected one per teacher ({teachers})")
+    if weights and (min(weights) < 0 or sum(weights) == 0):
+        found.append("--teacher_weights: must not be below 0, and not all 0")
+    return found
+
+
 class AdamWOptions(OptimizerOptions):
     """What trainings of whole networks share: AdamW with decay, a warm-up and a linear end, clipping."""
 

@@ -11,13 +11,13 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from console import InputError
+from console import InputError, say
 from core.arithmetic import FP32
 from core.distributed import current_device
 from core.features import Wanted, all_entries
@@ -25,7 +25,7 @@ from core.metrics import Diverged
 from core.static_graph import StaticGraph, save_graph
 from data.augment import row_hashes
 from data.batches import TOKENS_PER_BATCH, token_parts
-from data.columns import Columns
+from data.columns import IDS, Columns
 from data.passes import in_parts, stored_or_made
 from data.ragged import Ragged
 from data.store import Store, StoreDamaged, StoreWriter
@@ -67,19 +67,20 @@ class TeacherOutputs:
         return np.asarray(self.columns[LOGITS])
 
 
-def load_teacher(folder: str, task: Task, option: str) -> LoadedModel:
-    """A fine-tuned BERT for the task.
+def load_teacher(folder: str, task: Task, option: str, is_bert: bool = True) -> LoadedModel:
+    """A model that was trained for the task.
 
     Args:
         folder: its model folder.
         task: whose rows it is to label.
         option: names the folder in errors.
+        is_bert: whether it has to be a BERT; for its answers alone a Bi-LSTM serves too.
 
     Raises:
-        InputError: no BERT, or one for other labels or another shape of rows.
+        InputError: another kind of model, or one for other labels or another shape of rows.
     """
     teacher = load(folder)
-    if teacher.model.model_type != "bert":
+    if is_bert and teacher.model.model_type != "bert":
         raise InputError(f"{option} {folder}: expected a BERT, this is a {teacher.model.model_type}")
     if teacher.task is None:
         raise InputError(f"{option} {folder}: expected a fine-tuned model, this is a {teacher.architecture}")
@@ -151,7 +152,7 @@ class Teacher:
 
         def make(parts: Path) -> None:
             nonlocal computed
-            _, first, inverse = np.unique(row_hashes((encoded["input_ids"],)), return_index=True, return_inverse=True)  # type: ignore[arg-type]
+            _, first, inverse = np.unique(row_hashes(_ids_of(encoded)), return_index=True, return_inverse=True)
             found, computed = self._compute(encoded.take(first), parts)
             with StoreWriter(folder, {"kind": "teacher-outputs", "unique": len(first)}) as writer:
                 found.take(inverse.reshape(-1)).write(writer)
@@ -218,13 +219,20 @@ class Teacher:
             folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", GRAPH_NAME))
             names = save_graph(self.loaded, folder, self._wanted)
             self._graph = StaticGraph(folder, device=self._device, shapes=1, outputs=names, precision=self._precision)
-        said = self._graph.run(encoded.padded(rows, self.loaded.encoder.pad_id))
+        # What a Bi-LSTM needs to know; BERTs find padding by its id.
+        lengths = {name.replace(IDS, "lengths"): encoded.counts(name)[rows] for name in encoded if name.startswith(IDS)}
+        said = self._graph.run({**encoded.padded(rows, self.loaded.encoder.pad_id), **lengths})
         if bad := [name for name, value in said.items() if not np.isfinite(value).all()]:
             raise Diverged(f"the teacher's {', '.join(bad)} are not finite: its weights are worthless; train it again")
-        lengths = encoded.costs[rows]
+        tokens = encoded.costs[rows]
         return Columns(
-            {name: _without_padding(value, lengths) if _is_per_token(name) else value for name, value in said.items()}
+            {name: _without_padding(value, tokens) if _is_per_token(name) else value for name, value in said.items()}
         )
+
+
+def _ids_of(encoded: Columns) -> tuple[Ragged, ...]:
+    """The columns of token ids: one, or of a pair's sides that a model reads apart two."""
+    return tuple(column for name, column in sorted(encoded.items()) if name.startswith(IDS))  # type: ignore[misc]
 
 
 def _is_per_token(name: str) -> bool:
@@ -234,3 +242,33 @@ def _is_per_token(name: str) -> bool:
 def _without_padding(values: np.ndarray, lengths: np.ndarray) -> Ragged:
     inside = np.arange(values.shape[1]) < lengths[:, None]  # [rows, tokens]
     return Ragged.from_lengths(values[inside], lengths)
+
+
+def mean_logits(
+    teachers: Sequence[Teacher], given: Sequence[float], transfer: TransferSet, what: str
+) -> tuple[np.ndarray, dict[str, float]]:
+    """The teachers' weighted mean of logits for a transfer set, [rows, outputs], and what it cost.
+
+    Args:
+        teachers: one or more.
+        given: a weight for each; equal when empty.
+        transfer: the rows.
+        what: names them on the screen.
+    """
+    weights = np.asarray(given or [1.0] * len(teachers))
+    weights = weights / weights.sum()
+    mean: np.ndarray | None = None
+    spent: dict[str, float] = {"computed_rows": 0, "seconds": 0.0}
+    for number, (teacher, weight) in enumerate(zip(teachers, weights, strict=True)):
+        outputs = teacher.outputs(transfer)
+        how = f"computed in {outputs.seconds:.1f} s" if outputs.computed else "found in the cache"
+        which = f" {number + 1}" if len(teachers) > 1 else ""
+        say(f"outputs of teacher{which} for {what}: {outputs.unique:,} different rows, {how}")
+        spent["computed_rows"] += outputs.computed
+        spent["seconds"] += outputs.seconds
+        if len(teachers) == 1:
+            return outputs.logits, spent
+        part = np.float32(weight) * outputs.logits
+        mean = part if mean is None else mean + part
+    assert mean is not None, "at least one teacher is required"
+    return mean, spent

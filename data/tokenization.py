@@ -48,6 +48,8 @@ CHINESE = (
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
 )
+_CHINESE_CHARS = "".join(f"{chr(first)}-{chr(last)}" for first, last in CHINESE)
+_BETWEEN_CHINESE = re.compile(f"(?<=[{_CHINESE_CHARS}]) (?=[{_CHINESE_CHARS}])")
 # Letters and digits that PaddleNLP takes for symbols.
 MORE_SYMBOLS = "\u00b2\u00ba\u3007\u00b5\u00d8\u014b\u01b1"
 
@@ -138,9 +140,7 @@ class BertWords:
 
 
 # Where a word begins or ends whatever stands around: blanks, marks, Chinese characters. Found by a wider pattern first.
-PERHAPS_APART = re.compile(
-    "[\\[\\]]{1,99}|[^\\w\\[\\]]|_|[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in CHINESE) + "]"
-)
+PERHAPS_APART = re.compile(f"[\\[\\]]{{1,99}}|[^\\w\\[\\]]|_|[{_CHINESE_CHARS}]")
 
 
 def shortened(text: str, tokens: int) -> str:
@@ -173,6 +173,11 @@ def shortened(text: str, tokens: int) -> str:
 def _is_apart(char: str) -> bool:
     is_chinese = any(first <= ord(char) <= last for first, last in CHINESE)
     return is_chinese or char in "\t\n\r" or (unicodedata.category(char)[0] in "PSZ" and char != "\ufffd")
+
+
+def joined_pieces(pieces: Iterable[str]) -> str:
+    """The text that word pieces came from, as far as they tell: case and blanks between Chinese characters are gone."""
+    return _BETWEEN_CHINESE.sub("", " ".join(pieces).replace(" ##", "").removeprefix("##"))
 
 
 def _shortened_word(word: str) -> str:

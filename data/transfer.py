@@ -26,7 +26,7 @@ from data.sources import NO_LABEL, SUFFIXES, Rows, decoded_lines, read_lines, re
 from data.store import MANIFEST, Store, StoreDamaged, StoreWriter
 from data.streams import generator
 from data.tasks import Task
-from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, tokenizer_identity
+from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, joined_pieces, tokenizer_identity
 from files import check_new_file, check_new_folder, new_file, publish_folder, read_json
 
 BLOCK = 8192
@@ -73,9 +73,7 @@ class TransferSet:
                 yield tuple(" ".join(self.units[i] for i in block[row]) for block in blocks)
 
     def _joined_pieces(self, rows: Ragged) -> list[str]:
-        return [
-            " ".join(self.units[i] for i in rows[n]).replace(" ##", "").removeprefix("##") for n in range(len(rows))
-        ]
+        return [joined_pieces(self.units[i] for i in rows[n]) for n in range(len(rows))]
 
 
 def _through(rows: Ragged, table: Ragged) -> Ragged:

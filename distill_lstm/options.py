@@ -8,7 +8,7 @@ from typing import Any
 
 from args import below_one, between, not_negative, option, positive, probability, size
 from console import InputError
-from core.options import ClassifierOptions, TeacherPassOptions
+from core.options import ClassifierOptions, TeacherPassOptions, teacher_weight_faults
 from data.augment import NGRAM_RANGE, Augmentation
 from data.options import CACHE_DIR, DataOptions, UnlabeledOptions
 from data.tasks import TAGGERS, Task, get_task
@@ -217,12 +217,7 @@ class DistillOptions(AugmentOptions, TeacherPassOptions, StudentOptions):
                 found.append(f"--{name} and --transfer_set exclude each other: a transfer set is augmented already")
         if self.asks("temperature") and self.distill_loss == "mse":
             found.append("--temperature goes with --distill_loss soft_ce")
-        if self.teacher_weights:
-            if len(self.teacher_weights) != len(self.teacher_dir):
-                found.append(f"--teacher_weights: expected one per teacher ({len(self.teacher_dir)})")
-            if min(self.teacher_weights) < 0 or sum(self.teacher_weights) == 0:
-                found.append("--teacher_weights: must not be below 0, and not all 0")
-        return found
+        return found + teacher_weight_faults(self.teacher_weights, len(self.teacher_dir))
 
 
 class AugmentDataOptions(AugmentOptions, DataOptions):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from console import InputError, say
+from console import InputError
 from core.classifier import distillation_step, found_again, label_step, read_data, train_classifier
 from core.distributed import main_first
 from core.evaluate import dygraph_forward, predict_logits
@@ -17,7 +14,7 @@ from core.metrics import agreement
 from core.predictions import write_predictions
 from core.recorded import check_same_part
 from core.run import Run
-from core.teacher import Teacher, load_teacher
+from core.teacher import Teacher, load_teacher, mean_logits
 from data.pairs import more_rows
 from data.transfer import TransferSet, in_memory, transfer_set_from_path
 from distill_lstm.options import DistillOptions, SmallOptions
@@ -131,33 +128,3 @@ def transfer_size(options: DistillOptions, rows: int, found: int) -> str:
     if options.transfer_set or dropped <= 0:
         return shown
     return f"{shown} ({rows:,} and {options.n_iter} copies of each, less {dropped:,} duplicates)"
-
-
-def mean_logits(
-    teachers: Sequence[Teacher], given: Sequence[float], transfer: TransferSet, what: str
-) -> tuple[np.ndarray, dict[str, float]]:
-    """The teachers' weighted mean of logits for a transfer set, [rows, outputs], and what it cost.
-
-    Args:
-        teachers: one or more.
-        given: a weight for each; equal when empty.
-        transfer: the rows.
-        what: names them on the screen.
-    """
-    weights = np.asarray(given or [1.0] * len(teachers))
-    weights = weights / weights.sum()
-    mean: np.ndarray | None = None
-    spent: dict[str, float] = {"computed_rows": 0, "seconds": 0.0}
-    for number, (teacher, weight) in enumerate(zip(teachers, weights, strict=True)):
-        outputs = teacher.outputs(transfer)
-        how = f"computed in {outputs.seconds:.1f} s" if outputs.computed else "found in the cache"
-        which = f" {number + 1}" if len(teachers) > 1 else ""
-        say(f"outputs of teacher{which} for {what}: {outputs.unique:,} different rows, {how}")
-        spent["computed_rows"] += outputs.computed
-        spent["seconds"] += outputs.seconds
-        if len(teachers) == 1:
-            return outputs.logits, spent
-        part = np.float32(weight) * outputs.logits
-        mean = part if mean is None else mean + part
-    assert mean is not None, "at least one teacher is required"
-    return mean, spent

@@ -96,14 +96,20 @@ def test_more_partners_are_a_measurement_of_their_own():
     assert found == {
         "8-new-partners": {"n_iter": 0, "repair_pairs": 8, "unlabeled_file": (os.path.join("d", tasks.EXTRA_PAIRS),)}
     }
-    assert tasks.result_name(argparse.Namespace(task="qqp", partners=8, adapt=False)) == "qqp_partners"
-    assert tasks.result_name(argparse.Namespace(task="qqp", partners=1, adapt=False)) == "qqp"
-    adapted = argparse.Namespace(task="chnsenticorp", partners=1, adapt=True)
-    assert tasks.result_name(adapted) == "chnsenticorp_adapted"
+
+    def of(**given):
+        return argparse.Namespace(**{"partners": 1, "adapt": False, "relearn": False, "teacher": None, **given})
+
+    assert tasks.result_name(of(task="qqp", partners=8)) == "qqp_partners"
+    assert tasks.result_name(of(task="qqp")) == "qqp"
+    assert tasks.result_name(of(task="chnsenticorp", adapt=True)) == "chnsenticorp_adapted"
+    assert tasks.result_name(of(task="chnsenticorp", adapt=True, relearn=True)) == "chnsenticorp_relearnt"
     with pytest.raises(InputError, match="--partners goes with --task qqp"):
-        tasks.plan(argparse.Namespace(task="tnews", partners=8), common.ROOT)
+        tasks.plan(of(task="tnews", partners=8), common.ROOT)
     with pytest.raises(InputError, match="--adapt goes with --task chnsenticorp and the encoder"):
-        tasks.plan(argparse.Namespace(task="chnsenticorp", partners=1, adapt=True, teacher=None), common.ROOT)
+        tasks.plan(of(task="chnsenticorp", adapt=True), common.ROOT)
+    with pytest.raises(InputError, match="--relearn goes with --adapt"):
+        tasks.plan(of(task="chnsenticorp", relearn=True), common.ROOT)
 
 
 def test_students_of_stages_learn_to_classify_and_the_encoder_to_read():

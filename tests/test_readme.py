@@ -164,6 +164,7 @@ BY_TASK = {
     "sst2_averaged": ("sst2", None),
     "qqp_partners": ("tasks", "qqp"),
     "chnsenticorp_adapted": ("tasks", "chnsenticorp"),
+    "chnsenticorp_relearnt": ("tasks", "chnsenticorp"),
     **dict.fromkeys(("encoder_zh", "encoder_en", "encoder_en_head"), ("encoders", None)),
 }
 

@@ -17,7 +17,7 @@ from console import InputError
 from core import teacher as teacher_module
 from core.evaluate import dygraph_forward, predict_logits
 from core.static_graph import StaticGraph
-from core.teacher import Teacher
+from core.teacher import Teacher, mean_logits
 from data.augment import Augmentation
 from data.batches import Batches, token_parts
 from data.sources import Rows
@@ -86,6 +86,27 @@ def test_pairs_that_are_split_elsewhere_are_different_rows(tmp_path):
     teacher = tiny.bert(tiny.PAIR)
     pairs = transfer(tmp_path / "transfer", [["a good", "a"], ["film", "good film"]])
     assert teacher_outputs(teacher, pairs, tmp_path / "cache").unique == 2
+
+
+@pytest.mark.parametrize("task", [tiny.SINGLE, tiny.PAIR])
+def test_a_bilstm_answers_too_and_reads_padding_as_padding(tmp_path, task):
+    columns = [SENTENCES, SENTENCES[::-1]] if task.is_pair else [SENTENCES]
+    rows, student = transfer(tmp_path / "transfer", columns), tiny.bilstm(task)
+    outputs = teacher_outputs(student, rows, tmp_path / "cache")
+    np.testing.assert_allclose(outputs.logits, dygraph_logits(student, rows), atol=1e-5)
+    # Two pairs of the same word with itself are alike; others have one side in common.
+    assert outputs.unique == (7 if task.is_pair else 6)
+
+
+def test_several_teachers_say_their_weighted_mean(rows, tmp_path):
+    loaded = [tiny.bert(seed=0), tiny.bilstm(), tiny.bert(seed=1)]
+    each = [teacher_outputs(one, rows, tmp_path / "cache").logits for one in loaded]
+    teachers = [Teacher(one, tmp_path / "cache") for one in loaded]
+    equal, spent = mean_logits(teachers, (), rows, "rows")
+    np.testing.assert_allclose(equal, (each[0] + each[1] + each[2]) / 3, atol=1e-6)
+    assert spent["computed_rows"] == 0
+    weighted, _ = mean_logits(teachers, (2.0, 1.0, 1.0), rows, "rows")
+    np.testing.assert_allclose(weighted, each[0] / 2 + each[1] / 4 + each[2] / 4, atol=1e-6)
 
 
 def test_the_second_call_computes_nothing(rows, tmp_path):

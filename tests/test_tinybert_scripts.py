@@ -18,6 +18,7 @@ from console import InputError, run_script
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.layer_loss import LayerLoss, LayerStep, Projections, unreached_frozen
 from core.metrics import Diverged
+from core.teacher import Teacher
 from core.teacher_features import TeacherFeatures
 from data.batches import Batches
 from data.replacement import is_replaceable
@@ -267,6 +268,56 @@ def test_numbers_and_chinese_are_learnt_too(inputs, tmp_path, monkeypatch):
     assert distill(run)["learning_rows"] > 60
 
 
+def test_the_mean_of_several_teachers_answers(inputs, tmp_path):
+    """With all of the weight on the Bi-LSTM the student nears that, and not the BERT whose tokens it reads."""
+    lstm = inputs / "lstm"
+    answers = {}
+    for name, weights in (("bert", (1.0, 0.0)), ("lstm", (0.0, 1.0))):
+        run = task_options(
+            inputs, tmp_path / name, stage="prediction", prediction_loss="mse", num_train_epochs=20, eval_steps=80,
+            student_model=str(inputs / "teacher"), more_teachers=(str(lstm),), teacher_weights=weights,
+        )  # fmt: skip
+        answers[name] = distill(run)["dev_with_teacher"]["agreement"]
+    assert answers["lstm"] > 0.8
+    assert answers["bert"] > 0.8
+    rows, _ = read_rows(find_split(inputs / "data", "dev"), tiny.SINGLE)
+    theirs = {}
+    for name, folder in (("made", tmp_path / "lstm"), ("bert", inputs / "teacher"), ("lstm", lstm)):
+        model = models.load(folder)
+        columns = model.encoder.encode(rows.texts)
+        theirs[name] = predict_logits(dygraph_forward(model.model), columns, model.encoder.pad_id)
+    nearer, farther = (np.abs(theirs["made"] - theirs[name]).mean() for name in ("lstm", "bert"))
+    assert nearer < farther / 2
+
+
+def test_a_chinese_teacher_that_reads_words_is_given_words(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "MOST_UNKNOWN", 1.0)
+    chinese = {"task_name": "chnsenticorp", "data_dir": str(inputs / "chinese")}
+    finetune(tiny.finetune_options(tmp_path / "zh", inputs / "data", inputs / "bert", max_steps=2, **chinese))
+    lstm = tiny.chinese_bilstm()
+    tiny.write_model(tmp_path / "lstm", lstm)
+    read = []
+    ask = Teacher.outputs
+
+    def noted(teacher, rows):
+        if teacher.loaded.model.model_type == "bilstm":
+            read.append(rows.encode(teacher.loaded.tokenizer)[0])
+        return ask(teacher, rows)
+
+    monkeypatch.setattr(Teacher, "outputs", noted)
+    run = task_options(
+        inputs, tmp_path / "run", stage="prediction", teacher_model=str(tmp_path / "zh"), max_steps=2,
+        more_teachers=(str(tmp_path / "lstm"),), **chinese,
+    )  # fmt: skip
+    distill(run)
+    rows, _ = read_rows(find_split(inputs / "chinese", "train"), lstm.labelled)
+    expected = lstm.tokenizer.encode(rows.texts[0])
+    np.testing.assert_array_equal(read[0].values, expected.values)
+    np.testing.assert_array_equal(read[0].offsets, expected.offsets)
+    # Words, not characters.
+    assert lstm.tokenizer.vocab.index("房间") in read[0].values
+
+
 def test_a_finished_run_is_found_again(student, inputs, capsys):
     before = (student / "model.safetensors").stat().st_mtime_ns
     distill(task_options(inputs, student, resume=True))
@@ -473,6 +524,12 @@ CASES = [
     (TASK, {"relation_heads": "2"}, "--relation_heads goes with --relations"),
     (TASK, {"embedding_weight": "0", "hidden_weight": "0", "attention_weight": "0"}, "the layers have no loss"),
     (TASK, {"cache_budget": "much"}, "--cache_budget much: expected a size such as 20GB"),
+    (TASK, {"more_teachers": "<pair_teacher>"}, "--more_teachers .*pair_teacher: one of teacher and task reads pairs"),
+    (TASK, {"more_teachers": "<bert>"}, "bert: this model was not trained by PaddleDistill"),
+    (TASK, {"more_teachers": "nope"}, "nope: no such model folder"),
+    (TASK, {"more_teachers": "<lstm>", "teacher_weights": "1"}, "--teacher_weights: expected one per teacher \\(2\\)"),
+    (TASK, {"teacher_weights": "-1"}, "--teacher_weights: must not be below 0, and not all 0"),
+    (TASK, {"stage": "intermediate", "more_teachers": "<lstm>"}, "--more_teachers goes with the prediction stage"),
     (TASK, {"stage": "prediction", "intermediate_epochs": "2"}, "--intermediate_epochs goes with --stage both"),
     (TASK, {"stage": "prediction", "layer_map": "last"}, "--layer_map goes with the intermediate stage"),
     (TASK, {"stage": "intermediate", "alpha": "0.5"}, "--alpha goes with the prediction stage"),

@@ -27,6 +27,7 @@ from data.tokenization import (
     JiebaTokenizer,
     WordPieceTokenizer,
     cut_longest_first,
+    joined_pieces,
     load_tokenizer,
     read_vocab,
     shortened,
@@ -519,3 +520,25 @@ def test_long_chinese_texts_are_cut_without_changing_their_first_words():
         found = tokenizer.encode([text], longest=64).values
         assert len(found) < len(whole)
         assert found[:64].tolist() == whole[:64].tolist()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        (["good", "film", "##s", "!"], "good films !"),
+        (["##s", "and"], "s and"),
+        (["房", "间", "很", "好", "，", "干", "净"], "房间很好 ， 干净"),
+        (["看", "dvd", "##s", "的", "书"], "看 dvds 的书"),
+        ([], ""),
+    ],
+)
+def test_pieces_become_text_again(pieces, text):
+    assert joined_pieces(pieces) == text
+
+
+def test_words_of_joined_chinese_pieces_are_those_of_the_text(tiny_vocab):
+    text = "房间很干净服务不错"
+    pieces = WordPieceTokenizer([*tiny_vocab, *dict.fromkeys(text)])
+    (ids,) = ([pieces.vocab[i] for i in row] for row in [pieces.encode([text])[0]])
+    words = JiebaTokenizer.words_of(JiebaTokenizer(["[PAD]", "[UNK]", "[MASK]", *text]), [joined_pieces(ids)])
+    assert list(map(list, words)) == [["房间", "很", "干净", "服务", "不错"]]

@@ -14,6 +14,7 @@ from core.options import (
     PickleOptions,
     RunOptions,
     TeacherPassOptions,
+    teacher_weight_faults,
 )
 from core.shapes import SHAPES
 from data.options import CACHE_DIR, DataOptions, UnlabeledOptions
@@ -129,6 +130,14 @@ class TaskDistillOptions(
     teacher_model: str = option(
         help="model folder of the fine-tuned teacher", group="model", also=("teacher_dir", "teacher_path")
     )
+    more_teachers: tuple[str, ...] = option(
+        (),
+        "further models for the task, BERTs or Bi-LSTMs: in the prediction stage the mean of all answers teaches",
+        group="model",
+    )
+    teacher_weights: tuple[float, ...] = option(
+        (), "the weights of --teacher_model and of --more_teachers in that mean; equal when left out", group="model"
+    )
     stage: str = option(
         "both", "what to train: the layers, the answers, or one after the other", choices=(*STAGES, "both")
     )
@@ -190,13 +199,14 @@ class TaskDistillOptions(
         if self.stage == "intermediate":
             found += [
                 f"--{name} goes with the prediction stage"
-                for name in ("prediction_loss", "temperature", "over_classes", "alpha")
+                for name in ("more_teachers", "prediction_loss", "temperature", "over_classes", "alpha")
                 if self.asks(name)
             ]
             if self.do_predict:
                 found.append("--do_predict goes with the prediction stage: before it nothing has learnt to answer")
         if self.stage == "prediction":
             found += [f"--{name} goes with the intermediate stage" for name in LAYER_OPTIONS if self.asks(name)]
+        found += teacher_weight_faults(self.teacher_weights, 1 + len(self.more_teachers))
         if self.prediction_loss == "mse":
             found += [
                 f"--{name} goes with --prediction_loss soft_ce"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from console import InputError
+from core.arithmetic import FP32
 from core.classifier import distillation_step, found_again, read_data, train_classifier
 from core.distributed import from_main, main_first, wait
 from core.evaluate import dygraph_forward, predict_logits
@@ -16,12 +19,13 @@ from core.metrics import Selection, agreement
 from core.predictions import write_predictions
 from core.recorded import check_same_part
 from core.run import Run, training_record
-from core.teacher import Teacher, load_teacher
+from core.teacher import Teacher, load_teacher, mean_logits
 from core.teacher_features import TeacherFeatures
 from data.batches import Batches
 from data.columns import Columns, token_ids
 from data.learning import rows_with_more
 from data.sources import TaskData
+from data.tokenization import Tokenizer, WordPieceTokenizer
 from data.transfer import TransferSet, in_memory, learning_columns
 from models.folder import LoadedModel, check_length, load
 from models.occurring import occurring_rows
@@ -44,11 +48,13 @@ def distill(options: TaskDistillOptions) -> dict[str, Any]:
         if run.finished:
             return found_again(run, options)
         data, test = read_data(run, options)
-        check_same_part(options.teacher_model, options)
+        for folder in (options.teacher_model, *options.more_teachers):
+            check_same_part(folder, options)
         teacher = load_teacher(options.teacher_model, data.task, "--teacher_model")
         check_length(options.max_seq_length, teacher.model.config, data.task, options.teacher_model)
         # Both read the same tokens.
         teacher = replace(teacher, max_seq_length=options.max_seq_length)
+        others = [load_teacher(folder, data.task, "--more_teachers", False) for folder in options.more_teachers]
         if data.task.is_regression:
             for name in ("prediction_loss", "temperature", "over_classes"):
                 if name in options.given and (value := getattr(options, name)) != "mse":
@@ -57,9 +63,9 @@ def distill(options: TaskDistillOptions) -> dict[str, Any]:
         loss = None
         if "intermediate" in options.stages:
             loss = LayerLoss.of(options, teacher.model.config, student.loaded.model.config)
-        sets = sets_to_learn_from(options, data, teacher, run)
+        sets = sets_to_learn_from(options, data, [teacher, *others], run)
         run.open()
-        run.taught_by([teacher])
+        run.taught_by([teacher, *others])
         loaded = student.loaded
         run.say(f"student: {loaded.parameters / 1e6:.1f} M parameters; starts from {student.start}")
         metrics: Any = {}
@@ -72,7 +78,7 @@ def distill(options: TaskDistillOptions) -> dict[str, Any]:
             elif loss is not None and name == "intermediate":
                 metrics = train_layers(stage, student, teacher, loss, sets, data, options)
             else:
-                metrics = train_answers(stage, loaded, teacher, sets, data, options)
+                metrics = train_answers(stage, loaded, [teacher, *others], sets, data, options)
             wait(run.world)
             trained = load(stage.path)
             loaded = replace(trained, task=loaded.task)
@@ -81,13 +87,13 @@ def distill(options: TaskDistillOptions) -> dict[str, Any]:
 
 
 def sets_to_learn_from(
-    options: TaskDistillOptions, data: TaskData, teacher: LoadedModel, run: Run
+    options: TaskDistillOptions, data: TaskData, teachers: Sequence[LoadedModel], run: Run
 ) -> list[TransferSet]:
     """The training rows, those of a transfer set or without labels, and on demand augmented copies of all."""
     rows, sets, note = rows_with_more(
         data.train,
         data.task,
-        teacher.tokenizer,
+        common_tokenizer(teachers),
         options.transfer_set,
         options.unlabeled_file,
         options.split_sentences,
@@ -99,12 +105,18 @@ def sets_to_learn_from(
         run.say(note)
     if options.aug_train:
         copies = main_first(
-            run.world, lambda: augmented_set(options, rows, data.task, teacher, options.seed, options.cache())
+            run.world, lambda: augmented_set(options, rows, data.task, teachers[0], options.seed, options.cache())
         )
         run.say(f"with copies: {len(copies):,} rows")
         # The rows themselves are among the copies; those with labels come first all the same.
         sets = [sets[0], copies]
     return sets
+
+
+def common_tokenizer(teachers: Sequence[LoadedModel]) -> Tokenizer:
+    """Whose units all teachers can read: a BERT's Chinese pieces are single characters, which tell no words."""
+    tokenizers: list[Tokenizer] = [each.tokenizer for each in teachers]
+    return next((each for each in tokenizers if not isinstance(each, WordPieceTokenizer)), tokenizers[0])
 
 
 def train_layers(
@@ -230,21 +242,44 @@ def fit_layers(
 def train_answers(
     stage: Run,
     student: LoadedModel,
-    teacher: LoadedModel,
+    teachers: Sequence[LoadedModel],
     sets: list[TransferSet],
     data: TaskData,
     options: TaskDistillOptions,
 ) -> dict[str, Any]:
-    """The prediction stage: the student's answers come near the teacher's; arguments as for :func:`train_layers`."""
+    """The prediction stage: the student's answers come near the mean of the teachers'.
+
+    Args:
+        stage: its part of the run.
+        student: trained in place.
+        teachers: in evaluation mode.
+        sets: rows to learn from; those with labels first.
+        data: gives the rows that choose checkpoints, and dev.
+        options: of the recipe.
+
+    Returns:
+        Its metrics.
+    """
     task = data.task
     stage.open()
     epochs, rate = options.schedule_of("prediction")
-    with Teacher(teacher, options.cache(), precision=options.teacher_precision) as asked:
-        found = [main_first(stage.world, lambda rows=rows: asked.outputs(rows)) for rows in sets]
-        dev = main_first(stage.world, lambda: asked.outputs(in_memory(data.dev, student.tokenizer)).logits)
+    with contextlib.ExitStack() as stack:
+        asked = [
+            stack.enter_context(Teacher(each, options.cache(), precision=precision))
+            for each in teachers
+            # A Bi-LSTM takes next to no time.
+            for precision in [options.teacher_precision if each.model.model_type == "bert" else FP32]
+        ]
+
+        def answers_to(rows: TransferSet, what: str) -> tuple[np.ndarray, dict[str, float]]:
+            return main_first(stage.world, lambda: mean_logits(asked, options.teacher_weights, rows, what))
+
+        names = ["the training rows", "further rows"]
+        found = [answers_to(rows, what) for rows, what in zip(sets, names, strict=False)]
+        dev, _ = answers_to(in_memory(data.dev, common_tokenizer(teachers)), "dev")
     encoded = [
-        student.encoder.arrange(rows.encode(student.tokenizer)).with_(teacher_logits=outputs.logits)
-        for rows, outputs in zip(sets, found, strict=True)
+        student.encoder.arrange(rows.encode(student.tokenizer)).with_(teacher_logits=logits)
+        for rows, (logits, _) in zip(sets, found, strict=True)
     ]
     columns, _ = learning_columns(sets, encoded, task.is_regression)
     stage.say(f"\nprediction stage: {columns.rows:,} rows, {epochs} epoch(s)")
@@ -258,10 +293,7 @@ def train_answers(
     )
     record |= {
         "learning_rows": columns.rows,
-        "teacher": {
-            "computed_rows": float(sum(outputs.computed for outputs in found)),
-            "seconds": float(np.sum([outputs.seconds for outputs in found])),
-        },
+        "teacher": {name: float(np.sum([spent[name] for _, spent in found])) for name in ("computed_rows", "seconds")},
         "dev_with_teacher": agreement(answers, dev, task.is_regression),
     }
     return stage.finish(student, record)
