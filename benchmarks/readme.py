@@ -616,7 +616,9 @@ def _mlm_stages(figures: Mapping[str, Any]) -> str:
         hidden = [f"{100 * held_out['accuracy']:.1f}", f"{held_out['perplexity']:.1f}", agreement]
         rows.append([titles[name], f"{model['parameters'] / 1e6:.1f} M", f"{model['steps']:,}", *hidden, *cells])
     told = ["accuracy at hidden places, %", "perplexity", "agreement with its teacher, %"]
-    table = _table(["", "parameters", "steps", *told, *tasks, "mean of the tasks"], rows)
+    read = {task for model in models.values() for task, metrics in model["tasks"].items() if "em" in metrics}
+    shown = [f"{task}, EM / F1" if task in read else task for task in tasks]
+    table = _table(["", "parameters", "steps", *told, *shown, "mean of the tasks"], rows)
     sizes = ", ".join(f"{task} {options['max_train_rows']:,}" for task, options in figures["settings"]["tasks"].items())
     return f"{table}\n\nRows of the fine-tuning: {sizes}, drawn at random."
 

@@ -270,7 +270,7 @@ def prepare_transfer(
         if outputs.computed:
             spent[folder.name] = outputs.seconds
             write_json(record, known)
-    seconds = sum(spent.values())
+    seconds = sum(spent.get(folder.name, 0) for folder in teachers)
     say(f"{target.name}: {len(transfer):,} rows; teachers took {seconds:.0f} s")
     return {"rows": len(transfer), "teacher_seconds": seconds or None}
 

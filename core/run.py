@@ -23,6 +23,7 @@ from core.teacher import weights_checksum
 from core.train import Loop, LoopSettings, Step, TrainingResult
 from data.batches import Batches
 from data.columns import Column, columns_checksum
+from data.tokenization import tokenizer_checksum
 from files import FolderLock, read_json, real_place, write_json
 from models.folder import LoadedModel, load, save
 
@@ -199,7 +200,15 @@ class Run:
         Raises:
             InputError: they have changed.
         """
-        known = [{"weights": weights_checksum(each), "shape": each.model.config_dict()} for each in teachers]
+        known = [
+            {
+                "weights": weights_checksum(each),
+                "shape": each.model.config_dict(),
+                "tokenizer": tokenizer_checksum(each.tokenizer),
+                "max_seq_length": each.max_seq_length,
+            }
+            for each in teachers
+        ]
         self.began_with(TEACHERS, {"teachers": known}, "teacher")
 
     def stage(self, name: str, **changes: Any) -> Run:

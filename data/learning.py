@@ -23,6 +23,7 @@ def rows_with_more(
     repair_pairs: int = 0,
     seed: int = 0,
     skip_bad_rows: bool = False,
+    whole_texts: bool = False,
 ) -> tuple[Rows, list[TransferSet], str]:
     """The training rows, and what further options name.
 
@@ -36,16 +37,18 @@ def rows_with_more(
         repair_pairs: new pairs for each text.
         seed: of the run.
         skip_bad_rows: leave out rows that cannot be read, and count them.
+        whole_texts: keep the rows as texts, for models with tokenizers of their own to read.
 
     Returns:
         The training rows with those without labels behind them; both, or the transfer set, as sets, the training rows
         first; and a line for the screen, empty where nothing was added.
     """
-    sets = [in_memory(train, tokenizer)]
+    sets = [in_memory(train, tokenizer, whole_texts=whole_texts)]
     if transfer_set:
-        return train, [*sets, transfer_set_from_path(transfer_set, task, tokenizer, False, skip_bad_rows)], ""
+        more = transfer_set_from_path(transfer_set, task, tokenizer, False, skip_bad_rows, whole_texts)
+        return train, [*sets, more], ""
     if not unlabeled_files and not repair_pairs:
         return train, sets, ""
     rows = with_unlabeled(train, task, unlabeled_files, split_sentences, repair_pairs, seed, skip_bad_rows)
-    sets.append(in_memory(rows.take(np.arange(len(train), len(rows))), tokenizer))
+    sets.append(in_memory(rows.take(np.arange(len(train), len(rows))), tokenizer, whole_texts=whole_texts))
     return rows, sets, more_rows(train, rows)

@@ -175,9 +175,14 @@ def _is_apart(char: str) -> bool:
     return is_chinese or char in "\t\n\r" or (unicodedata.category(char)[0] in "PSZ" and char != "\ufffd")
 
 
+def joined_words(words: Iterable[str]) -> str:
+    """The text that a BERT's words came from, as far as they tell: blanks between Chinese characters are gone."""
+    return _BETWEEN_CHINESE.sub("", " ".join(words))
+
+
 def joined_pieces(pieces: Iterable[str]) -> str:
-    """The text that word pieces came from, as far as they tell: case and blanks between Chinese characters are gone."""
-    return _BETWEEN_CHINESE.sub("", " ".join(pieces).replace(" ##", "").removeprefix("##"))
+    """The same of word pieces."""
+    return joined_words([" ".join(pieces).replace(" ##", "").removeprefix("##")])
 
 
 def _shortened_word(word: str) -> str:

@@ -26,11 +26,12 @@ from data.sources import NO_LABEL, SUFFIXES, Rows, decoded_lines, read_lines, re
 from data.store import MANIFEST, Store, StoreDamaged, StoreWriter
 from data.streams import generator
 from data.tasks import Task
-from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, joined_pieces, tokenizer_identity
+from data.tokenization import MASK, Tokenizer, WordPieceTokenizer, joined_pieces, joined_words, tokenizer_identity
 from files import check_new_file, check_new_folder, new_file, publish_folder, read_json
 
 BLOCK = 8192
 KIND = "transfer-set"
+UNITS = ("piece", "word", "bert_word", "text")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class TransferSet:
 
     Attributes:
         units: the strings behind the unit ids.
-        unit: ``piece`` (WordPiece pieces) or ``word``.
+        unit: ``piece`` (WordPiece pieces), ``word``, ``bert_word`` (whose Chinese characters stand one by one), or
+            ``text`` (whole ones, which nothing is lost of).
         columns: unit ids, one :class:`Ragged` per text column.
         labels: label ids, -1 for rows without one, int64, or numbers, not-a-number without; shape [rows].
         identity: changes whenever the rows change; for cache keys.
@@ -59,21 +61,21 @@ class TransferSet:
         if self.unit == "piece":
             if isinstance(tokenizer, WordPieceTokenizer) and tokenizer.vocab == self.units:
                 return self.columns
-            return tuple(tokenizer.encode(self._joined_pieces(column)) for column in self.columns)
-        pieces = tokenizer.encode_words(self.units)
+            return tuple(tokenizer.encode(self._joined(column)) for column in self.columns)
+        if self.unit == "bert_word" and not isinstance(tokenizer, WordPieceTokenizer):
+            # Who reads words finds none in single characters.
+            return tuple(tokenizer.encode(self._joined(column)) for column in self.columns)
+        pieces = (tokenizer.encode if self.unit == "text" else tokenizer.encode_words)(self.units)
         return tuple(_through(column, pieces) for column in self.columns)
 
     def texts(self, start: int, stop: int) -> Iterator[tuple[str, ...]]:
         """The rows in [start, stop) as text."""
         blocks = [column.slice(start, stop) for column in self.columns]
-        if self.unit == "piece":
-            yield from zip(*(self._joined_pieces(block) for block in blocks), strict=True)
-        else:
-            for row in range(stop - start):
-                yield tuple(" ".join(self.units[i] for i in block[row]) for block in blocks)
+        yield from zip(*(self._joined(block) for block in blocks), strict=True)
 
-    def _joined_pieces(self, rows: Ragged) -> list[str]:
-        return [joined_pieces(self.units[i] for i in rows[n]) for n in range(len(rows))]
+    def _joined(self, rows: Ragged) -> list[str]:
+        join = {"piece": joined_pieces, "bert_word": joined_words}.get(self.unit, " ".join)
+        return [join([self.units[i] for i in rows[n]]) for n in range(len(rows))]
 
 
 def _through(rows: Ragged, table: Ragged) -> Ragged:
@@ -140,8 +142,7 @@ def write_transfer_set(
     Args:
         folder: where the store goes.
         units: the strings behind the unit ids.
-        unit: ``piece`` or ``word``.
-        identity: see :class:`TransferSet`.
+        unit, identity: see :class:`TransferSet`.
         columns: unit ids of the rows, which are all kept.
         labels: of the rows, or None.
         copies: of each row.
@@ -245,8 +246,8 @@ def _ragged(store: Store, name: str) -> Ragged:
 
 def _check_units(transfer: TransferSet) -> None:
     """Refuses what :func:`build_transfer_set` never writes; ids are used as places in a list."""
-    if transfer.unit not in ("piece", "word") or not all(isinstance(unit, str) for unit in transfer.units):
-        raise ValueError("expected units that are word pieces or words")
+    if transfer.unit not in UNITS or not all(isinstance(unit, str) for unit in transfer.units):
+        raise ValueError(f"expected units that are texts: {', '.join(UNITS)}")
     if not transfer.columns or len(transfer.columns) > 2 or transfer.labels.ndim != 1:
         raise ValueError("expected one or two columns of texts, and a label per row")
     for column in transfer.columns:
@@ -262,7 +263,12 @@ def _read_if_complete(folder: Path) -> TransferSet | None:
 
 
 def transfer_set_from_path(
-    path: str | os.PathLike[str], task: Task, tokenizer: Tokenizer, whole_words: bool, skip_bad_rows: bool = False
+    path: str | os.PathLike[str],
+    task: Task,
+    tokenizer: Tokenizer,
+    whole_words: bool,
+    skip_bad_rows: bool = False,
+    whole_texts: bool = False,
 ) -> TransferSet:
     """Reads a transfer set that a user names: a store, a table with the task's text columns, or plain text lines.
 
@@ -284,7 +290,7 @@ def transfer_set_from_path(
         raise InputError(f"--transfer_set {path}: no text in this file")
     if rows.skipped:
         say(f"{path}: {rows.skipped:,} bad rows skipped")
-    return in_memory(rows, tokenizer, whole_words)
+    return in_memory(rows, tokenizer, whole_words, whole_texts)
 
 
 def _checked(transfer: TransferSet, task: Task, path: Path) -> TransferSet:
@@ -300,9 +306,21 @@ def _checked(transfer: TransferSet, task: Task, path: Path) -> TransferSet:
     return transfer
 
 
-def in_memory(rows: Rows, tokenizer: Tokenizer, whole_words: bool = False) -> TransferSet:
-    """Rows as they are, for a teacher to label; nothing is written."""
-    units, columns, unit = _units(rows, tokenizer, whole_words)
+def in_memory(rows: Rows, tokenizer: Tokenizer, whole_words: bool = False, whole_texts: bool = False) -> TransferSet:
+    """Rows as they are, for a teacher to label; nothing is written.
+
+    Args:
+        rows: with labels or without.
+        tokenizer: gives the units.
+        whole_words: see :func:`build_transfer_set`.
+        whole_texts: the texts themselves are the units, for teachers that read them in different ways.
+    """
+    if whole_texts:
+        ids: dict[str, int] = {}
+        columns = tuple(Ragged.from_rows([ids.setdefault(text, len(ids))] for text in column) for column in rows.texts)
+        units, unit = list(ids), "text"
+    else:
+        units, columns, unit = _units(rows, tokenizer, whole_words)
     labels = rows.labels if rows.labels is not None else without_labels(len(rows))
     identity = transfer_key(rows, tokenizer, Augmentation(n_iter=0), 0, whole_words)
     return TransferSet(units, unit, columns, labels, identity)

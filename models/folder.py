@@ -123,6 +123,8 @@ def load(folder: str | os.PathLike[str]) -> LoadedModel:
     Raises:
         InputError: the folder is absent, incomplete or damaged.
     """
+    if not str(folder):
+        raise InputError("expected the name of a model folder, got an empty one")
     folder = Path(folder)
     config = read_config(folder)
     if OURS not in config:

@@ -28,7 +28,14 @@ from data.store import StoreWriter
 from data.streams import generator
 from data.tasks import custom_task
 from data.tokenization import MASK, PAD, UNK, JiebaTokenizer, WordPieceTokenizer
-from data.transfer import build_transfer_set, load_transfer_set, transfer_key, transfer_set_from_path
+from data.transfer import (
+    TransferSet,
+    build_transfer_set,
+    in_memory,
+    load_transfer_set,
+    transfer_key,
+    transfer_set_from_path,
+)
 
 MASK_ID = -7
 PLAIN = Augmentation(n_iter=3, p_mask=0.0, p_ngram=0.0)
@@ -310,6 +317,22 @@ class TestEncoding:
         assert as_lists(built.encode(jieba_words)[0]) == [
             [i for word in text.split() for i in jieba_words.word_ids(word)] for text in texts
         ]
+
+    @pytest.mark.parametrize("rows", [ENGLISH, CHINESE, QUESTIONS])
+    def test_whole_texts_lose_nothing(self, pieces, jieba_words, rows):
+        texts = in_memory(rows, pieces, whole_texts=True)
+        assert texts_of(texts) == list(zip(*rows.texts, strict=True))
+        for tokenizer in (pieces, jieba_words):
+            for encoded, column in zip(texts.encode(tokenizer), rows.texts, strict=True):
+                assert as_lists(encoded) == as_lists(tokenizer.encode(column))
+
+    @pytest.mark.parametrize("unit", ["piece", "bert_word"])
+    def test_words_are_found_among_chinese_characters(self, jieba_words, unit):
+        rows = Ragged.from_rows([[0, 1, 2, 3, 4, 5, 6]])
+        characters = TransferSet([*"酒店服务很好", "!"], unit, (rows,), np.asarray([0]), "x")
+        assert texts_of(characters) == [("酒店服务很好 !",)]
+        known = [jieba_words.vocab.index(word) for word in ("酒店", "服务", "很", "好")]
+        assert as_lists(characters.encode(jieba_words)[0])[0][:4] == known
 
     def test_a_part_of_the_rows_as_text(self, tmp_path, pieces):
         built = build_transfer_set(ENGLISH, pieces, HOW, 1, tmp_path / "t", True)

@@ -139,6 +139,35 @@ def test_after_a_fault_nothing_more_is_trained():
         assert begun[0] == "broken" and len(begun) < 10
 
 
+def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path, monkeypatch):
+    begun = []
+    stub = {"dev": {"accuracy": 0.9}, "training_minutes": 1.0}
+    monkeypatch.setattr(
+        recipe, "run", lambda module, options, jobs, where="output_dir": begun.append((module, options))
+    )
+    monkeypatch.setattr(recipe, "prepare_transfer", lambda plan, options, data, teachers, target, cache: {"rows": 9})
+    monkeypatch.setattr(recipe, "one", lambda folder, data: {**stub, "of": folder.name})
+    monkeypatch.setattr(recipe, "many", lambda folders, data: {**stub, "of": [folder.name for folder in folders]})
+    arguments = argparse.Namespace(
+        task="chnsenticorp", adapt=True, relearn=True, teacher="encoder", partners=1, seed=0, reviews_dir="r",
+        data_dir="d", max_train_rows=0,
+    )  # fmt: skip
+    monkeypatch.setattr(tasks, "adapted", lambda given, folder: folder / "adapted")
+    monkeypatch.setattr(tasks, "vectors", lambda given, path: path)
+    found = recipe.measure(tasks.plan(arguments, tmp_path), "d", tmp_path, 1)
+    names = [Path(options["output_dir"]).name for _, options in begun]
+    students = [f"relearnt-reviews-{seed}" for seed in recipe.SEEDS]
+    alone = [f"alone-{seed}" for seed in recipe.SEEDS]
+    assert names == ["teacher", *alone, "relearnt", *students]
+    relearning = begun[4][1]
+    assert relearning["student_model"] == relearning["teacher_model"] == str(tmp_path / "teacher")
+    assert relearning["more_teachers"] == tuple(str(tmp_path / name) for name in alone)
+    assert len(relearning["teacher_weights"]) == 1 + len(alone)
+    assert all(options["teacher_dir"] == (str(tmp_path / "relearnt"),) for _, options in begun[5:])
+    assert (found["first_teacher"]["of"], found["teacher"]["of"]) == ("teacher", "relearnt")
+    assert (found["alone"]["of"], found["reviews"]["of"]) == (alone, students)
+
+
 def test_after_a_stop_nothing_more_is_trained(monkeypatch):
     begun = []
 

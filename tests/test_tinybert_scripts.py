@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -24,6 +26,7 @@ from data.batches import Batches
 from data.replacement import is_replaceable
 from data.sources import find_split, read_rows
 from data.tasks import METRICS
+from data.tokenization import WordPieceTokenizer
 from deploy.exporter import export
 from deploy.options import ExportOptions
 from deploy.predictor import Predictor
@@ -290,6 +293,55 @@ def test_the_mean_of_several_teachers_answers(inputs, tmp_path):
     assert nearer < farther / 2
 
 
+def test_going_on_with_another_further_teacher_is_refused(inputs, tmp_path, monkeypatch):
+    lstm = tmp_path / "lstm"
+    tiny.write_model(lstm, tiny.bilstm())
+    changes = {"stage": "prediction", "more_teachers": (str(lstm),), "resume": True}
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tinybert.train.train_answers", killed)
+        with pytest.raises(KeyboardInterrupt):
+            distill(task_options(inputs, tmp_path / "run", **changes))
+    config = lstm / "config.json"
+    as_it_was = config.read_text()
+    config.write_text(as_it_was.replace('"max_seq_length": 32', '"max_seq_length": 3'))
+    assert config.read_text() != as_it_was
+    with pytest.raises(InputError, match="this run began with another teacher"):
+        distill(task_options(inputs, tmp_path / "run", **changes))
+    config.write_text(as_it_was)
+    shutil.rmtree(lstm)
+    tiny.write_model(lstm, tiny.bilstm(seed=1))
+    with pytest.raises(InputError, match="this run began with another teacher"):
+        distill(task_options(inputs, tmp_path / "run", **changes))
+
+
+def test_every_teacher_reads_the_text_itself(inputs, tmp_path, monkeypatch):
+    """A cased teacher is given the case that an uncased one does not know."""
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [f"The Film Is {word}\t{number % 2}" for number, word in enumerate(["Good", "bad"] * 10)]
+    for split in ("train", "dev"):
+        (data / f"{split}.tsv").write_text("\n".join(["sentence\tlabel", *rows, ""]))
+    cased = tiny.bert(seed=1)
+    cased = replace(cased, tokenizer=WordPieceTokenizer([*tiny.VOCAB[:-1], "Good"], lowercase=False))
+    tiny.write_model(tmp_path / "cased", cased)
+    read = []
+    ask = Teacher.outputs
+
+    def noted(teacher, rows):
+        read.append([teacher.loaded.tokenizer.vocab[i] for i in rows.encode(teacher.loaded.tokenizer)[0][0]])
+        return ask(teacher, rows)
+
+    monkeypatch.setattr(Teacher, "outputs", noted)
+    more = {"more_teachers": (str(tmp_path / "cased"),), "stage": "prediction", "max_steps": 2}
+    distill(task_options(inputs, tmp_path / "run", data_dir=str(data), **more))
+    assert read[0][-1] == "good"
+    assert read[1][-1] == "Good"
+
+
 def test_a_chinese_teacher_that_reads_words_is_given_words(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "MOST_UNKNOWN", 1.0)
     chinese = {"task_name": "chnsenticorp", "data_dir": str(inputs / "chinese")}
@@ -316,6 +368,14 @@ def test_a_chinese_teacher_that_reads_words_is_given_words(inputs, tmp_path, mon
     np.testing.assert_array_equal(read[0].offsets, expected.offsets)
     # Words, not characters.
     assert lstm.tokenizer.vocab.index("房间") in read[0].values
+    # Of copies too, some words of which are others.
+    read.clear()
+    run = task_options(
+        inputs, tmp_path / "copies", stage="prediction", teacher_model=str(tmp_path / "zh"), max_steps=2,
+        more_teachers=(str(tmp_path / "lstm"),), aug_train=True, N=1, p=0.1, **chinese,
+    )  # fmt: skip
+    distill(run)
+    assert lstm.tokenizer.vocab.index("房间") in read[1].values
 
 
 def test_a_finished_run_is_found_again(student, inputs, capsys):
@@ -528,7 +588,9 @@ CASES = [
     (TASK, {"more_teachers": "<bert>"}, "bert: this model was not trained by PaddleDistill"),
     (TASK, {"more_teachers": "nope"}, "nope: no such model folder"),
     (TASK, {"more_teachers": "<lstm>", "teacher_weights": "1"}, "--teacher_weights: expected one per teacher \\(2\\)"),
-    (TASK, {"teacher_weights": "-1"}, "--teacher_weights: must not be below 0, and not all 0"),
+    (TASK, {"more_teachers": "<lstm>", "teacher_weights": "0 0"}, "--teacher_weights: must not be below 0"),
+    (TASK, {"teacher_weights": "2"}, "--teacher_weights goes with --more_teachers"),
+    (TASK, {"more_teachers": ("",)}, "expected the name of a model folder, got an empty one"),
     (TASK, {"stage": "intermediate", "more_teachers": "<lstm>"}, "--more_teachers goes with the prediction stage"),
     (TASK, {"stage": "prediction", "intermediate_epochs": "2"}, "--intermediate_epochs goes with --stage both"),
     (TASK, {"stage": "prediction", "layer_map": "last"}, "--layer_map goes with the intermediate stage"),

@@ -214,7 +214,7 @@ def _key(
     """Names the transfer set: changes with rows, models, vectors, settings and seed."""
     digest = hashlib.sha256()
     head = {
-        "version": 1,
+        "version": 2,
         **{"N": options.N, "M": options.M, "p": options.p, "seed": seed, "words": words.words},
         # Candidates come from the whole vocabulary; heads and activation change what equal weights say.
         "models": [model.model.config_dict() for model in (teacher, masked_lm) if model is not None],
@@ -262,7 +262,7 @@ def _write(
     return write_transfer_set(
         folder,
         units,
-        "word",
+        "bert_word",
         key,
         tuple(c.compact() for c in words.columns),
         rows.labels,

@@ -199,13 +199,22 @@ class TaskDistillOptions(
         if self.stage == "intermediate":
             found += [
                 f"--{name} goes with the prediction stage"
-                for name in ("more_teachers", "prediction_loss", "temperature", "over_classes", "alpha")
+                for name in (
+                    "more_teachers",
+                    "teacher_weights",
+                    "prediction_loss",
+                    "temperature",
+                    "over_classes",
+                    "alpha",
+                )
                 if self.asks(name)
             ]
             if self.do_predict:
                 found.append("--do_predict goes with the prediction stage: before it nothing has learnt to answer")
         if self.stage == "prediction":
             found += [f"--{name} goes with the intermediate stage" for name in LAYER_OPTIONS if self.asks(name)]
+        if self.teacher_weights and not self.more_teachers:
+            found.append("--teacher_weights goes with --more_teachers")
         found += teacher_weight_faults(self.teacher_weights, 1 + len(self.more_teachers))
         if self.prediction_loss == "mse":
             found += [

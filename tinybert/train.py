@@ -25,7 +25,6 @@ from data.batches import Batches
 from data.columns import Columns, token_ids
 from data.learning import rows_with_more
 from data.sources import TaskData
-from data.tokenization import Tokenizer, WordPieceTokenizer
 from data.transfer import TransferSet, in_memory, learning_columns
 from models.folder import LoadedModel, check_length, load
 from models.occurring import occurring_rows
@@ -93,13 +92,14 @@ def sets_to_learn_from(
     rows, sets, note = rows_with_more(
         data.train,
         data.task,
-        common_tokenizer(teachers),
+        teachers[0].tokenizer,
         options.transfer_set,
         options.unlabeled_file,
         options.split_sentences,
         options.repair_pairs,
         options.seed,
         options.skip_bad_rows,
+        whole_texts=len(teachers) > 1,
     )
     if note:
         run.say(note)
@@ -111,12 +111,6 @@ def sets_to_learn_from(
         # The rows themselves are among the copies; those with labels come first all the same.
         sets = [sets[0], copies]
     return sets
-
-
-def common_tokenizer(teachers: Sequence[LoadedModel]) -> Tokenizer:
-    """Whose units all teachers can read: a BERT's Chinese pieces are single characters, which tell no words."""
-    tokenizers: list[Tokenizer] = [each.tokenizer for each in teachers]
-    return next((each for each in tokenizers if not isinstance(each, WordPieceTokenizer)), tokenizers[0])
 
 
 def train_layers(
@@ -276,7 +270,7 @@ def train_answers(
 
         names = ["the training rows", "further rows"]
         found = [answers_to(rows, what) for rows, what in zip(sets, names, strict=False)]
-        dev, _ = answers_to(in_memory(data.dev, common_tokenizer(teachers)), "dev")
+        dev, _ = answers_to(in_memory(data.dev, student.tokenizer, whole_texts=True), "dev")
     encoded = [
         student.encoder.arrange(rows.encode(student.tokenizer)).with_(teacher_logits=logits)
         for rows, (logits, _) in zip(sets, found, strict=True)
