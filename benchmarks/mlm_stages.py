@@ -8,6 +8,9 @@ steps over the same instances. Each is then fine-tuned on Chinese tasks below --
 are chosen on rows held out of train, dev is only reported. The encoder itself learns to read: CMRC 2018 has no training
 file offline, so that is from its trial set. Runs are found again when they have finished, and go on from their
 checkpoints.
+
+With --with_text distilled students learn from the hidden pieces too, beside their teachers' answers, which are not
+softened then; the student alone is the same.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from benchmarks.encoders import encoder_folder
 from console import InputError, run_script
 
 SEEDS = (1, 2, 3)
+STUDENTS = ("alone", "one_stage", "two_stage")
 STEPS = 400
 DISTILLATION = {
     "max_steps": STEPS,
@@ -40,6 +44,9 @@ DISTILLATION = {
     "max_predictions_per_seq": 26,
     "eval_steps": 200,
 }
+# The published 8, without the factor T squared, is for a hundred times as many steps.
+FROM_ANSWERS = {"temperature": 2.0}
+FROM_BOTH = {"temperature": 1.0, "mlm_weight": 1.0}
 # The published assistant has half of its teacher's layers and the student as many as it; here all have six, and the
 # assistant stands between the two in width.
 CUT = {"hidden_init": "principal"}
@@ -64,27 +71,40 @@ def main(argv: list[str]) -> None:
     made = parser(__doc__ or "")
     made.add_argument("--tasks_dir", required=True, help=f"folder with {', '.join((*CLASSIFIERS, 'cmrc2018'))}")
     made.add_argument("--tasks", nargs="+", choices=(*CLASSIFIERS, "cmrc2018"), default=[*CLASSIFIERS, "cmrc2018"])
+    made.add_argument("--with_text", action="store_true", help="learn from hidden pieces and answers, unsoftened")
     made.add_argument("--jobs", type=int, default=1, help="trainings at the same time")
     made.add_argument("--only_report", action="store_true", help="train nothing: write what is there")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
     root = work_dir(arguments.work_dir)
-    encoder, place = encoder_folder(root / "encoders", "zh"), root / "mlm_stages"
+    name = "mlm_stages_with_text" if arguments.with_text else "mlm_stages"
+    encoder, place = encoder_folder(root / "encoders", "zh"), root / name
+    shared = root / "mlm_stages"
     if not (encoder / "metrics.json").is_file():
         raise InputError(f"{encoder}: no encoder here yet; run python -m benchmarks.encoders --language zh first")
     if not arguments.only_report:
-        pretrain(arguments, root / "encoders" / "zh" / "corpus", encoder, place)
-        fine_tune(arguments, encoder, place)
+        pretrain(arguments, root / "encoders" / "zh" / "corpus", encoder, place, shared)
+        fine_tune(arguments, encoder, place, shared)
     arguments.only_report = False
-    found = figures(arguments, encoder, place)
+    found = figures(arguments, encoder, place, shared)
     # What earlier commands trained counts too, the encoder does not.
     trained = 60 * found["training_minutes"] / arguments.jobs
-    write_result("mlm_stages", arguments, found, max(trained, time.perf_counter() - began))
+    write_result(name, arguments, found, max(trained, time.perf_counter() - began), script="mlm_stages")
 
 
-def students(encoder: Path, place: Path) -> dict[str, Path]:
+def students(encoder: Path, place: Path, shared: Path) -> dict[str, Path]:
     """What is fine-tuned, by its name."""
-    return {"encoder": encoder, **{name: place / name for name in ("alone", "one_stage", "two_stage")}}
+    return {"encoder": encoder, **{name: folder_of(name, place, shared) / name for name in STUDENTS}}
+
+
+def folder_of(name: str, place: Path, shared: Path) -> Path:
+    """Where a model and its fine-tunings are: what no teacher has taught is the same in both ways to distil."""
+    return shared if name in ("encoder", "alone") else place
+
+
+def tuned(name: str, task: str, seed: int, place: Path, shared: Path) -> Path:
+    """The folder of a fine-tuning."""
+    return folder_of(name, place, shared) / "tuned" / f"{name}-{task}-{seed}"
 
 
 def tasks_of(name: str, wanted: Sequence[str]) -> list[str]:
@@ -97,11 +117,16 @@ def seeds_of(task: str) -> tuple[int, ...]:
     return SEEDS_OF_READING if task in OF_ENCODER else SEEDS
 
 
-def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: Path) -> None:
+def answers(arguments: argparse.Namespace) -> dict[str, float]:
+    """How a teacher teaches."""
+    return FROM_BOTH if arguments.with_text else FROM_ANSWERS
+
+
+def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: Path, shared: Path) -> None:
     """The assistant and the three students."""
 
-    def start(name: str, teacher: Path, shape: dict[str, str]) -> str:
-        folder = place / f"{name}_start"
+    def start(name: str, teacher: Path, shape: dict[str, str], where: Path) -> str:
+        folder = where / f"{name}_start"
         options = {**shape, "teacher_dir": str(teacher), "output_dir": str(folder), "seed": arguments.seed}
         recipe.once("mlm_distill.init_student", options)
         return str(folder)
@@ -112,18 +137,17 @@ def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: 
             "input_file": str(corpus),
             "student_model": first,
             "teacher": teacher,
-            "output_dir": str(place / name),
-            "cache_dir": str(place / "cache"),
+            "output_dir": str(folder_of(name, place, shared) / name),
+            "cache_dir": str(shared / "cache"),
             "seed": arguments.seed,
             "resume": True,
         }
         if teacher != "none":
-            # The published 8, without the factor T squared, is for a hundred times as many steps.
-            options["temperature"] = 2.0
+            options |= answers(arguments)
         recipe.run("mlm_distill.run_distill", options, jobs=arguments.jobs)
 
-    cut = start("student", encoder, STUDENT)
-    wide = start("assistant", encoder, ASSISTANT)
+    cut = start("student", encoder, STUDENT, shared)
+    wide = start("assistant", encoder, ASSISTANT, shared)
 
     def one_stage() -> None:
         learn("alone", cut, "none")
@@ -131,23 +155,23 @@ def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: 
 
     def two_stages() -> None:
         learn("assistant", wide, str(encoder))
-        learn("two_stage", start("from_assistant", place / "assistant", STUDENT), str(place / "assistant"))
+        learn("two_stage", start("from_assistant", place / "assistant", STUDENT, place), str(place / "assistant"))
 
     recipe.at_once([two_stages, one_stage], arguments.jobs)
 
 
-def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path) -> None:
+def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path, shared: Path) -> None:
     """Every student on every task, with every seed."""
     work = []
-    for name, folder in students(encoder, place).items():
+    for name, folder in students(encoder, place, shared).items():
         for task in tasks_of(name, arguments.tasks):
             for seed in seeds_of(task):
                 options = {
                     "task_name": task,
                     "data_dir": str(Path(arguments.tasks_dir) / task),
                     "model_name_or_path": str(folder),
-                    "output_dir": str(place / "tuned" / f"{name}-{task}-{seed}"),
-                    "cache_dir": str(place / "cache"),
+                    "output_dir": str(tuned(name, task, seed, place, shared)),
+                    "cache_dir": str(shared / "cache"),
                     "seed": seed,
                     "resume": True,
                 }
@@ -158,7 +182,7 @@ def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path) -> None
     recipe.run_all(work, arguments.jobs)
 
 
-def figures(arguments: argparse.Namespace, encoder: Path, place: Path) -> dict[str, Any]:
+def figures(arguments: argparse.Namespace, encoder: Path, place: Path, shared: Path) -> dict[str, Any]:
     """What the runs that are there have come to."""
     from core.checkpoint import read_metrics
 
@@ -168,21 +192,21 @@ def figures(arguments: argparse.Namespace, encoder: Path, place: Path) -> dict[s
     settings = {
         "assistant": ASSISTANT,
         "student": STUDENT,
-        "distillation": DISTILLATION,
+        "distillation": {**DISTILLATION, **answers(arguments)},
         "tuning": TUNING,
         "tasks": CLASSIFIERS,
         "reading": READING,
     }
     models, spent = {}, 0.0
-    for name in ("assistant", "alone", "one_stage", "two_stage"):
-        if (record := known(place / name)) is not None:
+    for name in ("assistant", *STUDENTS):
+        if (record := known(folder_of(name, place, shared) / name)) is not None:
             spent += record["training"]["seconds"]
-    for name, folder in students(encoder, place).items():
+    for name, folder in students(encoder, place, shared).items():
         if (record := known(folder)) is None:
             continue
         tasks = {}
         for task in tasks_of(name, arguments.tasks):
-            runs = [known(place / "tuned" / f"{name}-{task}-{seed}") for seed in seeds_of(task)]
+            runs = [known(tuned(name, task, seed, place, shared)) for seed in seeds_of(task)]
             spent += sum(run["training"]["seconds"] for run in runs if run is not None)
             there = [run["dev"] for run in runs if run is not None]
             if there:

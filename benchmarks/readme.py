@@ -747,7 +747,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "mlm_step": _mlm_step,
     "demo_run": _demo_run,
     "notebook_settings": _notebook_settings,
-    "mlm_stages": _mlm_stages,
+    **dict.fromkeys(("mlm_stages", "mlm_stages_with_text"), _mlm_stages),
     "bf16": _bf16,
     "formats": _formats,
     "peers": _peers,

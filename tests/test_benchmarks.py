@@ -118,6 +118,27 @@ def test_students_of_stages_learn_to_classify_and_the_encoder_to_read():
     assert mlm_stages.tasks_of("two_stage", every) == ["chnsenticorp", "tnews", "afqmc"]
 
 
+def test_what_no_teacher_taught_is_the_same_in_both_ways_to_distil(monkeypatch):
+    begun = {}
+    monkeypatch.setattr(recipe, "run", lambda module, options, jobs: begun.update({options["output_dir"]: options}))
+    monkeypatch.setattr(recipe, "once", lambda module, options: None)
+    shared = Path("shared")
+    for with_text, place in ((False, shared), (True, Path("with_text"))):
+        arguments = argparse.Namespace(with_text=with_text, seed=0, jobs=1)
+        mlm_stages.pretrain(arguments, Path("corpus"), Path("encoder"), place, shared)
+        assert mlm_stages.tuned("alone", "tnews", 1, place, shared) == shared / "tuned" / "alone-tnews-1"
+        assert mlm_stages.tuned("two_stage", "tnews", 1, place, shared).parent.parent == place
+    taught = ("assistant", "one_stage", "two_stage")
+    assert begun.keys() == {
+        "shared/alone",
+        *(f"{place}/{name}" for place in ("shared", "with_text") for name in taught),
+    }
+    assert "mlm_weight" not in begun["shared/two_stage"]
+    assert begun["with_text/two_stage"]["mlm_weight"] == 1.0
+    assert begun["with_text/one_stage"]["student_model"] == begun["shared/alone"]["student_model"]
+    assert begun["with_text/two_stage"]["student_model"] == "with_text/from_assistant_start"
+
+
 def test_after_a_fault_nothing_more_is_trained():
     begun = []
 

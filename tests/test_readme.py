@@ -163,6 +163,7 @@ BY_TASK = {
     "tinybert_qqp": ("tinybert", "qqp"),
     "sst2_averaged": ("sst2", None),
     "qqp_partners": ("tasks", "qqp"),
+    "mlm_stages_with_text": ("mlm_stages", None),
     "chnsenticorp_adapted": ("tasks", "chnsenticorp"),
     "chnsenticorp_relearnt": ("tasks", "chnsenticorp"),
     **dict.fromkeys(("encoder_zh", "encoder_en", "encoder_en_head"), ("encoders", None)),
