@@ -56,7 +56,9 @@ class Plan:
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
-def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | None = None) -> dict[str, Any]:
+def measure(
+    plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | None = None, with_distilled: bool = True
+) -> dict[str, Any]:
     """All runs of a plan and their summary.
 
     Args:
@@ -65,6 +67,7 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | 
         folder: keeps models and caches.
         jobs: students trained at the same time.
         teacher: a teacher that is there already; the plan's is trained when left out.
+        with_distilled: whether there are distilled students too.
     """
     from core.metrics import gap_closed
 
@@ -94,7 +97,8 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | 
     teachers = [teacher, *others.values()]
     runs = []
     transfers = {}
-    for name, options in plan.transfer_sets.items():
+    sets = plan.transfer_sets if with_distilled else {}
+    for name, options in sets.items():
         target = folder / f"transfer-{name}"
         transfers[name] = prepare_transfer(plan, options, data_dir, teachers, target, cache)
         for seed, output in students_of(prefix + name, folder).items():
@@ -108,7 +112,7 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | 
     figures |= {
         "teacher": taught_by,
         "alone": many([*students_of("alone", folder).values()], data_dir),
-        **{name: many([*students_of(prefix + name, folder).values()], data_dir) for name in plan.transfer_sets},
+        **{name: many([*students_of(prefix + name, folder).values()], data_dir) for name in sets},
         "transfer_sets": transfers,
         "students_at_a_time": jobs,
     }
@@ -120,7 +124,7 @@ def measure(plan: Plan, data_dir: str, folder: Path, jobs: int, teacher: Path | 
             # Where the teacher is not better there is no gap; the figures above say so.
             if figures["teacher"]["dev"][metric] > figures["alone"]["dev"][metric]
         }
-        for name in plan.transfer_sets
+        for name in sets
     }
     return figures
 

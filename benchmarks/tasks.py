@@ -83,6 +83,7 @@ def main(argv: list[str]) -> None:
     made.add_argument(
         "--partners", type=int, default=1, help="of qqp, more than 1: new pairs of each question, and nothing else"
     )
+    made.add_argument("--without_distilled", action="store_true", help="measure teachers and students alone")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
     if arguments.partners < 1:
@@ -90,7 +91,9 @@ def main(argv: list[str]) -> None:
     began = time.perf_counter()
     # What begins with an encoder has another teacher.
     folder = work_dir(arguments.work_dir) / f"{arguments.task}{'_adapted' if arguments.adapt else ''}"
-    figures = measure(plan(arguments, folder), arguments.data_dir, folder, arguments.jobs)
+    planned = plan(arguments, folder)
+    with_distilled = not arguments.without_distilled
+    figures = measure(planned, arguments.data_dir, folder, arguments.jobs, with_distilled=with_distilled)
     if arguments.adapt:
         figures["settings"]["adaptation"] = ADAPTATION
     write_result(result_name(arguments), arguments, figures, time.perf_counter() - began, script="tasks")

@@ -187,6 +187,11 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     assert all(options["teacher_dir"] == (str(tmp_path / "relearnt"),) for _, options in begun[5:])
     assert (found["first_teacher"]["of"], found["teacher"]["of"]) == ("teacher", "relearnt")
     assert (found["alone"]["of"], found["reviews"]["of"]) == (alone, students)
+    begun.clear()
+    found = recipe.measure(tasks.plan(arguments, tmp_path), "d", tmp_path, 1, with_distilled=False)
+    assert [Path(options["output_dir"]).name for _, options in begun] == ["teacher", *alone, "relearnt"]
+    assert found["teacher"]["of"] == "relearnt"
+    assert "reviews" not in found
 
 
 def test_after_a_stop_nothing_more_is_trained(monkeypatch):
