@@ -244,31 +244,54 @@ def _without_padding(values: np.ndarray, lengths: np.ndarray) -> Ragged:
     return Ragged.from_lengths(values[inside], lengths)
 
 
-def mean_logits(
-    teachers: Sequence[Teacher], given: Sequence[float], transfer: TransferSet, what: str
-) -> tuple[np.ndarray, dict[str, float]]:
-    """The teachers' weighted mean of logits for a transfer set, [rows, outputs], and what it cost.
+class Teachers:
+    """Models whose weighted mean of logits teaches; the first is a BERT, for the others any kind serves.
 
     Args:
-        teachers: one or more.
-        given: a weight for each; equal when empty.
-        transfer: the rows.
-        what: names them on the screen.
+        loaded: one or more, in evaluation mode.
+        weights: one for each; equal when empty.
+        cache: the cache folder.
+        precision: in which BERTs are computed, see :class:`Teacher`.
     """
-    weights = np.asarray(given or [1.0] * len(teachers))
-    weights = weights / weights.sum()
-    mean: np.ndarray | None = None
-    spent: dict[str, float] = {"computed_rows": 0, "seconds": 0.0}
-    for number, (teacher, weight) in enumerate(zip(teachers, weights, strict=True)):
-        outputs = teacher.outputs(transfer)
-        how = f"computed in {outputs.seconds:.1f} s" if outputs.computed else "found in the cache"
-        which = f" {number + 1}" if len(teachers) > 1 else ""
-        say(f"outputs of teacher{which} for {what}: {outputs.unique:,} different rows, {how}")
-        spent["computed_rows"] += outputs.computed
-        spent["seconds"] += outputs.seconds
-        if len(teachers) == 1:
-            return outputs.logits, spent
-        part = np.float32(weight) * outputs.logits
-        mean = part if mean is None else mean + part
-    assert mean is not None, "at least one teacher is required"
-    return mean, spent
+
+    def __init__(
+        self, loaded: Sequence[LoadedModel], weights: Sequence[float], cache: Path, precision: str = FP32
+    ) -> None:
+        if not loaded:
+            raise ValueError("at least one teacher is required")
+        given = np.asarray(weights or [1.0] * len(loaded))
+        self._weights = given / given.sum()
+        # A Bi-LSTM takes next to no time.
+        self._teachers = [
+            Teacher(each, cache, precision=precision if each.model.model_type == "bert" else FP32) for each in loaded
+        ]
+
+    def __enter__(self) -> Teachers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for teacher in self._teachers:
+            teacher.close()
+
+    def logits(self, transfer: TransferSet, what: str) -> tuple[np.ndarray, dict[str, float]]:
+        """The weighted mean for the rows of a transfer set, [rows, outputs], and what it cost.
+
+        Args:
+            transfer: the rows.
+            what: names them on the screen.
+        """
+        mean: np.ndarray | None = None
+        spent: dict[str, float] = {"computed_rows": 0, "seconds": 0.0}
+        for number, (teacher, weight) in enumerate(zip(self._teachers, self._weights, strict=True)):
+            outputs = teacher.outputs(transfer)
+            how = f"computed in {outputs.seconds:.1f} s" if outputs.computed else "found in the cache"
+            which = f" {number + 1}" if len(self._teachers) > 1 else ""
+            say(f"outputs of teacher{which} for {what}: {outputs.unique:,} different rows, {how}")
+            spent["computed_rows"] += outputs.computed
+            spent["seconds"] += outputs.seconds
+            if len(self._teachers) == 1:
+                return outputs.logits, spent
+            part = np.float32(weight) * outputs.logits
+            mean = part if mean is None else mean + part
+        assert mean is not None
+        return mean, spent

@@ -191,7 +191,8 @@ class DistillOptions(AugmentOptions, TeacherPassOptions, StudentOptions):
     group = "training"
 
     teacher_dir: tuple[str, ...] = option(
-        help="model folder of the fine-tuned teacher; of several, the mean counts", group="model"
+        help="model folder of the fine-tuned teacher; of several, the mean counts: behind a BERT Bi-LSTMs serve too",
+        group="model",
     )
     teacher_weights: tuple[float, ...] = option(
         (), "the weights of several teachers in the mean; equal when left out", group="model"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from core.metrics import agreement
 from core.predictions import write_predictions
 from core.recorded import check_same_part
 from core.run import Run
-from core.teacher import Teacher, load_teacher, mean_logits
+from core.teacher import Teachers, load_teacher
 from data.pairs import more_rows
 from data.transfer import TransferSet, in_memory, transfer_set_from_path
 from distill_lstm.options import DistillOptions, SmallOptions
@@ -69,7 +68,11 @@ def distill(options: DistillOptions) -> dict[str, Any]:
         rows = rows_to_augment(options, data.train, task, options.seed, options.skip_bad_rows)
         for folder in options.teacher_dir:
             check_same_part(folder, options)
-        loaded = [load_teacher(folder, task, "--teacher_dir") for folder in options.teacher_dir]
+        # Vocabulary and first embeddings come from the first.
+        loaded = [
+            load_teacher(folder, task, "--teacher_dir", is_bert=number == 0)
+            for number, folder in enumerate(options.teacher_dir)
+        ]
         student = build_student(options, replace(data, train=rows), loaded[0])
 
         def make_transfer_set() -> TransferSet:
@@ -85,13 +88,8 @@ def distill(options: DistillOptions) -> dict[str, Any]:
         run.taught_by(loaded)
         run.say(f"{more_rows(data.train, rows)}; {transfer_size(options, len(rows), len(transfer))}")
         run.say(f"student: {student.parameters / 1e6:.1f} M parameters")
-        with contextlib.ExitStack() as stack:
-            teachers = [
-                stack.enter_context(Teacher(each, options.cache(), precision=options.teacher_precision))
-                for each in loaded
-            ]
-            weights = options.teacher_weights
-            logits, spent = main_first(run.world, lambda: mean_logits(teachers, weights, transfer, "the transfer set"))
+        with Teachers(loaded, options.teacher_weights, options.cache(), options.teacher_precision) as teachers:
+            logits, spent = main_first(run.world, lambda: teachers.logits(transfer, "the transfer set"))
             columns = student.encoder.arrange(transfer.encode(student.tokenizer)).with_(
                 teacher_logits=logits, labels=transfer.labels
             )
@@ -108,7 +106,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
                 options.optimizer,
             )
             dev = in_memory(data.dev, student.tokenizer)
-            on_dev, _ = main_first(run.world, lambda: mean_logits(teachers, weights, dev, "dev"))
+            on_dev, _ = main_first(run.world, lambda: teachers.logits(dev, "dev"))
         answers = predict_logits(
             dygraph_forward(student.model), student.encoder.encode(data.dev.texts), student.encoder.pad_id
         )

@@ -17,7 +17,7 @@ from console import InputError
 from core import teacher as teacher_module
 from core.evaluate import dygraph_forward, predict_logits
 from core.static_graph import StaticGraph
-from core.teacher import Teacher, mean_logits
+from core.teacher import Teacher, Teachers
 from data.augment import Augmentation
 from data.batches import Batches, token_parts
 from data.sources import Rows
@@ -101,11 +101,12 @@ def test_a_bilstm_answers_too_and_reads_padding_as_padding(tmp_path, task):
 def test_several_teachers_say_their_weighted_mean(rows, tmp_path):
     loaded = [tiny.bert(seed=0), tiny.bilstm(), tiny.bert(seed=1)]
     each = [teacher_outputs(one, rows, tmp_path / "cache").logits for one in loaded]
-    teachers = [Teacher(one, tmp_path / "cache") for one in loaded]
-    equal, spent = mean_logits(teachers, (), rows, "rows")
+    with Teachers(loaded, (), tmp_path / "cache") as teachers:
+        equal, spent = teachers.logits(rows, "rows")
     np.testing.assert_allclose(equal, (each[0] + each[1] + each[2]) / 3, atol=1e-6)
     assert spent["computed_rows"] == 0
-    weighted, _ = mean_logits(teachers, (2.0, 1.0, 1.0), rows, "rows")
+    with Teachers(loaded, (2.0, 1.0, 1.0), tmp_path / "cache") as teachers:
+        weighted, _ = teachers.logits(rows, "rows")
     np.testing.assert_allclose(weighted, each[0] / 2 + each[1] / 4 + each[2] / 4, atol=1e-6)
 
 

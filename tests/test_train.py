@@ -618,10 +618,15 @@ def test_a_teacher_of_pairs_is_refused_for_single_texts(distilled, tmp_path):
         distilled(teacher=teacher)
 
 
-def test_a_student_is_no_teacher(distilled, tmp_path):
-    teacher = tiny.write_model(tmp_path / "teacher", tiny.bilstm())
-    with pytest.raises(InputError, match="expected a BERT, this is a bilstm"):
-        distilled(teacher=teacher)
+def test_a_student_teaches_beside_a_bert_only(inputs, distilled, tmp_path):
+    lstm, bert = str(tiny.write_model(tmp_path / "lstm", tiny.bilstm())), str(inputs / "teacher")
+    for teachers in ((lstm,), (lstm, bert)):
+        with pytest.raises(InputError, match="expected a BERT, this is a bilstm"):
+            distilled(teacher_dir=teachers)
+    both, _ = distilled("both", teacher_dir=(bert, lstm), max_epoch=1)
+    one, _ = distilled("one", teacher_dir=(bert,), max_epoch=1)
+    mean, single = (read_safetensors(path / "model.safetensors") for path in (both, one))
+    assert any(not np.array_equal(value, mean[name]) for name, value in single.items())
 
 
 def test_a_checkpoint_of_another_vocabulary_is_refused(small, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from console import InputError
-from core.arithmetic import FP32
 from core.classifier import distillation_step, found_again, read_data, train_classifier
 from core.distributed import from_main, main_first, wait
 from core.evaluate import dygraph_forward, predict_logits
@@ -19,7 +17,7 @@ from core.metrics import Selection, agreement
 from core.predictions import write_predictions
 from core.recorded import check_same_part
 from core.run import Run, training_record
-from core.teacher import Teacher, load_teacher, mean_logits
+from core.teacher import Teachers, load_teacher
 from core.teacher_features import TeacherFeatures
 from data.batches import Batches
 from data.columns import Columns, token_ids
@@ -257,16 +255,10 @@ def train_answers(
     task = data.task
     stage.open()
     epochs, rate = options.schedule_of("prediction")
-    with contextlib.ExitStack() as stack:
-        asked = [
-            stack.enter_context(Teacher(each, options.cache(), precision=precision))
-            for each in teachers
-            # A Bi-LSTM takes next to no time.
-            for precision in [options.teacher_precision if each.model.model_type == "bert" else FP32]
-        ]
+    with Teachers(teachers, options.teacher_weights, options.cache(), options.teacher_precision) as asked:
 
         def answers_to(rows: TransferSet, what: str) -> tuple[np.ndarray, dict[str, float]]:
-            return main_first(stage.world, lambda: mean_logits(asked, options.teacher_weights, rows, what))
+            return main_first(stage.world, lambda: asked.logits(rows, what))
 
         names = ["the training rows", "further rows"]
         found = [answers_to(rows, what) for rows, what in zip(sets, names, strict=False)]
