@@ -199,11 +199,14 @@ def _task(figures: Mapping[str, Any]) -> str:
     if figures["teacher"]["unseen_dev_rows"] == figures["teacher"]["dev_rows"]:
         shown.remove("accuracy_on_unseen_texts")
     titles = {"teacher": "teacher", "alone": "Bi-LSTM alone"}
-    if "first_teacher" in figures:
-        titles |= {"first_teacher": "teacher, of labels", "teacher": "the same, of the teachers' mean"}
+    earlier = figures.get("earlier_teachers", [])
+    if earlier:
+        titles |= {"teacher": f"after round {len(earlier)}", "0": "teacher, of labels"}
+        titles |= {str(number): f"after round {number}" for number in range(1, len(earlier))}
+    parts = {**{str(number): part for number, part in enumerate(earlier)}, **figures}
     rows = []
-    for name in (*(["first_teacher"] if "first_teacher" in figures else []), "teacher", "alone", *sets):
-        part = figures[name]
+    for name in (*map(str, range(len(earlier))), "teacher", "alone", *sets):
+        part = parts[name]
         spread = part.get("standard_deviation", {})
         cells = [
             f"{100 * part['dev'][metric]:.2f}" + (f" ± {100 * spread[metric]:.2f}" if metric in spread else "")

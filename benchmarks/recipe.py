@@ -40,8 +40,9 @@ class Plan:
         distilled: more of them, for distilled students.
         transfer_sets: options of the augmentation, by the name of the transfer set; each gives distilled students.
         more_teachers: seeds of further teachers; the mean of all of their answers teaches.
-        relearning: where there is any, options of a second training, over the first transfer set: the teacher learns
-            from its own answers and those of the students on labels alone, and is the teacher from then on.
+        relearning: options of further trainings over the first transfer set: the teacher learns from its own answers
+            and those of the students on labels alone, and is the teacher from then on.
+        rounds: how many of those there are.
         hidden: values of options that are not to stand in the result, such as folders of this machine.
     """
 
@@ -53,6 +54,7 @@ class Plan:
     transfer_sets: Mapping[str, Mapping[str, Any]]
     more_teachers: Sequence[int] = ()
     relearning: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 0
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
@@ -89,11 +91,14 @@ def measure(
     ]
     figures: dict[str, Any] = {"settings": settings(plan)}
     prefix = ""
-    if plan.relearning:
+    if plan.rounds:
         run_all(alone, jobs)
-        figures["first_teacher"] = one(teacher, data_dir)
-        teacher, prefix = relearnt(plan, shared, teacher, folder), "relearnt-"
         alone = []
+        figures["earlier_teachers"] = []
+    for number in range(1, plan.rounds + 1):
+        figures["earlier_teachers"].append(one(teacher, data_dir))
+        prefix = "relearnt-" if number == 1 else f"relearnt{number}-"
+        teacher = relearnt(plan, shared, teacher, folder / prefix.removesuffix("-"))
     teachers = [teacher, *others.values()]
     runs = []
     transfers = {}
@@ -129,17 +134,29 @@ def measure(
     return figures
 
 
+def training_minutes(figures: Mapping[str, Any], jobs: int) -> float:
+    """What all trainings of a measurement took, as far as students at the same time take turns on the cores."""
+    teachers = [*figures.get("earlier_teachers", []), figures["teacher"]]
+    students = [figures[name] for name in ("alone", *figures["transfer_sets"])]
+
+    def spent(part: Mapping[str, Any]) -> float:
+        minutes = part["training_minutes"]
+        return sum(minutes) if isinstance(minutes, list) else minutes
+
+    return sum(map(spent, teachers)) + sum(map(spent, students)) / jobs
+
+
 def students_of(name: str, folder: Path) -> dict[int, Path]:
     """The folders of students that differ in their seed."""
     return {seed: folder / f"{name}-{seed}" for seed in SEEDS}
 
 
-def relearnt(plan: Plan, shared: Mapping[str, Any], teacher: Path, folder: Path) -> Path:
-    """The teacher after its second training; what it learns from is made first."""
+def relearnt(plan: Plan, shared: Mapping[str, Any], teacher: Path, place: Path) -> Path:
+    """The teacher after a further training, in a folder of its own; what it learns from is made first."""
     name, options = next(iter(plan.transfer_sets.items()))
+    folder = place.parent
     target = folder / f"transfer-{name}"
     prepare_transfer(plan, options, shared["data_dir"], [teacher], target, Path(shared["cache_dir"]))
-    place = folder / "relearnt"
     learning = {
         **shared,
         **plan.relearning,
@@ -166,7 +183,7 @@ def settings(plan: Plan) -> dict[str, Any]:
         "student": shown(plan.student),
         "alone": shown(plan.alone),
         "distilled": shown(plan.distilled),
-        **({"relearning": shown(plan.relearning)} if plan.relearning else {}),
+        **({"relearning": {**shown(plan.relearning), "rounds": plan.rounds}} if plan.rounds else {}),
         "transfer_sets": {name: shown(options) for name, options in plan.transfer_sets.items()},
         "defaults": {name: getattr(DistillOptions, name) for name in DEFAULTS},
     }

@@ -98,18 +98,18 @@ def test_more_partners_are_a_measurement_of_their_own():
     }
 
     def of(**given):
-        return argparse.Namespace(**{"partners": 1, "adapt": False, "relearn": False, "teacher": None, **given})
+        return argparse.Namespace(**{"partners": 1, "adapt": False, "relearn": 0, "teacher": None, **given})
 
     assert tasks.result_name(of(task="qqp", partners=8)) == "qqp_partners"
     assert tasks.result_name(of(task="qqp")) == "qqp"
     assert tasks.result_name(of(task="chnsenticorp", adapt=True)) == "chnsenticorp_adapted"
-    assert tasks.result_name(of(task="chnsenticorp", adapt=True, relearn=True)) == "chnsenticorp_relearnt"
+    assert tasks.result_name(of(task="chnsenticorp", adapt=True, relearn=1)) == "chnsenticorp_relearnt"
     with pytest.raises(InputError, match="--partners goes with --task qqp"):
         tasks.plan(of(task="tnews", partners=8), common.ROOT)
     with pytest.raises(InputError, match="--adapt goes with --task chnsenticorp and the encoder"):
         tasks.plan(of(task="chnsenticorp", adapt=True), common.ROOT)
     with pytest.raises(InputError, match="--relearn goes with --adapt"):
-        tasks.plan(of(task="chnsenticorp", relearn=True), common.ROOT)
+        tasks.plan(of(task="chnsenticorp", relearn=1), common.ROOT)
 
 
 def test_students_of_stages_learn_to_classify_and_the_encoder_to_read():
@@ -170,27 +170,31 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     monkeypatch.setattr(recipe, "one", lambda folder, data: {**stub, "of": folder.name})
     monkeypatch.setattr(recipe, "many", lambda folders, data: {**stub, "of": [folder.name for folder in folders]})
     arguments = argparse.Namespace(
-        task="chnsenticorp", adapt=True, relearn=True, teacher="encoder", partners=1, seed=0, reviews_dir="r",
+        task="chnsenticorp", adapt=True, relearn=2, teacher="encoder", partners=1, seed=0, reviews_dir="r",
         data_dir="d", max_train_rows=0,
     )  # fmt: skip
     monkeypatch.setattr(tasks, "adapted", lambda given, folder: folder / "adapted")
     monkeypatch.setattr(tasks, "vectors", lambda given, path: path)
     found = recipe.measure(tasks.plan(arguments, tmp_path), "d", tmp_path, 1)
     names = [Path(options["output_dir"]).name for _, options in begun]
-    students = [f"relearnt-reviews-{seed}" for seed in recipe.SEEDS]
+    students = [f"relearnt2-reviews-{seed}" for seed in recipe.SEEDS]
     alone = [f"alone-{seed}" for seed in recipe.SEEDS]
-    assert names == ["teacher", *alone, "relearnt", *students]
-    relearning = begun[4][1]
-    assert relearning["student_model"] == relearning["teacher_model"] == str(tmp_path / "teacher")
-    assert relearning["more_teachers"] == tuple(str(tmp_path / name) for name in alone)
-    assert len(relearning["teacher_weights"]) == 1 + len(alone)
-    assert all(options["teacher_dir"] == (str(tmp_path / "relearnt"),) for _, options in begun[5:])
-    assert (found["first_teacher"]["of"], found["teacher"]["of"]) == ("teacher", "relearnt")
+    assert names == ["teacher", *alone, "relearnt", "relearnt2", *students]
+    for (_, relearning), before in zip(begun[4:6], ("teacher", "relearnt"), strict=True):
+        assert relearning["student_model"] == relearning["teacher_model"] == str(tmp_path / before)
+        assert relearning["more_teachers"] == tuple(str(tmp_path / name) for name in alone)
+        assert len(relearning["teacher_weights"]) == 1 + len(alone)
+    assert all(options["teacher_dir"] == (str(tmp_path / "relearnt2"),) for _, options in begun[6:])
+    assert [part["of"] for part in found["earlier_teachers"]] == ["teacher", "relearnt"]
+    assert found["teacher"]["of"] == "relearnt2"
+    # Three teachers one after the other, six students by two.
+    found["alone"]["training_minutes"] = found["reviews"]["training_minutes"] = [1.0, 1.0, 4.0]
+    assert recipe.training_minutes(found, 2) == 3 + 6
     assert (found["alone"]["of"], found["reviews"]["of"]) == (alone, students)
     begun.clear()
     found = recipe.measure(tasks.plan(arguments, tmp_path), "d", tmp_path, 1, with_distilled=False)
-    assert [Path(options["output_dir"]).name for _, options in begun] == ["teacher", *alone, "relearnt"]
-    assert found["teacher"]["of"] == "relearnt"
+    assert [Path(options["output_dir"]).name for _, options in begun] == ["teacher", *alone, "relearnt", "relearnt2"]
+    assert found["teacher"]["of"] == "relearnt2"
     assert "reviews" not in found
 
 
