@@ -198,15 +198,16 @@ def _task(figures: Mapping[str, Any]) -> str:
     shown = [name for name in NAMES if name in figures["alone"]["dev"]]
     if figures["teacher"]["unseen_dev_rows"] == figures["teacher"]["dev_rows"]:
         shown.remove("accuracy_on_unseen_texts")
-    titles = {"teacher": "teacher", "alone": "Bi-LSTM alone"}
     earlier = figures.get("earlier_teachers", [])
-    if earlier:
-        titles |= {"teacher": f"after round {len(earlier)}", "0": "teacher, of labels"}
-        titles |= {str(number): f"after round {number}" for number in range(1, len(earlier))}
-    parts = {**{str(number): part for number, part in enumerate(earlier)}, **figures}
+    rounds = [f"after round {number}" for number in range(1, len(earlier) + 1)]
+    parts = [
+        *zip(["teacher, of labels", *rounds] if rounds else ["teacher"], [*earlier, figures["teacher"]], strict=True),
+        ("Bi-LSTM alone", figures["alone"]),
+    ]
+    names = [*[""] * len(parts), *sets]
+    parts += [(f"distilled, {name.replace('-', ' ')}", figures[name]) for name in sets]
     rows = []
-    for name in (*map(str, range(len(earlier))), "teacher", "alone", *sets):
-        part = parts[name]
+    for name, (title, part) in zip(names, parts, strict=True):
         spread = part.get("standard_deviation", {})
         cells = [
             f"{100 * part['dev'][metric]:.2f}" + (f" ± {100 * spread[metric]:.2f}" if metric in spread else "")
@@ -221,7 +222,6 @@ def _task(figures: Mapping[str, Any]) -> str:
         ]
         learnt = f"{figures['transfer_sets'][name]['rows']:,}" if name in sets else ""
         visited = f"{part['rows_visited']:,}"
-        title = titles.get(name, f"distilled, {name.replace('-', ' ')}")
         rows.append(
             [
                 title,

@@ -16,39 +16,36 @@ from data.transfer import TransferSet, in_memory, transfer_set_from_path
 def rows_with_more(
     train: Rows,
     task: Task,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     transfer_set: str | None = None,
     unlabeled_files: Sequence[str] = (),
     split_sentences: bool = False,
     repair_pairs: int = 0,
     seed: int = 0,
     skip_bad_rows: bool = False,
-    whole_texts: bool = False,
 ) -> tuple[Rows, list[TransferSet], str]:
     """The training rows, and what further options name.
 
     Args:
         train: the training rows.
         task: of them.
-        tokenizer: of the model that learns.
+        tokenizer: of the model that learns; None keeps texts, for models that read them in different ways.
         transfer_set: see :func:`data.transfer.transfer_set_from_path`; the options after it then add nothing.
         unlabeled_files: see :func:`data.pairs.with_unlabeled`, as those after it.
         split_sentences: cut the lines of .txt files into sentences.
         repair_pairs: new pairs for each text.
         seed: of the run.
         skip_bad_rows: leave out rows that cannot be read, and count them.
-        whole_texts: keep the rows as texts, for models with tokenizers of their own to read.
 
     Returns:
         The training rows with those without labels behind them; both, or the transfer set, as sets, the training rows
         first; and a line for the screen, empty where nothing was added.
     """
-    sets = [in_memory(train, tokenizer, whole_texts=whole_texts)]
+    sets = [in_memory(train, tokenizer)]
     if transfer_set:
-        more = transfer_set_from_path(transfer_set, task, tokenizer, False, skip_bad_rows, whole_texts)
-        return train, [*sets, more], ""
+        return train, [*sets, transfer_set_from_path(transfer_set, task, tokenizer, False, skip_bad_rows)], ""
     if not unlabeled_files and not repair_pairs:
         return train, sets, ""
     rows = with_unlabeled(train, task, unlabeled_files, split_sentences, repair_pairs, seed, skip_bad_rows)
-    sets.append(in_memory(rows.take(np.arange(len(train), len(rows))), tokenizer, whole_texts=whole_texts))
+    sets.append(in_memory(rows.take(np.arange(len(train), len(rows))), tokenizer))
     return rows, sets, more_rows(train, rows)

@@ -58,12 +58,10 @@ class TransferSet:
 
     def encode(self, tokenizer: Tokenizer) -> tuple[Ragged, ...]:
         """The rows as ids of ``tokenizer``, without special tokens."""
-        if self.unit == "piece":
-            if isinstance(tokenizer, WordPieceTokenizer) and tokenizer.vocab == self.units:
-                return self.columns
-            return tuple(tokenizer.encode(self._joined(column)) for column in self.columns)
-        if self.unit == "bert_word" and not isinstance(tokenizer, WordPieceTokenizer):
-            # Who reads words finds none in single characters.
+        if self.unit == "piece" and isinstance(tokenizer, WordPieceTokenizer) and tokenizer.vocab == self.units:
+            return self.columns
+        # Who reads words finds none in single characters.
+        if self.unit == "piece" or (self.unit == "bert_word" and not isinstance(tokenizer, WordPieceTokenizer)):
             return tuple(tokenizer.encode(self._joined(column)) for column in self.columns)
         pieces = (tokenizer.encode if self.unit == "text" else tokenizer.encode_words)(self.units)
         return tuple(_through(column, pieces) for column in self.columns)
@@ -185,25 +183,29 @@ def _named(columns: Sequence[Ragged]) -> dict[str, Ragged]:
     return {f"text_{number}": column for number, column in enumerate(columns)}
 
 
-def _units(rows: Rows, tokenizer: Tokenizer, whole_words: bool) -> tuple[list[str], tuple[Ragged, ...], str]:
+def _units(rows: Rows, tokenizer: Tokenizer | None, whole_words: bool) -> tuple[list[str], tuple[Ragged, ...], str]:
     """The units of the rows: their strings, the rows as unit ids, and the kind of unit."""
     if isinstance(tokenizer, WordPieceTokenizer) and not whole_words:
         return tokenizer.vocab, tuple(tokenizer.encode(column) for column in rows.texts), "piece"
-    ids: dict[str, int] = {MASK: 0}
+    ids: dict[str, int] = {} if tokenizer is None else {MASK: 0}
     columns = tuple(
-        Ragged.from_rows([ids.setdefault(word, len(ids)) for word in words] for words in tokenizer.words_of(column))
+        Ragged.from_rows(
+            [ids.setdefault(word, len(ids)) for word in words]
+            for words in (([text] for text in column) if tokenizer is None else tokenizer.words_of(column))
+        )
         for column in rows.texts
     )
-    return list(ids), columns, "word"
+    return list(ids), columns, "text" if tokenizer is None else "word"
 
 
-def transfer_key(rows: Rows, tokenizer: Tokenizer, how: Augmentation, seed: int, whole_words: bool) -> str:
+def transfer_key(rows: Rows, tokenizer: Tokenizer | None, how: Augmentation, seed: int, whole_words: bool) -> str:
     """Names a transfer set: changes with the rows, the units, the augmentation and the seed."""
     digest = hashlib.sha256()
     settings = asdict(how)
     if not how.p_pos:
         del settings["tagger"], settings["spacy_model"]
-    head = {"version": 2, "how": settings, "seed": seed, "words": whole_words, **tokenizer_identity(tokenizer)}
+    head = {"version": 2, "how": settings, "seed": seed, "words": whole_words}
+    head |= tokenizer_identity(tokenizer) if tokenizer else {}
     digest.update(json.dumps(head, sort_keys=True).encode())
     for column in rows.texts:
         for text in column:
@@ -265,10 +267,9 @@ def _read_if_complete(folder: Path) -> TransferSet | None:
 def transfer_set_from_path(
     path: str | os.PathLike[str],
     task: Task,
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     whole_words: bool,
     skip_bad_rows: bool = False,
-    whole_texts: bool = False,
 ) -> TransferSet:
     """Reads a transfer set that a user names: a store, a table with the task's text columns, or plain text lines.
 
@@ -290,7 +291,7 @@ def transfer_set_from_path(
         raise InputError(f"--transfer_set {path}: no text in this file")
     if rows.skipped:
         say(f"{path}: {rows.skipped:,} bad rows skipped")
-    return in_memory(rows, tokenizer, whole_words, whole_texts)
+    return in_memory(rows, tokenizer, whole_words)
 
 
 def _checked(transfer: TransferSet, task: Task, path: Path) -> TransferSet:
@@ -306,21 +307,15 @@ def _checked(transfer: TransferSet, task: Task, path: Path) -> TransferSet:
     return transfer
 
 
-def in_memory(rows: Rows, tokenizer: Tokenizer, whole_words: bool = False, whole_texts: bool = False) -> TransferSet:
+def in_memory(rows: Rows, tokenizer: Tokenizer | None, whole_words: bool = False) -> TransferSet:
     """Rows as they are, for a teacher to label; nothing is written.
 
     Args:
         rows: with labels or without.
-        tokenizer: gives the units.
+        tokenizer: gives the units; None keeps the texts, for models that read them in different ways.
         whole_words: see :func:`build_transfer_set`.
-        whole_texts: the texts themselves are the units, for teachers that read them in different ways.
     """
-    if whole_texts:
-        ids: dict[str, int] = {}
-        columns = tuple(Ragged.from_rows([ids.setdefault(text, len(ids))] for text in column) for column in rows.texts)
-        units, unit = list(ids), "text"
-    else:
-        units, columns, unit = _units(rows, tokenizer, whole_words)
+    units, columns, unit = _units(rows, tokenizer, whole_words)
     labels = rows.labels if rows.labels is not None else without_labels(len(rows))
     identity = transfer_key(rows, tokenizer, Augmentation(n_iter=0), 0, whole_words)
     return TransferSet(units, unit, columns, labels, identity)

@@ -320,7 +320,7 @@ class TestEncoding:
 
     @pytest.mark.parametrize("rows", [ENGLISH, CHINESE, QUESTIONS])
     def test_whole_texts_lose_nothing(self, pieces, jieba_words, rows):
-        texts = in_memory(rows, pieces, whole_texts=True)
+        texts = in_memory(rows, None)
         assert texts_of(texts) == list(zip(*rows.texts, strict=True))
         for tokenizer in (pieces, jieba_words):
             for encoded, column in zip(texts.encode(tokenizer), rows.texts, strict=True):

@@ -90,14 +90,14 @@ def sets_to_learn_from(
     rows, sets, note = rows_with_more(
         data.train,
         data.task,
-        teachers[0].tokenizer,
+        # Several teachers read a text each in its own way.
+        None if len(teachers) > 1 else teachers[0].tokenizer,
         options.transfer_set,
         options.unlabeled_file,
         options.split_sentences,
         options.repair_pairs,
         options.seed,
         options.skip_bad_rows,
-        whole_texts=len(teachers) > 1,
     )
     if note:
         run.say(note)
@@ -262,7 +262,7 @@ def train_answers(
 
         names = ["the training rows", "further rows"]
         found = [answers_to(rows, what) for rows, what in zip(sets, names, strict=False)]
-        dev, _ = answers_to(in_memory(data.dev, student.tokenizer, whole_texts=True), "dev")
+        dev, _ = answers_to(in_memory(data.dev, None), "dev")
     encoded = [
         student.encoder.arrange(rows.encode(student.tokenizer)).with_(teacher_logits=logits)
         for rows, (logits, _) in zip(sets, found, strict=True)
