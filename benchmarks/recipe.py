@@ -40,6 +40,7 @@ class Plan:
         distilled: more of them, for distilled students.
         transfer_sets: options of the augmentation, by the name of the transfer set; each gives distilled students.
         more_teachers: seeds of further teachers; the mean of all of their answers teaches.
+        together: weights of the teacher and of each student on labels alone; their mean then teaches the others.
         relearning: options of further trainings over the first transfer set: the teacher learns from its own answers
             and those of the students on labels alone, and is the teacher from then on.
         rounds: how many of those there are.
@@ -53,6 +54,7 @@ class Plan:
     distilled: Mapping[str, Any]
     transfer_sets: Mapping[str, Mapping[str, Any]]
     more_teachers: Sequence[int] = ()
+    together: Sequence[float] = ()
     relearning: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 0
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
@@ -91,15 +93,22 @@ def measure(
     ]
     figures: dict[str, Any] = {"settings": settings(plan)}
     prefix = ""
-    if plan.rounds:
+    if plan.rounds or plan.together:
         run_all(alone, jobs)
         alone = []
+    if plan.rounds:
         figures["earlier_teachers"] = []
     for number in range(1, plan.rounds + 1):
         figures["earlier_teachers"].append(one(teacher, data_dir))
         prefix = "relearnt-" if number == 1 else f"relearnt{number}-"
         teacher = relearnt(plan, shared, teacher, folder / prefix.removesuffix("-"))
     teachers = [teacher, *others.values()]
+    taught = {**student, **plan.distilled}
+    if plan.together:
+        teachers += students_of("alone", folder).values()
+        taught["teacher_weights"] = tuple(plan.together)
+        prefix += "together-"
+    taught["teacher_dir"] = tuple(map(str, teachers))
     runs = []
     transfers = {}
     sets = plan.transfer_sets if with_distilled else {}
@@ -108,26 +117,26 @@ def measure(
         transfers[name] = prepare_transfer(plan, options, data_dir, teachers, target, cache)
         for seed, output in students_of(prefix + name, folder).items():
             place = {"seed": seed, "transfer_set": str(target), "output_dir": str(output)}
-            place |= {"teacher_dir": tuple(map(str, teachers))}
-            runs.append(("distill_lstm.bert_distill", {**student, **plan.distilled, **place}))
+            runs.append(("distill_lstm.bert_distill", {**taught, **place}))
     run_all([*runs, *alone], jobs)
-    taught_by = one(teacher, data_dir)
-    if others:
-        taught_by = {**many(teachers, data_dir), "together": together(teachers, data_dir)}
+    if len(teachers) > 1:
+        figures["together"] = together(teachers, plan.together, data_dir)
     figures |= {
-        "teacher": taught_by,
+        "teacher": many([teacher, *others.values()], data_dir) if others else one(teacher, data_dir),
         "alone": many([*students_of("alone", folder).values()], data_dir),
         **{name: many([*students_of(prefix + name, folder).values()], data_dir) for name in sets},
         "transfer_sets": transfers,
         "students_at_a_time": jobs,
     }
-    compared = [metric for metric in figures["teacher"]["dev"] if metric in figures["alone"]["dev"]]
+    # What taught, which need not be a single model.
+    best = figures.get("together", figures["teacher"])["dev"]
+    compared = [metric for metric in best if metric in figures["alone"]["dev"]]
     figures["gap_closed"] = {
         name: {
-            metric: gap_closed(*(figures[side]["dev"][metric] for side in ("teacher", "alone", name)))
+            metric: gap_closed(best[metric], *(figures[side]["dev"][metric] for side in ("alone", name)))
             for metric in compared
             # Where the teacher is not better there is no gap; the figures above say so.
-            if figures["teacher"]["dev"][metric] > figures["alone"]["dev"][metric]
+            if best[metric] > figures["alone"]["dev"][metric]
         }
         for name in sets
     }
@@ -184,6 +193,7 @@ def settings(plan: Plan) -> dict[str, Any]:
         "alone": shown(plan.alone),
         "distilled": shown(plan.distilled),
         **({"relearning": {**shown(plan.relearning), "rounds": plan.rounds}} if plan.rounds else {}),
+        **({"together": list(plan.together)} if plan.together else {}),
         "transfer_sets": {name: shown(options) for name, options in plan.transfer_sets.items()},
         "defaults": {name: getattr(DistillOptions, name) for name in DEFAULTS},
     }
@@ -344,13 +354,21 @@ def many(folders: Sequence[Path], data_dir: str) -> dict[str, Any]:
     return found
 
 
-def together(folders: Sequence[Path], data_dir: str) -> dict[str, float]:
-    """The accuracy on dev of the mean of several models' logits."""
+def together(folders: Sequence[Path], weights: Sequence[float], data_dir: str) -> dict[str, Any]:
+    """The record of the mean of several models' logits, which are equal in it where there are no ``weights``."""
     import numpy as np
 
+    from core.metrics import bootstrap_interval
+
     said = [dev_logits(folder, data_dir) for folder in folders]
-    mean = np.mean([logits for logits, _, _ in said], axis=0)
-    return {"accuracy": float((mean.argmax(-1) == said[0][1].labels).mean())}
+    mean = np.average([logits for logits, _, _ in said], axis=0, weights=weights or None)
+    _, rows, loaded = said[0]
+    correct, unseen = mean.argmax(-1) == rows.labels, unseen_rows(rows, loaded, data_dir)
+    return {
+        "dev": {"accuracy": float(correct.mean()), "accuracy_on_unseen_texts": float(correct[unseen].mean())},
+        "bootstrap_95": bootstrap_interval(correct),
+        "parameters": sum(model.parameters for _, _, model in said),
+    }
 
 
 def dev_logits(folder: Path, data_dir: str):  # noqa: ANN201 - arrays, whose library loads late
@@ -367,12 +385,16 @@ def dev_logits(folder: Path, data_dir: str):  # noqa: ANN201 - arrays, whose lib
 
 def correct_rows(folder: Path, data_dir: str):  # noqa: ANN201 - arrays, whose library loads late
     """Whether a model is right on each dev row, and whether the row's texts do not stand in train."""
+    logits, rows, loaded = dev_logits(folder, data_dir)
+    return logits.argmax(-1) == rows.labels, unseen_rows(rows, loaded, data_dir)
+
+
+def unseen_rows(rows, loaded, data_dir: str):  # noqa: ANN001, ANN201 - as above
+    """Of each row whether its texts do not stand in train."""
     import numpy as np
 
     from data.sources import find_split, read_rows
 
-    logits, rows, loaded = dev_logits(folder, data_dir)
     train, _ = read_rows(find_split(data_dir, "train"), loaded.labelled)
     known = set(zip(*train.texts, strict=True))
-    unseen = np.asarray([row not in known for row in zip(*rows.texts, strict=True)])
-    return logits.argmax(-1) == rows.labels, unseen
+    return np.asarray([row not in known for row in zip(*rows.texts, strict=True)])

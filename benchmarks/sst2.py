@@ -67,6 +67,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "teacher": accuracies(found["teacher"], [TEACHER_SEED, *made.more_teachers]),
         "alone": accuracies(found["alone"]),
         "distilled": accuracies(found[transfer]),
+        **({"together": found["together"]["dev"]["accuracy"]} if "together" in found else {}),
         "transfer_rows": found["transfer_sets"][transfer]["rows"],
         "teacher_outputs_seconds": found["transfer_sets"][transfer]["teacher_seconds"],
         "students_at_a_time": arguments.jobs,
@@ -86,8 +87,6 @@ def accuracies(record: Mapping[str, Any], seeds: Sequence[int] = recipe.SEEDS) -
         return found
     per_seed = dict(zip(map(str, seeds), record["per_seed"]["accuracy"], strict=True))
     deviation = record["standard_deviation"]["accuracy"]
-    if "together" in record:
-        found["together"] = record["together"]["accuracy"]
     return {**found, "standard_deviation": deviation, "per_seed": per_seed, "chosen": record["chosen"]}
 
 

@@ -41,10 +41,12 @@ ADAPTATION = {
     "max_predictions_per_seq": 52,
     "eval_steps": 500,
 }
-# Of the teacher that reviews have adapted, by its own answers and those of the Bi-LSTMs on labels alone, which know
-# words of as many reviews. Half of the mean is its own, as the Bi-LSTMs are three of one kind.
+# Weights of the teacher that reviews have adapted and of three Bi-LSTMs on labels alone, which know words of as many
+# reviews. Half of the mean is the teacher's, as the Bi-LSTMs are three of one kind.
+TOGETHER = (3, 1, 1, 1)
+# Of that teacher, by the mean.
 RELEARNING = {
-    "teacher_weights": (3, 1, 1, 1),
+    "teacher_weights": TOGETHER,
     "num_train_epochs": 1,
     "batch_size": 64,
     "learning_rate": 1e-4,
@@ -83,6 +85,9 @@ def main(argv: list[str]) -> None:
         metavar="ROUNDS",
         help="with --adapt: so many times it then learns from its own answers and those of Bi-LSTMs together",
     )
+    made.add_argument(
+        "--together", action="store_true", help="with --adapt: teacher and Bi-LSTMs on labels alone teach together"
+    )
     made.add_argument("--max_train_rows", type=int, default=12000, help="rows of tnews and afqmc; 0 takes all")
     made.add_argument("--reviews_dir", default=None, help=f"folder with {', '.join(REVIEWS)}, for chnsenticorp")
     made.add_argument(
@@ -110,6 +115,8 @@ def main(argv: list[str]) -> None:
 
 def result_name(arguments: argparse.Namespace) -> str:
     """Another way to train on a task is a result of its own, beside the one of the usual way."""
+    if arguments.together:
+        return f"{arguments.task}_together"
     if arguments.relearn:
         return f"{arguments.task}_relearnt"
     if arguments.adapt:
@@ -127,6 +134,8 @@ def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
         raise InputError(f"--relearn {arguments.relearn}: expected a number of rounds")
     if arguments.relearn and not arguments.adapt:
         raise InputError("--relearn goes with --adapt")
+    if arguments.together and not arguments.adapt:
+        raise InputError("--together goes with --adapt")
     if arguments.task == "qqp":
         return question_pairs(arguments.data_dir, arguments.partners)
     return chinese(arguments, folder)
@@ -186,11 +195,12 @@ def chinese(arguments: argparse.Namespace, folder: Path) -> Plan:
         # A part of the rows, so that a student sees as many as two cores manage in some minutes.
         teacher["max_train_rows"] = student["max_train_rows"] = arguments.max_train_rows
         alone, distilled, copies = 6, 3, 1
-    if not arguments.relearn:
+    several = arguments.relearn or arguments.together
+    if not several:
         transfer_sets["augmented"] = {"n_iter": copies}
     # A teacher that had no pre-training knows little more than the labels do.
     taught: dict[str, Any] = {"alpha": 0.0 if arguments.teacher else 0.5}
-    if arguments.relearn:
+    if several:
         # Students that were to hit logits stayed two points behind those on labels alone, over the same rows too.
         taught = {"alpha": 0.5, "distill_loss": "soft_ce"}
     return Plan(
@@ -202,6 +212,7 @@ def chinese(arguments: argparse.Namespace, folder: Path) -> Plan:
         transfer_sets=transfer_sets,
         relearning={**RELEARNING, "max_seq_length": teacher["max_seq_length"]},
         rounds=arguments.relearn,
+        together=TOGETHER if arguments.together else (),
     )
 
 

@@ -98,18 +98,23 @@ def test_more_partners_are_a_measurement_of_their_own():
     }
 
     def of(**given):
-        return argparse.Namespace(**{"partners": 1, "adapt": False, "relearn": 0, "teacher": None, **given})
+        defaults = {"partners": 1, "adapt": False, "relearn": 0, "together": False, "teacher": None}
+        return argparse.Namespace(**{**defaults, **given})
 
     assert tasks.result_name(of(task="qqp", partners=8)) == "qqp_partners"
     assert tasks.result_name(of(task="qqp")) == "qqp"
     assert tasks.result_name(of(task="chnsenticorp", adapt=True)) == "chnsenticorp_adapted"
     assert tasks.result_name(of(task="chnsenticorp", adapt=True, relearn=1)) == "chnsenticorp_relearnt"
+    found = tasks.result_name(of(task="chnsenticorp", adapt=True, relearn=1, together=True))
+    assert found == "chnsenticorp_together"
     with pytest.raises(InputError, match="--partners goes with --task qqp"):
         tasks.plan(of(task="tnews", partners=8), common.ROOT)
     with pytest.raises(InputError, match="--adapt goes with --task chnsenticorp and the encoder"):
         tasks.plan(of(task="chnsenticorp", adapt=True), common.ROOT)
     with pytest.raises(InputError, match="--relearn goes with --adapt"):
         tasks.plan(of(task="chnsenticorp", relearn=1), common.ROOT)
+    with pytest.raises(InputError, match="--together goes with --adapt"):
+        tasks.plan(of(task="chnsenticorp", together=True), common.ROOT)
 
 
 def test_students_of_stages_learn_to_classify_and_the_encoder_to_read():
@@ -171,7 +176,7 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     monkeypatch.setattr(recipe, "many", lambda folders, data: {**stub, "of": [folder.name for folder in folders]})
     arguments = argparse.Namespace(
         task="chnsenticorp", adapt=True, relearn=2, teacher="encoder", partners=1, seed=0, reviews_dir="r",
-        data_dir="d", max_train_rows=0,
+        data_dir="d", max_train_rows=0, together=False,
     )  # fmt: skip
     monkeypatch.setattr(tasks, "adapted", lambda given, folder: folder / "adapted")
     monkeypatch.setattr(tasks, "vectors", lambda given, path: path)
@@ -196,6 +201,20 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     assert [Path(options["output_dir"]).name for _, options in begun] == ["teacher", *alone, "relearnt", "relearnt2"]
     assert found["teacher"]["of"] == "relearnt2"
     assert "reviews" not in found
+    begun.clear()
+    means = {"accuracy": 0.99, "accuracy_on_unseen_texts": 0.5}
+    monkeypatch.setattr(recipe, "together", lambda folders, weights, data: {"dev": means, "of": folders, "by": weights})
+    arguments.relearn, arguments.together = 1, True
+    found = recipe.measure(tasks.plan(arguments, tmp_path), "d", tmp_path, 1)
+    names = [Path(options["output_dir"]).name for _, options in begun]
+    assert names == ["teacher", *alone, "relearnt", *(f"relearnt-together-reviews-{seed}" for seed in recipe.SEEDS)]
+    together = tuple(str(tmp_path / name) for name in ("relearnt", *alone))
+    for _, options in begun[5:]:
+        assert (options["teacher_dir"], options["teacher_weights"]) == (together, tasks.TOGETHER)
+    assert (tuple(map(str, found["together"]["of"])), found["together"]["by"]) == (together, tasks.TOGETHER)
+    assert found["settings"]["together"] == list(tasks.TOGETHER)
+    # The gap is to what taught; here the students are no better than those alone.
+    assert found["gap_closed"] == {"reviews": {"accuracy": 0.0}}
 
 
 def test_after_a_stop_nothing_more_is_trained(monkeypatch):
@@ -249,3 +268,18 @@ def test_what_bf16_changes_is_shown_beside_fp32():
     shown = readme.TABLES["bf16"](figures)
     assert "| fp32 | 344 | 88.00 ± 0.20 |" in shown and "| bf16 | 710 | 88.12 ± 0.20 |" in shown
     assert "the same label for 99.91 % of the rows" in shown
+
+
+def test_the_mean_of_models_is_measured_by_its_weights(monkeypatch):
+    said = {"a": [[0.0, 3.0], [1.0, 0.0], [0.0, 1.0]], "b": [[2.0, 0.0], [0.0, 2.0], [0.0, 1.0]]}
+    rows = argparse.Namespace(labels=np.array([1, 0, 1]))
+    model = argparse.Namespace(parameters=5)
+    monkeypatch.setattr(recipe, "dev_logits", lambda folder, data: (np.array(said[folder.name]), rows, model))
+    monkeypatch.setattr(recipe, "unseen_rows", lambda *given: np.array([False, True, True]))
+    folders = [Path("a"), Path("b")]
+    # Equal weights: the first row's mean is (1, 1.5), the second's (0.5, 1); the other way 3 to 1: (0.75, 0.5).
+    found = recipe.together(folders, (), "d")
+    assert found["dev"] == {"accuracy": pytest.approx(2 / 3), "accuracy_on_unseen_texts": 0.5}
+    assert found["parameters"] == 10
+    assert recipe.together(folders, (3, 1), "d")["dev"] == {"accuracy": 1.0, "accuracy_on_unseen_texts": 1.0}
+    assert recipe.together(folders, (1, 3), "d")["dev"]["accuracy"] == pytest.approx(1 / 3)
