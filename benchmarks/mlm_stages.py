@@ -24,6 +24,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from console import InputError, run_script
 
 SEEDS = (1, 2, 3)
 STUDENTS = ("alone", "one_stage", "two_stage")
+TUNED = ("encoder", *STUDENTS)
 STEPS = 400
 DISTILLATION = {
     "max_steps": STEPS,
@@ -66,6 +68,37 @@ READING = {"max_seq_length": 384, "num_train_epochs": 3, "learning_rate": 1e-4, 
 SEEDS_OF_READING = (1,)
 
 
+@dataclass(frozen=True)
+class Folders:
+    """Where models are.
+
+    Attributes:
+        encoder: what everything begins with.
+        own: of this way to distil.
+        shared: of what no teacher has taught, which is the same in both ways.
+    """
+
+    encoder: Path
+    own: Path
+    shared: Path
+
+    @staticmethod
+    def below(root: Path, name: str) -> Folders:
+        """Those of the measurement ``name`` in a working folder."""
+        return Folders(encoder_folder(root / "encoders", "zh"), root / name, root / "mlm_stages")
+
+    def trained(self, name: str) -> Path:
+        """The folder of a pre-trained model."""
+        return self.encoder if name == "encoder" else self._where(name) / name
+
+    def tuned(self, name: str, task: str, seed: int) -> Path:
+        """The folder of its fine-tuning."""
+        return self._where(name) / "tuned" / f"{name}-{task}-{seed}"
+
+    def _where(self, name: str) -> Path:
+        return self.shared if name in ("encoder", "alone") else self.own
+
+
 def main(argv: list[str]) -> None:
     """Trains what has not been trained yet and writes the result."""
     made = parser(__doc__ or "")
@@ -78,33 +111,18 @@ def main(argv: list[str]) -> None:
     began = time.perf_counter()
     root = work_dir(arguments.work_dir)
     name = "mlm_stages_with_text" if arguments.with_text else "mlm_stages"
-    encoder, place = encoder_folder(root / "encoders", "zh"), root / name
-    shared = root / "mlm_stages"
-    if not (encoder / "metrics.json").is_file():
-        raise InputError(f"{encoder}: no encoder here yet; run python -m benchmarks.encoders --language zh first")
+    folders = Folders.below(root, name)
+    if not (folders.encoder / "metrics.json").is_file():
+        message = "no encoder here yet; run python -m benchmarks.encoders --language zh first"
+        raise InputError(f"{folders.encoder}: {message}")
     if not arguments.only_report:
-        pretrain(arguments, root / "encoders" / "zh" / "corpus", encoder, place, shared)
-        fine_tune(arguments, encoder, place, shared)
+        pretrain(arguments, root / "encoders" / "zh" / "corpus", folders)
+        fine_tune(arguments, folders)
     arguments.only_report = False
-    found = figures(arguments, encoder, place, shared)
+    found = figures(arguments, folders)
     # What earlier commands trained counts too, the encoder does not.
     trained = 60 * found["training_minutes"] / arguments.jobs
     write_result(name, arguments, found, max(trained, time.perf_counter() - began), script="mlm_stages")
-
-
-def students(encoder: Path, place: Path, shared: Path) -> dict[str, Path]:
-    """What is fine-tuned, by its name."""
-    return {"encoder": encoder, **{name: folder_of(name, place, shared) / name for name in STUDENTS}}
-
-
-def folder_of(name: str, place: Path, shared: Path) -> Path:
-    """Where a model and its fine-tunings are: what no teacher has taught is the same in both ways to distil."""
-    return shared if name in ("encoder", "alone") else place
-
-
-def tuned(name: str, task: str, seed: int, place: Path, shared: Path) -> Path:
-    """The folder of a fine-tuning."""
-    return folder_of(name, place, shared) / "tuned" / f"{name}-{task}-{seed}"
 
 
 def tasks_of(name: str, wanted: Sequence[str]) -> list[str]:
@@ -122,11 +140,10 @@ def answers(arguments: argparse.Namespace) -> dict[str, float]:
     return FROM_BOTH if arguments.with_text else FROM_ANSWERS
 
 
-def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: Path, shared: Path) -> None:
+def pretrain(arguments: argparse.Namespace, corpus: Path, folders: Folders) -> None:
     """The assistant and the three students."""
 
-    def start(name: str, teacher: Path, shape: dict[str, str], where: Path) -> str:
-        folder = where / f"{name}_start"
+    def start(folder: Path, teacher: Path, shape: dict[str, str]) -> str:
         options = {**shape, "teacher_dir": str(teacher), "output_dir": str(folder), "seed": arguments.seed}
         recipe.once("mlm_distill.init_student", options)
         return str(folder)
@@ -137,8 +154,8 @@ def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: 
             "input_file": str(corpus),
             "student_model": first,
             "teacher": teacher,
-            "output_dir": str(folder_of(name, place, shared) / name),
-            "cache_dir": str(shared / "cache"),
+            "output_dir": str(folders.trained(name)),
+            "cache_dir": str(folders.shared / "cache"),
             "seed": arguments.seed,
             "resume": True,
         }
@@ -146,32 +163,33 @@ def pretrain(arguments: argparse.Namespace, corpus: Path, encoder: Path, place: 
             options |= answers(arguments)
         recipe.run("mlm_distill.run_distill", options, jobs=arguments.jobs)
 
-    cut = start("student", encoder, STUDENT, shared)
-    wide = start("assistant", encoder, ASSISTANT, shared)
+    cut = start(folders.shared / "student_start", folders.encoder, STUDENT)
+    wide = start(folders.shared / "assistant_start", folders.encoder, ASSISTANT)
 
     def one_stage() -> None:
         learn("alone", cut, "none")
-        learn("one_stage", cut, str(encoder))
+        learn("one_stage", cut, str(folders.encoder))
 
     def two_stages() -> None:
-        learn("assistant", wide, str(encoder))
-        learn("two_stage", start("from_assistant", place / "assistant", STUDENT, place), str(place / "assistant"))
+        assistant = folders.trained("assistant")
+        learn("assistant", wide, str(folders.encoder))
+        learn("two_stage", start(folders.own / "from_assistant_start", assistant, STUDENT), str(assistant))
 
     recipe.at_once([two_stages, one_stage], arguments.jobs)
 
 
-def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path, shared: Path) -> None:
+def fine_tune(arguments: argparse.Namespace, folders: Folders) -> None:
     """Every student on every task, with every seed."""
     work = []
-    for name, folder in students(encoder, place, shared).items():
+    for name in TUNED:
         for task in tasks_of(name, arguments.tasks):
             for seed in seeds_of(task):
                 options = {
                     "task_name": task,
                     "data_dir": str(Path(arguments.tasks_dir) / task),
-                    "model_name_or_path": str(folder),
-                    "output_dir": str(tuned(name, task, seed, place, shared)),
-                    "cache_dir": str(shared / "cache"),
+                    "model_name_or_path": str(folders.trained(name)),
+                    "output_dir": str(folders.tuned(name, task, seed)),
+                    "cache_dir": str(folders.shared / "cache"),
                     "seed": seed,
                     "resume": True,
                 }
@@ -182,7 +200,7 @@ def fine_tune(arguments: argparse.Namespace, encoder: Path, place: Path, shared:
     recipe.run_all(work, arguments.jobs)
 
 
-def figures(arguments: argparse.Namespace, encoder: Path, place: Path, shared: Path) -> dict[str, Any]:
+def figures(arguments: argparse.Namespace, folders: Folders) -> dict[str, Any]:
     """What the runs that are there have come to."""
     from core.checkpoint import read_metrics
 
@@ -199,14 +217,14 @@ def figures(arguments: argparse.Namespace, encoder: Path, place: Path, shared: P
     }
     models, spent = {}, 0.0
     for name in ("assistant", *STUDENTS):
-        if (record := known(folder_of(name, place, shared) / name)) is not None:
+        if (record := known(folders.trained(name))) is not None:
             spent += record["training"]["seconds"]
-    for name, folder in students(encoder, place, shared).items():
-        if (record := known(folder)) is None:
+    for name in TUNED:
+        if (record := known(folders.trained(name))) is None:
             continue
         tasks = {}
         for task in tasks_of(name, arguments.tasks):
-            runs = [known(tuned(name, task, seed, place, shared)) for seed in seeds_of(task)]
+            runs = [known(folders.tuned(name, task, seed)) for seed in seeds_of(task)]
             spent += sum(run["training"]["seconds"] for run in runs if run is not None)
             there = [run["dev"] for run in runs if run is not None]
             if there:

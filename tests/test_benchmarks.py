@@ -130,9 +130,10 @@ def test_what_no_teacher_taught_is_the_same_in_both_ways_to_distil(monkeypatch):
     shared = Path("shared")
     for with_text, place in ((False, shared), (True, Path("with_text"))):
         arguments = argparse.Namespace(with_text=with_text, seed=0, jobs=1)
-        mlm_stages.pretrain(arguments, Path("corpus"), Path("encoder"), place, shared)
-        assert mlm_stages.tuned("alone", "tnews", 1, place, shared) == shared / "tuned" / "alone-tnews-1"
-        assert mlm_stages.tuned("two_stage", "tnews", 1, place, shared).parent.parent == place
+        folders = mlm_stages.Folders(Path("encoder"), place, shared)
+        mlm_stages.pretrain(arguments, Path("corpus"), folders)
+        assert folders.tuned("alone", "tnews", 1) == shared / "tuned" / "alone-tnews-1"
+        assert folders.tuned("two_stage", "tnews", 1).parent.parent == place
     taught = ("assistant", "one_stage", "two_stage")
     assert begun.keys() == {
         "shared/alone",
