@@ -140,8 +140,7 @@ def _student(teacher: Any, transfer: Any, cached: Any, dev: Any, seed: int, epoc
         for number, batch in enumerate(batches.epoch(epoch)):
             rows = batch["rows"]
             if cached is None:
-                inputs = view.padded(rows, teacher.encoder.pad_id)
-                batch["teacher_logits"] = ask({**inputs, "lengths": view.costs[rows]})
+                batch["teacher_logits"] = ask(view.padded(rows, teacher.encoder.pad_id))
             else:
                 batch["teacher_logits"] = cached[rows]
             updater.update([batch], epoch * batches.steps_per_epoch + number)

@@ -219,9 +219,7 @@ class Teacher:
             folder = self._stack.enter_context(scratch_folder(self._cache / "graphs", GRAPH_NAME))
             names = save_graph(self.loaded, folder, self._wanted)
             self._graph = StaticGraph(folder, device=self._device, shapes=1, outputs=names, precision=self._precision)
-        # What a Bi-LSTM needs to know; BERTs find padding by its id.
-        lengths = {name.replace(IDS, "lengths"): encoded.counts(name)[rows] for name in encoded if name.startswith(IDS)}
-        said = self._graph.run({**encoded.padded(rows, self.loaded.encoder.pad_id), **lengths})
+        said = self._graph.run(encoded.padded(rows, self.loaded.encoder.pad_id))
         if bad := [name for name, value in said.items() if not np.isfinite(value).all()]:
             raise Diverged(f"the teacher's {', '.join(bad)} are not finite: its weights are worthless; train it again")
         tokens = encoded.costs[rows]

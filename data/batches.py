@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from data.columns import IDS, Column, Columns, JoinedColumns
+from data.columns import Column, Columns, JoinedColumns
 from data.ragged import Ragged
 from data.streams import generator
 
@@ -146,11 +146,7 @@ class Batches:
         batch["size"] = np.asarray(len(rows))
         ragged = {name: column for name, column in columns.items() if isinstance(column, Ragged)}
         widths = {name: self._width(column, mine) for name, column in ragged.items()}
-        batch |= {"rows": rows[own], **columns.padded(mine, self.pad_id, widths)}
-        for name, column in ragged.items():
-            if name.startswith(IDS):
-                batch[name.replace(IDS, "lengths")] = column.offsets[mine + 1] - column.offsets[mine]
-        return batch
+        return {**batch, "rows": rows[own], **columns.padded(mine, self.pad_id, widths)}
 
 
 def token_parts(lengths: np.ndarray, order: np.ndarray, budget: int) -> Iterator[np.ndarray]:

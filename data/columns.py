@@ -80,17 +80,24 @@ class Columns(Mapping[str, Column]):
     def padded(self, rows: np.ndarray, pad_id: int, widths: Mapping[str, int] | None = None) -> dict[str, np.ndarray]:
         """The named rows as arrays; ragged columns are filled up to the longest row, or to a width.
 
+        Beside token ids stand their true lengths, [rows]: ``lengths`` for ``input_ids``, ``lengths_b`` for
+        ``input_ids_b``.
+
         Args:
             rows: numbers of rows.
             pad_id: fills columns of token ids; others are filled with 0.
             widths: by the name of a ragged column.
         """
-        return {
-            name: column.padded(rows, pad_id if name.startswith(IDS) else 0, (widths or {}).get(name))
-            if isinstance(column, Ragged)
-            else np.asarray(column[rows])
-            for name, column in self.items()
-        }
+        found = {}
+        for name, column in self.items():
+            if not isinstance(column, Ragged):
+                found[name] = np.asarray(column[rows])
+                continue
+            is_ids = name.startswith(IDS)
+            found[name] = column.padded(rows, pad_id if is_ids else 0, (widths or {}).get(name))
+            if is_ids:
+                found[name.replace(IDS, "lengths")] = column.offsets[rows + 1] - column.offsets[rows]
+        return found
 
     @property
     def costs(self) -> np.ndarray:

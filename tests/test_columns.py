@@ -48,6 +48,7 @@ def test_padding_by_hand():
     found = columns().padded(np.array([1, 2]), pad_id=3)
     assert found["input_ids"].tolist() == [[8, 3], [9, 10]]
     assert found["input_ids"].dtype == np.int64
+    assert found["lengths"].tolist() == [1, 2]
     assert found["states"].tolist() == [[[6.0, 7.0], [0.0, 0.0]], [[8.0, 9.0], [10.0, 11.0]]]
     assert found["states"].dtype == np.float32
 
