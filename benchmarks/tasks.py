@@ -151,11 +151,14 @@ def question_pairs(data_dir: str, partners: int = 1) -> Plan:
     teacher = {**TEACHER, "batch_size": 32, "num_train_epochs": 5, "eval_steps": 0, "holdout": 0.05}
     student = {**STUDENT, "holdout": 0.05}
     extra = os.path.join(data_dir, EXTRA_PAIRS)
+    epochs = 3
     transfer_sets: dict[str, dict[str, Any]] = {
         "augmented": {"n_iter": 5},
         "repaired": {"n_iter": 1, "repair_pairs": 1, "unlabeled_file": (extra,)},
     }
     if partners > 1:
+        # Other pairs say more than the same ones a third time.
+        epochs = 2
         transfer_sets = {
             f"{partners}-new-partners": {"n_iter": 0, "repair_pairs": partners, "unlabeled_file": (extra,)}
         }
@@ -164,7 +167,7 @@ def question_pairs(data_dir: str, partners: int = 1) -> Plan:
         teacher,
         student,
         alone={"max_epoch": 12, "eval_steps": 0},
-        distilled={"max_epoch": 3, "eval_steps": 0},
+        distilled={"max_epoch": epochs, "eval_steps": 0},
         transfer_sets=transfer_sets,
     )
 
