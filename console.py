@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
+import math
 import os
 import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
+
+PADDLE = "paddle"
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -92,23 +99,54 @@ class WithoutStartupNotes:
         return getattr(self._stream, name)
 
 
-class _Signals:
-    """Ctrl-C and SIGTERM while a script runs: both end it by an exception, so that what is half-written goes away."""
+class _Signals(MetaPathFinder):
+    """Ctrl-C and SIGTERM while a script runs: both end it by an exception, so that what is half-written goes away.
+
+    Paddle puts a handler of its own for SIGTERM in our place when it is imported, which ends the process where it
+    stands; hence this is also a finder of modules, which listens again after that.
+    """
+
+    # Seconds for which a second signal is not heard.
+    PATIENCE = 3
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self._raised, self._looking = -math.inf, False
         self._before: dict[int, Any] = {}
 
     def _receive(self, number: int, _frame: object) -> None:
-        # Once is enough: what is half-written is being removed.
-        if self.received is None:
-            self.received = number
+        # Once is enough, while what is half-written is being removed; but callbacks of libraries swallow exceptions.
+        if time.monotonic() - self._raised > self.PATIENCE:
+            self.received, self._raised = number, time.monotonic()
             raise KeyboardInterrupt
 
     def listen(self) -> None:
         with contextlib.suppress(ValueError):  # Only the main thread may: elsewhere the caller's handlers stay.
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._receive)
+            sys.meta_path.insert(0, self)
+
+    def find_spec(self, fullname: str, _path: object, _target: object = None) -> ModuleSpec | None:
+        """Paddle as it is found anyway, but for what follows its import."""
+        if fullname != PADDLE or self._looking:
+            return None
+        self._looking = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._looking = False
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def then_listen(module: ModuleType) -> None:
+                execute(module)
+                with contextlib.suppress(ValueError):
+                    for number in self._before:
+                        if signal.getsignal(number) == self._receive:
+                            signal.signal(number, self._receive)
+
+            spec.loader.exec_module = then_listen  # type: ignore[method-assign]
+        return spec
 
     def ignore(self) -> None:
         """From here on nothing can interrupt: the script is about to end."""
@@ -118,6 +156,8 @@ class _Signals:
     def restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(self)
 
 
 def run_script(main: Callable[[list[str]], object], argv: Sequence[str] | None = None) -> int:
@@ -172,6 +212,11 @@ def _outcome(error: BaseException, received: int | None) -> tuple[int, str]:
         return EXIT_BAD_INPUT, f"error: not enough memory ({' '.join(str(error).split()) or 'an allocation failed'})"
     if isinstance(error, OSError) and error.errno is not None:
         return EXIT_BAD_INPUT, f"error: {describe_os_error(error)}"
+    if isinstance(error, ModuleNotFoundError) and error.name == PADDLE:
+        return EXIT_BAD_INPUT, (
+            "error: PaddlePaddle is not installed here; install it with: python -m pip install -r requirements.txt "
+            "-c constraints.txt (ONNX files of an export are predicted with by --runtime onnx, without it)"
+        )
     raise error
 
 

@@ -29,6 +29,8 @@ PARTIAL = re.compile(r"\.(?P<name>.*)-[0-9a-f]{8}\.partial", re.DOTALL)
 ASIDE = "-old"
 # Of longer names the temporary one begins with a part only: names end at 255 bytes.
 LONGEST_NAME = 200
+# Why a folder cannot take a name.
+OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 LOCK = ".lock"
 # Neither through a link nor into a pipe that nobody reads.
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK
@@ -170,11 +172,16 @@ def real_place(path: str | os.PathLike[str]) -> Path:
 
 
 @contextlib.contextmanager
-def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder under a temporary name that takes the name ``folder`` when the block ends without an exception."""
+def new_folder(folder: str | os.PathLike[str], replace: bool = True) -> Iterator[Path]:
+    """A folder under a temporary name that takes the name ``folder`` when the block ends without an exception.
+
+    Args:
+        folder: the name.
+        replace: see :func:`publish_folder`.
+    """
     with pending_folder(folder) as temporary:
         yield temporary
-        publish_folder(temporary, folder)
+        publish_folder(temporary, folder, replace)
 
 
 @contextlib.contextmanager
@@ -192,16 +199,32 @@ def pending_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         os.close(handle)
 
 
-def publish_folder(temporary: Path, folder: str | os.PathLike[str]) -> None:
-    """Gives a finished folder its real name; an older one of that name goes away afterwards."""
+def publish_folder(temporary: Path, folder: str | os.PathLike[str], replace: bool = True) -> None:
+    """Gives a finished folder its real name; an older one of that name goes away afterwards.
+
+    Args:
+        temporary: the folder.
+        folder: its real name.
+        replace: whether there may be an older one, which has something in it.
+
+    Raises:
+        InputError: there is one, and there may not be.
+    """
     folder = real_place(folder)
-    if not folder.exists():
+    try:
         os.rename(temporary, folder)
         return
+    except OSError as error:
+        if error.errno not in OCCUPIED:
+            raise
+    if not replace:
+        raise InputError(f"{folder}: another command has written here meanwhile; choose another folder")
     handle, aside = _create(folder, ASIDE, is_folder=True)
     try:
-        os.rename(folder, aside / folder.name)
-        os.rename(temporary, folder)
+        # Another process may have moved it just now, or put another one in its place before we do.
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder, aside / folder.name)
+        publish_folder(temporary, folder)
         shutil.rmtree(aside, ignore_errors=True)
     except BaseException:
         recover_folder(folder)
@@ -247,13 +270,17 @@ def _create(path: Path, mark: str = "", is_folder: bool = False) -> tuple[int, P
         try:
             if is_folder:
                 os.mkdir(temporary)
-                handle = os.open(temporary, os.O_RDONLY)
             else:
                 handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             continue
+        # A process that cleared leftovers between two steps has taken it for one.
+        if is_folder:
+            try:
+                handle = os.open(temporary, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
         _lock(handle)
-        # A process that cleared leftovers between the two steps has taken it for one.
         if temporary.exists():
             return handle, temporary
         os.close(handle)

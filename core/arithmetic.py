@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib.util
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -61,29 +62,44 @@ def onednn() -> Any | None:
 class Turns:
     """Runs of one precision at the same time, in threads of their own, while those of the other wait.
 
+    They begin in the order in which they ask, so that no precision keeps the other waiting for ever.
+
     Args:
         choose: tells oneDNN a number of :data:`MODES`.
     """
 
     def __init__(self, choose: Callable[[int], object]) -> None:
         self._choose, self._running = choose, dict.fromkeys(MODES, 0)
-        self._ended = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
 
     @contextlib.contextmanager
     def of(self, precision: str) -> Iterator[None]:
         """While this lasts, operations are prepared for one precision; when the last has ended, for fp32 again."""
-        with self._ended:
-            self._ended.wait_for(lambda: not any(n for name, n in self._running.items() if name != precision))
-            self._choose(MODES[precision])
-            self._running[precision] += 1
+        place = object()
+
+        def is_next() -> bool:
+            others = any(n for name, n in self._running.items() if name != precision)
+            return self._waiting[0] is place and not others
+
+        with self._changed:
+            self._waiting.append(place)
+            try:
+                self._changed.wait_for(is_next)
+                self._choose(MODES[precision])
+                self._running[precision] += 1
+            finally:
+                # Also after Ctrl-C, or those behind it would wait for ever.
+                self._waiting.remove(place)
+                self._changed.notify_all()
         try:
             yield
         finally:
-            with self._ended:
+            with self._changed:
                 self._running[precision] -= 1
                 if not self._running[precision]:
                     self._choose(MODES[FP32])
-                    self._ended.notify_all()
+                    self._changed.notify_all()
 
 
 def _tell(mode: int) -> None:

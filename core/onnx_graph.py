@@ -19,10 +19,7 @@ from data.batches import Batch
 
 ONNX, INT8 = "model.onnx", "model.int8.onnx"
 OPSET = 17
-MISSING = (
-    "ONNX Runtime is not installed here; install it with: "
-    "python -m pip install -r requirements-onnx.txt -c constraints.txt"
-)
+MISSING = "{} not installed here; install it with: python -m pip install -r {} -c constraints.txt ({})"
 
 
 def onnx_runtime() -> Any:
@@ -34,8 +31,23 @@ def onnx_runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError(f"{MISSING} ({error})") from error
+        raise InputError(MISSING.format("ONNX Runtime is", "requirements-onnx.txt", error)) from error
     return onnxruntime
+
+
+def onnx_converter() -> Any:
+    """The module ``paddle2onnx``.
+
+    Raises:
+        InputError: it is not installed, or what it needs.
+    """
+    try:
+        # It is of no use without the second.
+        import onnx  # noqa: F401
+        import paddle2onnx
+    except ImportError as error:
+        raise InputError(MISSING.format("the converter to ONNX is", "requirements.txt", error)) from error
+    return paddle2onnx
 
 
 def save_onnx(static: str | os.PathLike[str], target: str | os.PathLike[str], names: Sequence[str]) -> None:
@@ -47,14 +59,13 @@ def save_onnx(static: str | os.PathLike[str], target: str | os.PathLike[str], na
         names: of the outputs, in their order, as :func:`core.static_graph.save_graph` told them.
 
     Raises:
-        InputError: ONNX Runtime is not installed, or the graph holds what cannot be converted.
+        InputError: ONNX Runtime or the converter is not installed, or the graph holds what cannot be converted.
     """
-    runtime = onnx_runtime()
+    runtime, converter = onnx_runtime(), onnx_converter()
     import onnx
-    import paddle2onnx
 
     with quietly():
-        content = paddle2onnx.export(
+        content = converter.export(
             *(str(Path(static) / name) for name in (GRAPH, PARAMETERS)), opset_version=OPSET, auto_upgrade_opset=False
         )
     model = onnx.load_from_string(content)
@@ -213,8 +224,7 @@ def quietly() -> Iterator[None]:
     saved, level = [os.dup(1), os.dup(2)], logging.root.manager.disable
     logging.disable(logging.WARNING)
     with tempfile.TemporaryFile() as said:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         try:
             for handle in (1, 2):
                 os.dup2(said.fileno(), handle)
@@ -222,8 +232,7 @@ def quietly() -> Iterator[None]:
                 yield
             finally:
                 logging.disable(level)
-                sys.stdout.flush()
-                sys.stderr.flush()
+                _flush()
                 for handle, former in zip((1, 2), saved, strict=True):
                     os.dup2(former, handle)
                     os.close(former)
@@ -237,6 +246,13 @@ def quietly() -> Iterator[None]:
                 f"this model cannot be converted to ONNX ({reason}{last and ': '}{last}); is there room on the disk? "
                 "--format paddle does without"
             ) from error
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A stream that was closed before the process began is None.
+        if stream is not None:
+            stream.flush()
 
 
 def _options(runtime: Any, threads: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def default_threads() -> int:
 
 
 class StaticGraph:
-    """A static graph, ready to run.
+    """A static graph, ready to run, by one thread at a time: others wait.
 
     Args:
         folder: holds ``model.json`` and ``model.pdiparams``.
@@ -103,6 +104,8 @@ class StaticGraph:
         if precision == BF16 and (fault := bf16_fault(device)):
             raise InputError(f"--precision bf16: {fault}")
         self._precision = precision
+        # Inputs and outputs of a run are kept in the predictor.
+        self._run = threading.Lock()
         self._set_threads = core.set_num_threads
         paths = [Path(folder) / name for name in (GRAPH, PARAMETERS)]
         for path in paths:
@@ -138,14 +141,16 @@ class StaticGraph:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs by name for named inputs; entries that the graph does not know are left out."""
-        for name, handle in self._handles.items():
-            handle.copy_from_cpu(np.ascontiguousarray(inputs[name], np.int64))
-        with TURNS.of(self._precision):
-            self._predictor.run()
-        # Paddle Inference ends by taking all threads but one away from the whole process: training steps that followed
-        # a teacher's pass took twice as long on two cores.
-        self._set_threads(default_threads())
-        return {name: handle.copy_to_cpu() for name, handle in self.outputs.items()}
+        given = {name: np.ascontiguousarray(inputs[name], np.int64) for name in self._handles}
+        with self._run:
+            for name, handle in self._handles.items():
+                handle.copy_from_cpu(given[name])
+            with TURNS.of(self._precision):
+                self._predictor.run()
+            # Paddle Inference ends by taking all threads but one away from the whole process: training steps that
+            # followed a teacher's pass took twice as long on two cores.
+            self._set_threads(default_threads())
+            return {name: handle.copy_to_cpu() for name, handle in self.outputs.items()}
 
     def __call__(self, batch: Batch) -> np.ndarray:
         """The first output, such as logits [batch, labels], for a batch of :class:`data.batches.Batches`."""

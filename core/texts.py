@@ -52,13 +52,15 @@ def parity_rows(
     if found is not None:
         rows, where = found
         return Texts(columns_of(rows, count), where)
-    from data.demo_corpus import chinese_sentiment, english_pairs, english_sentiment
+    from data.demo_corpus import LIMITS, chinese_sentiment, english_pairs, english_sentiment
 
     if task.is_pair and task.language == "en":
+        count = min(count, LIMITS["english_pairs"])
         return _built_in([row.texts for row in english_pairs(count, seed=0)], "English questions")
     sentences, name = (
         (chinese_sentiment, "Chinese reviews") if task.language == "zh" else (english_sentiment, "English reviews")
     )
+    count = min(count, LIMITS[sentences.__name__])
     return _built_in([row.texts * len(task.text_columns) for row in sentences(count, seed=0)], name)
 
 

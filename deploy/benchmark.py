@@ -18,13 +18,14 @@ from deploy.options import BenchmarkOptions
 def main(argv: list[str]) -> None:
     """Parses the command line and runs."""
     options = parse(BenchmarkOptions, argv, __doc__ or "", "python -m deploy.benchmark")
-    # After --help, which comes at once.
-    from deploy.comparison import compare
-    from deploy.timing import benchmark
-
+    # After --help, which comes at once; networks, which need Paddle, are compared only.
     if options.table or options.scores:
+        from deploy.comparison import compare
+
         compare(options)
     else:
+        from deploy.timing import benchmark
+
         benchmark(options)
 
 

@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paddle
 
 from console import InputError, say, table
-from core.distributed import choose_device
-from core.evaluate import dygraph_forward, dygraph_spans, predict_logits
 from core.export import EXPORT_CONFIG
 from core.metrics import agreement, compute_metrics
 from core.recorded import recorded_dev
-from core.spans import answered, evaluated
-from data.questions import Answer, Questions, Windows, encode, longest_answer, read_questions
+from core.spans import evaluated
+from data.questions import Questions, read_questions
 from data.sources import Rows, read_rows
 from data.tasks import Task
-from data.tokenization import WordPieceTokenizer
+from deploy.judged import Judged
 from deploy.options import EvaluateOptions
 from deploy.predictor import Predictor
 from files import check_new_file, write_json
-from models.folder import load
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A model that is asked.
-
-    Attributes:
-        name: of its folder.
-        task: what it was trained for.
-        logits: of rows given as one list of strings per text column, [rows, labels]; of classifiers.
-        answers: the best answer to every question; of models that find answers.
-    """
-
-    name: str
-    task: Task
-    logits: Callable[[Sequence[Sequence[str]]], np.ndarray]
-    answers: Callable[[Questions], list[list[Answer]]]
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
@@ -94,24 +73,10 @@ def opened(folder: str, option: str, options: EvaluateOptions) -> Judged:
         )
     if not Path(folder).is_dir():
         raise InputError(f"{option} {folder}: no such folder")
-    paddle.set_device(choose_device(options.device))
-    loaded = load(folder)
-    encoder, task = loaded.encoder, loaded.labelled
+    # Exports of ONNX files are judged where there is no Paddle.
+    from deploy.trained import trained
 
-    def answers(asked: Questions) -> list[list[Answer]]:
-        assert isinstance(loaded.tokenizer, WordPieceTokenizer)
-        parts = encode(asked, loaded.tokenizer, Windows.of(task, loaded.max_seq_length))
-        forward = dygraph_spans(loaded.model)  # type: ignore[arg-type]
-        return answered(forward, asked, parts, encoder.pad_id, 1, longest_answer(task), options.batch_size)
-
-    return Judged(
-        folder,
-        task,
-        lambda texts: predict_logits(
-            dygraph_forward(loaded.model), encoder.encode(texts), encoder.pad_id, options.batch_size
-        ),
-        answers,
-    )
+    return trained(folder, options)
 
 
 def _rows(model: Judged, other: Judged | None, options: EvaluateOptions) -> dict[str, Any]:

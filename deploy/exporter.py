@@ -10,7 +10,7 @@ from console import InputError, say
 from core.checkpoint import inputs_inside
 from core.export import TOLERANCE, check_target, write_export
 from core.lost_accuracy import validation_rows
-from core.onnx_graph import onnx_runtime
+from core.onnx_graph import onnx_converter, onnx_runtime
 from core.texts import parity_rows
 from deploy.options import ExportOptions
 from files import new_folder, write_json
@@ -32,9 +32,10 @@ def export(options: ExportOptions) -> None:
     if any("onnx" in form for form in options.forms):
         # Told before anything is read.
         onnx_runtime()
+        onnx_converter()
     loaded = load(options.model_dir)
     if options.format == "hf":
-        _export_hugging_face(loaded, target)
+        _export_hugging_face(loaded, target, options.overwrite)
         return
     forms = options.forms
     rows = parity_rows(loaded.labelled, options.data_dir, options.parity_rows, options.dev_file, options.model_dir)
@@ -42,7 +43,7 @@ def export(options: ExportOptions) -> None:
     if "onnx-int8" in forms:
         most = options.max_accuracy_drop
         validation = validation_rows(loaded.labelled, options.data_dir, most, options.dev_file, options.model_dir)
-    with new_folder(target) as temporary:
+    with new_folder(target, options.overwrite) as temporary:
         record = write_export(loaded, temporary, rows.columns, options.model_dir, forms, validation)
     size = sum(path.stat().st_size for path in target.iterdir())
     if "parity" in record:
@@ -79,14 +80,14 @@ def _check_target(target: Path, model_dir: str, overwrite: bool) -> None:
     check_target(target, "--output_dir", overwrite)
 
 
-def _export_hugging_face(loaded: LoadedModel, target: Path) -> None:
+def _export_hugging_face(loaded: LoadedModel, target: Path, overwrite: bool) -> None:
     if loaded.model.model_type != "bert":
         raise InputError(
             f"--format hf: only BERTs have a Hugging Face counterpart, this is a {loaded.model.model_type}"
         )
     if loaded.model.config.head_size is not None:
         raise InputError("--format hf: Hugging Face's BERT cannot hold a narrowed attention; export --format paddle")
-    with new_folder(target) as temporary:
+    with new_folder(target, overwrite) as temporary:
         loaded.tokenizer.save(temporary)
         weights = to_hugging_face(layer_weights(loaded.model), loaded.architecture)
         write_safetensors(temporary / "model.safetensors", weights, tensor_format="pt")

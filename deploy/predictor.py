@@ -22,6 +22,8 @@ from data.sources import BadRow, checked_text
 from data.tasks import KINDS, METRICS, NUMBERS, SPANS, TASKS, Task
 from data.tokenization import InputEncoder, WordPieceTokenizer, load_tokenizer
 
+DEVICES = ("cpu", "gpu")
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -99,8 +101,11 @@ class Predictor:
         form: what runs, of :data:`core.forms.FORMS`.
         precision: in which it is computed.
 
+    Several threads may ask one predictor; with Paddle they take turns.
+
     Raises:
-        InputError: no export folder, a damaged one, or one that holds nothing for that runtime and precision.
+        InputError: no export folder, a damaged one, or one that holds nothing for that runtime and precision; a device
+            or threads that there cannot be.
     """
 
     def __init__(
@@ -112,6 +117,10 @@ class Predictor:
         runtime: str | None = None,
         precision: str | None = None,
     ) -> None:
+        if device not in DEVICES:
+            raise InputError(f"device {device!r}: expected one of {', '.join(DEVICES)}")
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise InputError(f"threads {threads!r}: expected a whole number of at least 1, or None for one per core")
         self.folder = Path(folder)
         self.config = read_export_config(folder)
         try:

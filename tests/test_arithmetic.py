@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,35 @@ def test_runs_of_one_precision_share_and_those_of_the_other_wait():
     with pytest.raises(ZeroDivisionError), shared.of("bf16"):
         raise ZeroDivisionError
     assert told[-1] == 0
+
+
+def test_no_precision_waits_for_ever_while_runs_of_the_other_overlap():
+    shared, ended = Turns(lambda mode: None), threading.Event()
+    begun = threading.Barrier(3)
+
+    def exact():
+        begun.wait()
+        while not ended.is_set():
+            with shared.of("fp32"):
+                time.sleep(0.002)
+
+    others = [threading.Thread(target=exact, daemon=True) for _ in range(2)]
+    for other in others:
+        other.start()
+    begun.wait()
+
+    def coarse():
+        for _ in range(20):
+            with shared.of("bf16"):
+                pass
+
+    last = threading.Thread(target=coarse, daemon=True)
+    last.start()
+    last.join(20)
+    ended.set()
+    assert not last.is_alive()
+    for other in others:
+        other.join(20)
 
 
 VERBOSE = """

@@ -208,6 +208,55 @@ def test_interruptions_are_a_code_and_no_traceback(work, number, times, code):
     assert err.strip().endswith("nothing half-written was left behind")
 
 
+AFTER_PADDLE = "\n    import paddle\n    print('imported', flush=True)\n    time.sleep(60)"
+
+
+def test_sigterm_is_heard_after_paddle_was_imported():
+    """Paddle puts a handler of its own in place of ours, which ends the process where it stands."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS.format(work=AFTER_PADDLE)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while child.stdout.readline().strip() != "imported":
+        assert child.poll() is None
+    child.send_signal(signal.SIGTERM)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 143
+    assert err.strip().endswith("terminated; nothing half-written was left behind")
+
+
+def test_an_interruption_that_a_library_swallowed_can_be_given_again(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    heard = []
+
+    def main(argv):
+        for after in (0, 1, 4):
+            clock[0] += after
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                heard.append(clock[0])
+        signal.raise_signal(signal.SIGINT)
+        clock[0] += 4
+        signal.raise_signal(signal.SIGINT)
+
+    assert run_script(main, []) == 130
+    # Not that of the first second, in which what is half-written is removed.
+    assert heard == [0.0, 5.0]
+
+
+def test_without_paddle_there_is_one_line(capsys):
+    error = ModuleNotFoundError("No module named 'paddle'", name="paddle")
+    assert run_script(raising(error), []) == 2
+    assert capsys.readouterr().err.startswith("error: PaddlePaddle is not installed here; install it with: python -m")
+    with pytest.raises(ModuleNotFoundError):
+        run_script(raising(ModuleNotFoundError("x", name="padlock")), [])
+
+
 def test_the_work_goes_on_when_nobody_listens_any_more(tmp_path):
     """``| head``: what a training says is lost, what it does is not."""
     code = (

@@ -18,6 +18,8 @@ import tiny
 
 from console import InputError, run_script
 from core.evaluate import dygraph_forward, predict_logits
+from core.texts import parity_rows
+from data import demo_corpus
 from data.questions import Answer
 from data.tasks import custom_task, get_task
 from deploy import benchmark, export, exporter, predict, timing
@@ -183,6 +185,12 @@ def test_what_hugging_face_cannot_hold_is_refused(models, tmp_path, name, messag
     with pytest.raises(InputError, match=message):
         exporter.export(ExportOptions(model_dir=str(models / name), output_dir=str(tmp_path / "hf"), format="hf"))
     assert not (tmp_path / "hf").exists()
+
+
+def test_more_rows_than_the_built_in_texts_are_all_of_them(monkeypatch):
+    monkeypatch.setattr(demo_corpus, "LIMITS", dict.fromkeys(demo_corpus.LIMITS, 10))
+    assert len(parity_rows(get_task("sst-2"), None, 10**8).columns[0]) == 10
+    assert len(parity_rows(get_task("qqp"), None, 11).columns[1]) == 10
 
 
 def test_parity_rows_of_an_empty_file_are_refused(models, tmp_path):

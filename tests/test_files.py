@@ -291,7 +291,8 @@ from files import new_folder
 rename, count = os.rename, []
 def counted(*names):
     count.append(1)
-    if len(count) == 2:
+    # The name is taken, what has it goes aside, and then.
+    if len(count) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     rename(*names)
 os.rename = counted
@@ -359,3 +360,39 @@ def test_the_empty_folder_of_a_killed_replacement_goes_away(tmp_path):
     with new_folder(tmp_path / "out") as folder:
         (folder / "file").write_text("new")
     assert sorted(path.name for path in tmp_path.iterdir()) == [kept.parent.name, "out"]
+
+
+def test_what_came_into_being_meanwhile_is_not_replaced(tmp_path):
+    target = tmp_path / "out"
+    with new_folder(target, replace=False) as folder:
+        (folder / "a").write_text("first")
+        # An empty folder is nobody's.
+        target.mkdir()
+    assert (target / "a").read_text() == "first"
+    with (
+        pytest.raises(InputError, match="another command has written here meanwhile"),
+        new_folder(target, replace=False) as folder,
+    ):
+        (folder / "a").write_text("second")
+    assert (target / "a").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+HAMMER = """
+import sys
+from files import new_folder
+for number in range(150):
+    with new_folder(sys.argv[1]) as folder:
+        (folder / "whole").write_text("x")
+"""
+
+
+def test_several_processes_may_replace_a_folder_at_once(tmp_path):
+    children = [in_child(HAMMER, tmp_path / "out", wait=False) for _ in range(3)]
+    for child in children:
+        child.communicate(timeout=60)
+    assert [child.returncode for child in children] == [0, 0, 0]
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "last").write_text("x")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["last"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -291,6 +292,75 @@ def test_onnx_predicts_without_loading_paddle(models):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in ("0", "1")
+
+
+WITHOUT_PADDLE = """
+import sys
+sys.modules["paddle"] = None
+from console import run_script
+from deploy import benchmark, evaluate
+folder, rows = sys.argv[1:]
+sides = ["--model_dir", folder, "--runtime", "onnx"]
+assert run_script(evaluate.main, [*sides, "--input_file", rows]) == 0
+assert run_script(benchmark.main, [*sides, "--rounds", "1", "--rows", "4", "--latency_rows", "2"]) == 0
+# What needs it says so in a line.
+assert run_script(benchmark.main, ["--model_dir", folder, "--runtime", "paddle"]) == 2
+"""
+
+
+def test_onnx_is_judged_and_measured_without_paddle(models, tmp_path):
+    rows = tmp_path / "rows.tsv"
+    rows.write_text("sentence\tlabel\na good film\t1\na bad film\t0\n", encoding="utf-8")
+    words = [sys.executable, "-c", WITHOUT_PADDLE, str(exported(models, "bert")), str(rows)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout and "onnx-int8" in done.stdout
+    assert done.stderr.strip().startswith("error: PaddlePaddle is not installed here")
+
+
+@pytest.mark.parametrize("missing", ["onnx", "paddle2onnx", "onnxruntime"])
+def test_what_onnx_needs_is_asked_for_before_anything_is_read(models, tmp_path, capsys, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    words = ["--model_dir", models / "bert", "--output_dir", tmp_path / "out", "--format", "onnx"]
+    code, _, err = script(export, capsys, *words)
+    assert code == 2 and len(err) == 1 and "not installed here; install it with: python -m pip install -r" in err[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_closed_standard_output_is_no_hindrance(models, tmp_path):
+    words = [sys.executable, "-m", "deploy.export", "--model_dir", models / "bert", "--output_dir", tmp_path / "out"]
+    line = " ".join(map(str, [*words, "--format", "onnx", ">&-"]))
+    done = subprocess.run(line, cwd=ROOT, shell=True, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / ONNX).is_file()
+
+
+@pytest.mark.parametrize("runtime", ["paddle", "onnx"])
+@pytest.mark.parametrize("name", ["bert", "largest"])
+def test_threads_share_a_predictor(models, name, runtime):
+    served = Predictor(exported(models, name), 1, runtime=runtime)
+    rows = [[("good " * number + "film",)] for number in range(1, 9)]
+    alone = [served.predict(row)[0].logits for row in rows]
+    assert len(set(alone)) > 1
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda row: served.predict(row)[0].logits, rows * 10))
+    np.testing.assert_allclose(found, alone * 10, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"device": "tpu"}, "device 'tpu': expected one of cpu, gpu"),
+        ({"threads": 0}, "threads 0: expected a whole number of at least 1"),
+        ({"threads": -3}, "threads -3: expected"),
+        ({"threads": "two"}, "threads 'two': expected"),
+        ({"threads": 2.5}, "threads 2.5: expected"),
+    ],
+)
+def test_what_a_predictor_cannot_be_is_one_line(models, given, message):
+    for runtime in ("paddle", "onnx"):
+        with pytest.raises(InputError, match=message):
+            Predictor(exported(models, "bert"), runtime=runtime, **given)
 
 
 def test_a_graphics_card_is_paddles(models, capsys):

@@ -311,14 +311,14 @@ def test_a_folder_that_a_killed_publication_moved_aside_comes_back(tmp_path, mon
         (folder / "state").write_text("old")
     rename, calls = os.rename, []
 
-    def killed_at_the_second(source, destination):
+    def killed_at_the_third(source, destination):
         calls.append(destination)
-        # Once it is killed it does nothing more.
-        if len(calls) >= 2:
+        # Once it is killed it does nothing more; the first was refused, as the name is taken.
+        if len(calls) >= 3:
             raise KeyboardInterrupt
         rename(source, destination)
 
-    monkeypatch.setattr(os, "rename", killed_at_the_second)
+    monkeypatch.setattr(os, "rename", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt), new_folder(target) as folder:
         (folder / "state").write_text("new")
     monkeypatch.undo()
