@@ -166,6 +166,7 @@ BY_TASK = {
     "mlm_stages_with_text": ("mlm_stages", None),
     "chnsenticorp_adapted": ("tasks", "chnsenticorp"),
     "chnsenticorp_relearnt": ("tasks", "chnsenticorp"),
+    "chnsenticorp_together": ("tasks", "chnsenticorp"),
     **dict.fromkeys(("encoder_zh", "encoder_en", "encoder_en_head"), ("encoders", None)),
 }
 
