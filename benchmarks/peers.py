@@ -4,8 +4,8 @@
 
 PyTorch stands in an environment of its own (``make test-hf`` makes it, from requirements-hf.txt). Its sides are as
 quick as their users know how to make them: batches of rows of similar length, fused optimisers, inference mode, packed
-sequences, ``torch.compile``, dynamic int8; bf16 where the processor has it. ``--parts`` measures some topics alone, and
-what others have come to before stays in the result.
+sequences, ``torch.compile``, dynamic int8; bf16 where the processor has it. ``--parts`` measures some topics alone;
+what others have come to before stays in the result, which says of each when and how.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
         raise InputError(f"--torch {arguments.torch}: not there; make test-hf makes that environment")
     began = time.perf_counter()
     place = prepare(arguments)
-    found: dict[str, Any] = read_result("peers")["figures"] if (RESULTS / "peers.json").is_file() else {}
+    found: dict[str, Any] = kept(read_result("peers")) if (RESULTS / "peers.json").is_file() else {}
     found["pytorch"] = torch_versions(arguments.torch)
     for part in arguments.parts:
         for topic, sides in sides_of(part, arguments, place).items():
@@ -66,6 +66,16 @@ def main(argv: list[str]) -> None:
             }
         # A part at a time: each takes minutes.
         write_result("peers", arguments, {**found, "has_bf16": has_bf16()}, time.perf_counter() - began)
+
+
+def kept(earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a result, each topic with the command that measured it, the day and the processor."""
+    how = f"`{earlier['command']}`, {earlier['date']}, {earlier['machine']['processor']}"
+    return {
+        name: {"measured": how, **value} if "rows_per_second" in value else value
+        for name, value in earlier["figures"].items()
+        if isinstance(value, dict)
+    }
 
 
 def has_bf16() -> bool:

@@ -721,9 +721,16 @@ def _peers(figures: Mapping[str, Any]) -> str:
             )
             rows.append([topic if is_ours else "", title, cells, f"{known['ratio_to_best']:.2f}×" if is_ours else ""])
     versions = figures["pytorch"]
+    without = "" if figures["has_bf16"] else " (no bf16: the processor has none)"
+    earlier: dict[str, list[str]] = {}
+    for topic, known in topics.items():
+        earlier.setdefault(known.get("measured", ""), []).append(topic)
+    others = [f"{', '.join(names)}: an earlier run, {how}." for how, names in earlier.items() if how]
     return (
-        f"PyTorch {versions['torch']} with transformers {versions['transformers']}, SST-2 rows, rows a second:\n\n"
+        f"PyTorch {versions['torch']} with transformers {versions['transformers']}, SST-2 rows, rows a second"
+        + f"{without}:\n\n"
         + _table(["", "", "rows/s", "ours / PyTorch's best"], rows)
+        + "".join(f"\n\n{line}" for line in others)
     )
 
 

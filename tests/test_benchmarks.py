@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import bf16, common, mlm_stages, readme, recipe, tasks
+from benchmarks import bf16, common, mlm_stages, peers, readme, recipe, tasks
 from benchmarks.sides import bert_flops, lstm_flops
 from benchmarks.word_vectors import LENGTH, word_vectors, write_vectors
 from console import InputError
@@ -284,3 +284,21 @@ def test_the_mean_of_models_is_measured_by_its_weights(monkeypatch):
     assert found["parameters"] == 10
     assert recipe.together(folders, (3, 1), "d")["dev"] == {"accuracy": 1.0, "accuracy_on_unseen_texts": 1.0}
     assert recipe.together(folders, (1, 3), "d")["dev"]["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_topics_of_an_earlier_run_say_how_they_were_measured():
+    topics = {"teacher": {"rows_per_second": {"ours": 4.0, "fp32": 2.0}, "ratio_to_best": 2.0}, "has_bf16": False}
+    earlier = {
+        "command": "python -m benchmarks.peers --turns 2", "date": "2026-01-02", "machine": {"processor": "P"},
+        "figures": {**topics, "pytorch": {"torch": "2", "transformers": "4"}},
+    }  # fmt: skip
+    how = "`python -m benchmarks.peers --turns 2`, 2026-01-02, P"
+    found = peers.kept(earlier)
+    assert found["teacher"]["measured"] == how and "has_bf16" not in found
+    # Kept once more it is still of that run.
+    later = {**earlier, "command": "python -m benchmarks.peers --turns 3", "figures": found}
+    assert peers.kept(later)["teacher"]["measured"] == how
+    found["student"] = topics["teacher"]
+    text = readme._peers({**found, "has_bf16": False})
+    assert text.endswith(f"\n\nteacher: an earlier run, {how}.")
+    assert "(no bf16: the processor has none)" in text

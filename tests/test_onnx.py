@@ -335,6 +335,28 @@ def test_a_closed_standard_output_is_no_hindrance(models, tmp_path):
     assert (tmp_path / "out" / ONNX).is_file()
 
 
+def test_int8_of_paddle_itself_is_fp32(models):
+    """Why it is no form of an export; should this ever fail, it may become one."""
+    from paddle import inference
+
+    ids = np.arange(8, 24).reshape(2, 8)
+    found = []
+    for int8 in (False, True):
+        config = inference.Config(*(str(exported(models, "bert") / name) for name in ("model.json", "model.pdiparams")))
+        config.enable_new_executor(True)
+        config.enable_new_ir(True)
+        config.disable_glog_info()
+        config.enable_mkldnn()
+        if int8:
+            config.enable_mkldnn_int8()
+        predictor = inference.create_predictor(config)
+        for name, value in zip(predictor.get_input_names(), (ids, np.zeros_like(ids)), strict=True):
+            predictor.get_input_handle(name).copy_from_cpu(value)
+        predictor.run()
+        found.append(predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu())
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("runtime", ["paddle", "onnx"])
 @pytest.mark.parametrize("name", ["bert", "largest"])
 def test_threads_share_a_predictor(models, name, runtime):
