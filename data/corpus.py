@@ -1,7 +1,7 @@
 """Running text as documents, from plain, JSON-lines and gzipped files, in shares of a bounded size.
 
-A share (the work behind one shard) is named by a file and the places of its first and last document, which a quick scan
-finds; so any worker on any machine reads the same documents for it.
+A share (the work behind one shard) is named by a file and the places of its first and last document, or by several
+small files, which a quick scan finds; so any worker on any machine reads the same documents for it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,14 @@ SUFFIXES = (".txt", ".jsonl", ".json", ".txt.gz", ".jsonl.gz", ".json.gz")
 LONGEST_LINE = 64 << 20
 
 
+# A file of less than one in so many of a share's bytes is read together with its neighbours.
+SMALL = 16
+# Text without blank lines is cut at this size all the same, or at one and a half times a share's where that is more.
+LONGEST_DOCUMENT = 1 << 20
+
+
 @dataclass(frozen=True)
-class Share:
+class Part:
     """Documents of one file.
 
     Attributes:
@@ -36,6 +42,7 @@ class Share:
         line: number of the line at ``start``, from 1.
         reference: a file with a line for every line of the text, which tells its words.
         reference_start: where the line for ``line`` begins there, in bytes.
+        ends_inside: whether its last document was too long, and goes on in the next part as another one.
     """
 
     path: Path
@@ -44,6 +51,28 @@ class Share:
     line: int
     reference: Path | None = None
     reference_start: int = 0
+    ends_inside: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """The text behind one shard.
+
+    Attributes:
+        parts: of it; more than one are whole files.
+    """
+
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of text."""
+        return sum(part.stop - part.start for part in self.parts)
+
+    @property
+    def has_references(self) -> bool:
+        """Whether words are told by reference files."""
+        return self.parts[0].reference is not None
 
 
 def corpus_files(names: Sequence[str], option: str = "--input_dir") -> list[Path]:
@@ -75,7 +104,10 @@ def is_json(path: Path) -> bool:
 
 
 def shares(files: Sequence[Path], size: int, references: Sequence[Path] = ()) -> Iterator[Share]:
-    """Cuts files into shares of whole documents of about ``size`` bytes, a long document in a share of its own.
+    """Cuts files into shares of whole documents of about ``size`` bytes, and puts small files together.
+
+    A document that is longer than :data:`LONGEST_DOCUMENT` and one and a half shares ends there, with its line, and
+    goes on as another one: memory is bounded whatever the text.
 
     Args:
         files: of text.
@@ -85,6 +117,8 @@ def shares(files: Sequence[Path], size: int, references: Sequence[Path] = ()) ->
     Raises:
         InputError: a gzipped file that is damaged, a line that is no text, or a reference of more or fewer lines.
     """
+    longest = max(LONGEST_DOCUMENT, size * 3 // 2)
+    waiting: list[Part] = []
     for path, reference in zip(files, references or [None] * len(files), strict=True):
         start = place = 0
         first = number = 1
@@ -95,12 +129,35 @@ def shares(files: Sequence[Path], size: int, references: Sequence[Path] = ()) ->
             number += 1
             told.next_line(number - 1)
             # A document ends behind a blank line; of JSON lines every line is one.
-            if place - start >= size and (is_json(path) or not line.strip()):
-                yield Share(path, start, place, first, reference, begin)
+            is_end = is_json(path) or not line.strip()
+            if place - start >= (size if is_end else longest):
+                if waiting:
+                    yield Share(tuple(waiting))
+                    waiting = []
+                yield Share((Part(path, start, place, first, reference, begin, not is_end),))
                 start, first, begin = place, number, told.place
         told.end(number - 1)
-        if place > start:
-            yield Share(path, start, place, first, reference, begin)
+        if place == start:
+            continue
+        part = Part(path, start, place, first, reference, begin)
+        # What is left of a file that was cut is a share of its own, too.
+        is_small = start == 0 and place * SMALL < size
+        if waiting and not (is_small and Share((*waiting, part)).size <= size):
+            yield Share(tuple(waiting))
+            waiting = []
+        if is_small:
+            waiting.append(part)
+        else:
+            yield Share((part,))
+    if waiting:
+        yield Share(tuple(waiting))
+
+
+def layout(found: Sequence[Share]) -> str:
+    """How shares are cut, as far as it is not a part of one file each, up to the end of a document."""
+    several = any(len(share.parts) > 1 for share in found)
+    inside = any(part.ends_inside for share in found for part in share.parts)
+    return " and ".join([*(["several files"] if several else []), *(["parts of documents"] if inside else [])])
 
 
 class _ReferencePlace:
@@ -129,25 +186,26 @@ class _ReferencePlace:
             )
 
 
-def references(share: Share) -> Iterator[tuple[int, list[int]]]:
-    """The number of every line of a share that is not blank, and what the reference says of it.
+def references(share: Share) -> Iterator[tuple[str, list[int]]]:
+    """Where every line of a share that is not blank has its reference, for errors, and what that says of it.
 
     Raises:
         InputError: a line of it is no list of positions, or of a blank line not empty; names file and line.
     """
-    assert share.reference is not None
-    with _readable(share.path) as text, _readable(share.reference) as told:
-        text.seek(share.start)
-        told.seek(share.reference_start)
-        for number, line in enumerate(iter(_Until(text, share.stop, share.path).readline, b""), share.line):
-            known = told.readline(LONGEST_LINE)
-            where = f"--reference_file {share.reference}, line {number}"
-            positions = _positions(known, where)
-            # As text: a line may be blank by an ideographic space alone.
-            if line.decode("utf-8", "replace").removeprefix("\ufeff").strip():
-                yield number, positions
-            elif positions:
-                raise InputError(f"{where}: names words of a blank line; is it that of another file?")
+    for part in share.parts:
+        assert part.reference is not None
+        with _readable(part.path) as text, _readable(part.reference) as told:
+            text.seek(part.start)
+            told.seek(part.reference_start)
+            for number, line in enumerate(iter(_Until(text, part.stop, part.path).readline, b""), part.line):
+                known = told.readline(LONGEST_LINE)
+                where = f"--reference_file {part.reference}, line {number}"
+                positions = _positions(known, where)
+                # As text: a line may be blank by an ideographic space alone.
+                if line.decode("utf-8", "replace").removeprefix("\ufeff").strip():
+                    yield where, positions
+                elif positions:
+                    raise InputError(f"{where}: names words of a blank line; is it that of another file?")
 
 
 def _positions(line: bytes, where: str) -> list[int]:
@@ -201,30 +259,35 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def documents(share: Share) -> Iterator[list[str]]:
-    """The documents of a share, each its lines.
+    """The documents of a share, each its lines; records without text are passed over, as blank lines are.
 
     Raises:
         InputError: a line that cannot be read; names file and line.
     """
+    for part in share.parts:
+        yield from _documents_of(part)
+
+
+def _documents_of(part: Part) -> Iterator[list[str]]:
     kept: list[str] = []
-    holds_records = is_json(share.path)
-    with _readable(share.path) as file:
+    holds_records = is_json(part.path)
+    with _readable(part.path) as file:
         # Within a gzipped file this reads all that comes before.
-        file.seek(share.start)
-        for number, line in decoded_lines(_Until(file, share.stop, share.path)):  # type: ignore[arg-type]
+        file.seek(part.start)
+        for number, line in decoded_lines(_Until(file, part.stop, part.path)):  # type: ignore[arg-type]
             try:
                 if isinstance(line, BadRow):
                     raise line
                 if holds_records:
-                    if line.strip():
-                        yield _json_document(line)
+                    if line.strip() and (lines := _json_document(line)):
+                        yield lines
                 elif line.strip():
                     kept.append(checked_text(line, "text"))
                 elif kept:
                     yield kept
                     kept = []
             except BadRow as fault:
-                raise InputError(f"{share.path}, line {share.line + number - 1}: {fault}") from None
+                raise InputError(f"{part.path}, line {part.line + number - 1}: {fault}") from None
     if kept:
         yield kept
 
@@ -247,10 +310,7 @@ def _json_document(text: str) -> list[str]:
     body = record.get("text") if isinstance(record, dict) else None
     if not isinstance(body, str):
         raise BadRow("expected an object with a field 'text'")
-    lines = [checked_text(line, "text") for line in body.splitlines() if line.strip()]
-    if not lines:
-        raise BadRow("the field 'text' is empty")
-    return lines
+    return [checked_text(line, "text") for line in body.splitlines() if line.strip()]
 
 
 def fingerprint(files: Sequence[Path]) -> list[tuple[str, int, str]]:

@@ -12,13 +12,13 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from console import InputError, duration, say, table
 from core.distributed import process_place
-from data.corpus import SUFFIXES, corpus_files, fingerprint, is_json, shares, text_lines
+from data.corpus import SUFFIXES, Share, corpus_files, fingerprint, is_json, layout, shares, text_lines
 from data.instances import Masker, references_of
 from data.ragged import Ragged
 from data.store import Store
@@ -74,6 +74,7 @@ def create(options: CorpusOptions, option: str = "--output_dir", is_alone: bool 
     Raises:
         InputError: text, vocabulary or output cannot be used.
     """
+    _check_place(options, option)
     files = corpus_files(options.input_dir)
     references = _references(options, files)
     plan = _plan(options)
@@ -81,13 +82,14 @@ def create(options: CorpusOptions, option: str = "--output_dir", is_alone: bool 
         return estimate(plan, files, references)
     target = ShardFolder(Path(options.output_dir), CORPUS, option)
     rank, world = (0, 1) if is_alone else process_place()
-    made_from = _made_from(plan, files, references)
+    # This reads the text and the references beside it: what is wrong with them is told before anything is kept.
+    work = list(enumerate(_shares(options, files, references)))
+    made_from = _made_from(plan, files, references, [share for _, share in work])
     told = Path(options.write_reference) if options.write_reference and rank == 0 else None
     record = target.begin(made_from, options.overwrite)
     mark = mark_of(record)
     if told is not None:
         write_references(plan, files, told)
-    work = list(enumerate(shares(files, options.shard_megabytes << 20, references)))
     mine = [(number, share) for number, share in work if number % world == rank]
     missing = [(number, share) for number, share in mine if not target.is_there(number, mark)]
     say(f"{len(files):,} file(s), {len(work):,} shard(s); {len(missing):,} to make")
@@ -98,11 +100,27 @@ def create(options: CorpusOptions, option: str = "--output_dir", is_alone: bool 
     return _finished(target, record, len(work))
 
 
+def _check_place(options: CorpusOptions, option: str) -> None:
+    place = Path(options.output_dir).resolve()
+    for name in options.input_dir:
+        if Path(name).resolve() in (place, *place.parents):
+            raise InputError(
+                f"{option} {options.output_dir}: lies within --input_dir {name}, and would be read as text; choose "
+                "another folder"
+            )
+
+
 def is_of_other_text(options: CorpusOptions) -> bool:
     """Whether the folder of a corpus holds one of other text, or made with other options."""
     target, files = ShardFolder(Path(options.output_dir), CORPUS, "--output_dir"), corpus_files(options.input_dir)
     there = target.known() is not None
-    return there and not target.is_of(_made_from(_plan(options), files, _references(options, files)))
+    references = _references(options, files)
+    found = list(_shares(options, files, references)) if there else []
+    return there and not target.is_of(_made_from(_plan(options), files, references, found))
+
+
+def _shares(options: CorpusOptions, files: Sequence[Path], references: Sequence[Path]) -> Iterator[Share]:
+    return shares(files, options.shard_megabytes << 20, references)
 
 
 def _references(options: CorpusOptions, files: Sequence[Path]) -> list[Path]:
@@ -173,7 +191,7 @@ def _plan(options: CorpusOptions) -> Plan:
     return plan
 
 
-def _made_from(plan: Plan, files: Sequence[Path], references: Sequence[Path]) -> dict[str, Any]:
+def _made_from(plan: Plan, files: Sequence[Path], references: Sequence[Path], found: Sequence[Share]) -> dict[str, Any]:
     places = ("input_dir", "output_dir", "vocab_file", "reference_file")
     state = {k: v for k, v in plan.options.state_dict().items() if k not in places}
     return {
@@ -181,6 +199,8 @@ def _made_from(plan: Plan, files: Sequence[Path], references: Sequence[Path]) ->
         "files": fingerprint(files),
         "references": [file_checksum(path) for path in references],
         "tokenizer": tokenizer_checksum(plan.tokenizer()),
+        # Nothing where shares are cut as they always were.
+        **({"shares": cut} if (cut := layout(found)) else {}),
     }
 
 
@@ -208,10 +228,10 @@ def estimate(plan: Plan, files: Sequence[Path], references: Sequence[Path] = ())
         Rows, tokens, bytes and hours, with ``--max_workers`` processes.
     """
     options = plan.options
-    all_shares = list(shares(files, options.shard_megabytes << 20, references))
+    all_shares = list(_shares(options, files, references))
     if not all_shares:
         raise InputError("--input_dir: no text in these files")
-    total = sum(share.stop - share.start for share in all_shares)
+    total = sum(share.size for share in all_shares)
     drawn = generator(options.random_seed, "sample").permutation(len(all_shares))[:SAMPLED]
     tokenizer = plan.tokenizer()
     masker = Masker(options.masking(), tokenizer)
@@ -219,7 +239,7 @@ def estimate(plan: Plan, files: Sequence[Path], references: Sequence[Path] = ())
     rows = tokens = size = read = 0
     for number in drawn.tolist():
         share = all_shares[number]
-        read += share.stop - share.start
+        read += share.size
         known, _ = plan.documents(share, number, tokenizer)
         for block in blocks(all_passes(plan, known, tokenizer, number)):
             made = columns(plan, block, masker, number, 0)

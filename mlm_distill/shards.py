@@ -6,6 +6,7 @@ import dataclasses
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -56,12 +57,12 @@ class Plan:
         """The tokens of a share's documents: to learn from, and held out."""
         options = self.options
         found = list(documents(share))
-        if share.reference is not None:
-            lines, told = zip(*references(share), strict=True) if found else ((), ())
+        if share.has_references:
+            places, told = zip(*references(share), strict=True) if found else ((), ())
             try:
                 known = tokenize(found, tokenizer, references=told)
             except ReferenceMisfit as fault:
-                raise InputError(f"--reference_file {share.reference}, line {lines[fault.row]}: {fault}") from None
+                raise InputError(f"{places[fault.row]}: {fault}") from None
         else:
             known = tokenize(found, tokenizer, self.words() if options.language == "zh" else None)
         return held_out(known, options.held_out, generator(options.random_seed, "held out", number))
@@ -99,6 +100,11 @@ def make_all(plan: Plan, work: Sequence[tuple[int, Share]], target: ShardFolder)
                 for future in done:
                     future.result()
                     bar.advance(1)
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker process was killed, perhaps as memory ran out; give the same command with a smaller "
+                "--max_workers or --shard_megabytes"
+            ) from error
         except BaseException:
             # The first fault ends the run: what has not begun need not begin.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from args import parse
 from console import InputError, run_script
-from data.corpus import corpus_files, documents, shares
+from data import corpus as reading
+from data.corpus import corpus_files, documents, layout, references, shares
 from data.instances import Document, Masker, Windows, held_out, instances, tokenize
 from data.masking import Masking
 from data.ragged import Ragged
@@ -107,10 +108,100 @@ def test_shares_hold_every_document_once_whatever_their_size(tmp_path_factory, m
     path = write(tmp_path_factory.mktemp("text") / "a.txt", made)
     found = list(shares([path], size))
     assert [document for share in found for document in documents(share)] == made
-    assert all(share.stop > share.start for share in found)
+    assert all(share.size > 0 for share in found)
     with gzip.open(zipped := path.with_suffix(".txt.gz"), "wb") as file:
         file.write(path.read_bytes())
     assert [document for share in shares([zipped], size) for document in documents(share)] == made
+
+
+@given(st.lists(LINES, min_size=1, max_size=60), st.integers(1, 40))
+def test_text_without_blank_lines_is_cut_all_the_same(tmp_path_factory, lines, size):
+    path = tmp_path_factory.mktemp("text") / "a.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "LONGEST_DOCUMENT", 50)
+        found = list(shares([path], size))
+    parts = [document for share in found for document in documents(share)]
+    assert [line for document in parts for line in document] == lines
+    # As long as it may be, and what was read of its last line.
+    longest = max(len(line.encode()) + 1 for line in lines)
+    assert all(share.size < max(50, size * 3 // 2) + longest for share in found)
+    assert layout(found) == ("parts of documents" if path.stat().st_size >= max(50, size * 3 // 2) else "")
+
+
+def test_small_files_are_read_together(inputs):
+    folder = inputs / "many"
+    folder.mkdir()
+    made = text(60, 7, lines=2)
+    for number, document in enumerate(made):
+        write(folder / f"{number:02d}.txt", [document])
+        (folder / f"{number:02d}.txt.ref").write_text(f"[{number}]\n" * len(document))
+    files = corpus_files([str(folder)])
+    told = [folder / f"{path.name}.ref" for path in files]
+    size = 20 * max(path.stat().st_size for path in files)
+    found = list(shares(files, size, told))
+    assert 1 < len(found) < 20 and all(share.size <= size for share in found)
+    assert [document for share in found for document in documents(share)] == made
+    known = [positions for share in found for _, positions in references(share)]
+    assert known == [[number] for number, document in enumerate(made) for _ in document]
+    assert next(references(found[1]))[0].endswith(f"{found[1].parts[0].path.name}.ref, line 1")
+    assert layout(found) == "several files"
+    # Larger ones stay alone, and keep the order.
+    write(large := folder / "30a.txt", text(200, 8))
+    files = corpus_files([str(folder)])
+    found = list(shares(files, size))
+    assert [part.path for share in found for part in share.parts if part.start == 0] == files
+    assert all(len(share.parts) == 1 for share in found if large in {part.path for part in share.parts})
+
+
+def test_small_files_give_other_documents_as_random_next_parts(inputs):
+    folder = inputs / "many"
+    folder.mkdir()
+    for number, document in enumerate(text(40, 7)):
+        write(folder / f"{number:02d}.txt", [document])
+    record = create(options(inputs, input_dir=(str(folder),), ramdom_next=True, max_seq_length=32, doc_stride=32))
+    assert record["shards"] == 1 and record["made_from"]["shares"] == "several files"
+    (_, kinds), *_ = (item for item in columns(inputs / "out").items() if item[0][1] == "next")
+    assert set(kinds.tolist()) == {0, 1}
+
+
+def test_what_was_cut_as_ever_is_the_same_corpus_as_ever(inputs):
+    folder = inputs / "one"
+    folder.mkdir()
+    write(folder / "a.txt", text(30, 1))
+    assert "shares" not in create(options(inputs, input_dir=(str(folder),)))["made_from"]
+
+
+def test_records_without_text_are_passed_over(inputs):
+    path = inputs / "r.jsonl"
+    path.write_text('{"text": ""}\n{"text": "a film"}\n\n{"text": " \\n "}\n{"text": "the end"}\n')
+    assert [document for share in shares([path], 5) for document in documents(share)] == [["a film"], ["the end"]]
+
+
+def test_nothing_is_kept_of_a_command_whose_references_do_not_fit(inputs):
+    (inputs / "short.ref").write_text("[]\n")
+    with pytest.raises(InputError, match="1 lines, .*t.txt has more"):
+        create(chinese(inputs, reference_file=(str(inputs / "short.ref"),)))
+    create(chinese(inputs))
+
+
+def test_a_killed_worker_is_one_line(inputs, small_shards, monkeypatch):
+    class Dying:
+        def __init__(self, *given):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *given):
+            pass
+
+        def submit(self, *given):
+            raise workers.BrokenProcessPool("a child was killed")
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Dying)
+    with pytest.raises(InputError, match="a worker process was killed, .* smaller --max_workers or --shard_megabytes"):
+        create(options(inputs, max_workers=2))
 
 
 def test_files_of_all_kinds_are_found_by_name(inputs):
@@ -496,7 +587,9 @@ CASES = [
     ({"input_dir": "<gzip>"}, r"g\.txt\.gz: damaged or cut off"),
     ({"vocab_file": "nope"}, "--vocab_file nope: no such file"),
     ({"vocab_file": None}, "give --vocab_file or --model_name, one of them"),
-    ({"output_dir": "<texts>"}, "is not empty; choose another"),
+    ({"output_dir": "<gzip>"}, "is not empty; choose another"),
+    ({"output_dir": "<texts>"}, "--output_dir .*texts: lies within --input_dir .*, and would be read as text"),
+    ({"output_dir": "<texts/more/corpus>"}, "lies within --input_dir .*texts, and would be read as text"),
     ({"max_seq_length": "3"}, "--max_seq_length 3: must be at least 4"),
     ({"masked_lm_prob": "2"}, "--masked_lm_prob 2.0: must lie between 0 and 1"),
     ({"dynamic_masking": "", "masked_lm_prob": "0.3"}, "--masked_lm_prob goes with masks that are stored"),
