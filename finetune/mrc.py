@@ -46,7 +46,7 @@ def finetune(options: MrcOptions) -> dict[str, Any]:
         test = read_questions(str(options.test_file), labelled=False) if options.do_predict else None
         if run.finished:
             return run.found(lambda loaded: _predict(run.path, loaded, test, options))
-        train, dev, validation = _questions(options)
+        train, dev, validation = _questions(options, run)
         task = options.task()
         run.say(
             f"{task.name}: {len(train):,} questions to learn from, {len(dev):,} for the evaluation"
@@ -107,13 +107,15 @@ def finetune(options: MrcOptions) -> dict[str, Any]:
         return run.finish(loaded, record, lambda trained: _predict(run.path, trained, test, options))
 
 
-def _questions(options: MrcOptions) -> tuple[Questions, Questions, Questions]:
+def _questions(options: MrcOptions, run: Run) -> tuple[Questions, Questions, Questions]:
     """To learn from, to report on, and to choose checkpoints on."""
     if options.task_name:
         folder = str(options.data_dir)
         files = [find_questions(folder, split, options.task_name) for split in ("train", "dev")]
     else:
         files = [Path(str(options.train_file)), Path(str(options.dev_file))]
+    if options.task_name and files[0].name.endswith("trial.json"):
+        run.say(f"{files[0]}: learnt from, as there is no training file here")
     train, dev = (read_questions(path) for path in files)
     validation = dev
     if options.holdout:

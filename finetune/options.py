@@ -9,6 +9,7 @@ from typing import Any
 
 from args import below_one, between, not_negative, option, positive, probability, size
 from core.options import AdamWOptions, BertTrainingOptions, PickleOptions, RunOptions, SweepOptions, TeacherPassOptions
+from core.shapes import SHAPES
 from data.questions import QUESTION_TASKS, Windows, own_questions
 from data.tasks import LANGUAGES, QUESTIONS, TEACHERS, Task, get_task
 from files import read_json
@@ -29,7 +30,9 @@ def is_small(model: str) -> bool:
     if model == TEACHERS["en"]:
         return True
     try:
-        config = read_json(Path(model) / "config.json")
+        # A published one by its name, such as hfl/rbt3, unless a folder has that.
+        published = None if Path(model).is_dir() else SHAPES.get(model.rpartition("/")[2])
+        config = published or read_json(Path(model) / "config.json")
         return int(config["hidden_size"]) <= NARROW or int(config["num_hidden_layers"]) <= SHALLOW
     except (OSError, ValueError, KeyError, TypeError):
         # Not a folder, or a damaged one, which loading it will tell.

@@ -105,9 +105,8 @@ def run_stages(options: TwoStageOptions) -> dict[str, Any]:
     if known is None and root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir()):
         raise InputError(f"--output_dir {root} is not empty; choose another")
     starts_anew = known is not None and options.overwrite
-    if known is not None and not starts_anew and (known != config or is_of_other_text(corpus)):
-        what = "another configuration" if known != config else "other text"
-        raise InputError(f"--output_dir {root}: begun with {what}; pass --overwrite to start anew, or choose another")
+    if known is not None and not starts_anew and (begun := _begun_otherwise(root, known, config, corpus)):
+        raise InputError(f"--output_dir {root}: begun with {begun}; pass --overwrite to start anew, or choose another")
     if starts_anew and (inside := inputs_inside(root, {"config": options.config, **_read_by(config, str(first))})):
         raise InputError(f"--output_dir {root}: holds {inside}, which is read; choose another folder")
     root.mkdir(parents=True, exist_ok=True)
@@ -124,6 +123,36 @@ def run_stages(options: TwoStageOptions) -> dict[str, Any]:
         return {stage.name: _run(stage) for stage in stages}
     finally:
         lock.release()
+
+
+def _begun_otherwise(
+    root: Path, known: Mapping[str, Any], config: Mapping[str, Any], corpus: CorpusOptions
+) -> str | None:
+    """What steps that have begun were begun with, if it is not what they are to be taken with now.
+
+    The configuration of steps that have not begun may change: what was made before them stays.
+    """
+    places = ["corpus", *(f"{stage}{end}" for stage in STAGES for end in ENDS)]
+    changed = [
+        place
+        for place in places
+        if _asked_of(known, place) != _asked_of(config, place) or (known.get("teacher") != config.get("teacher"))
+    ]
+    if changed:
+        later = [root / place for place in places[places.index(changed[0]) :]]
+        if any(path.is_dir() and any(not one.name.startswith(".") for one in path.iterdir()) for path in later):
+            return "another configuration"
+    return "other text" if is_of_other_text(corpus) else None
+
+
+def _asked_of(config: Mapping[str, Any], place: str) -> Any:
+    """The part of a configuration that a step's folder depends on, beside those before it."""
+    if place == "corpus":
+        return config.get("corpus")
+    stage, _, end = place.partition("_")
+    part = dict(zip(ENDS, PARTS, strict=True))[f"_{end}" if end else ""]
+    found = config.get(stage)
+    return (stage in config, found.get(part) if isinstance(found, Mapping) else found)
 
 
 def _read_by(config: Mapping[str, Any], teacher: str) -> dict[str, Any]:
@@ -158,6 +187,10 @@ def _check_stages(options: TwoStageOptions, corpus: CorpusOptions, stages: list[
         wanted = len(kept) if kept is not None else init.num_hidden_layers or preset
         if init.init == "teacher" and wanted > depth:
             faults.append(f"{stage.name}.init: {wanted} layers, its teacher has {depth}; use init random")
+        if stage.answers is not None:
+            stored, read = stage.answers.truncation_factor, stage.distill.truncation_factor
+            if read > stored:
+                faults.append(f"{stage.name}.distill: --truncation_factor {read}: answers holds {stored} of a place")
         if stage.answers is not None and corpus.dynamic_masking:
             faults.append(f"{stage.name}.answers: need stored masks; leave dynamic_masking out of corpus")
         depth = wanted
@@ -229,15 +262,19 @@ def planned(config: Mapping[str, Any], root: Path, options: TwoStageOptions) -> 
         own = {"teacher_dir": source, "output_dir": start, **counted, **places}
         init = made(InitStudentOptions, f"{name}.init", first, **own)
         stored = None
-        read = {"input_file": str(root / "corpus"), "teacher": source}
+        read: dict[str, Any] = {"input_file": str(root / "corpus"), "teacher": source}
         if "answers" in parts:
             stored = made(
                 TeacherOutputOptions, f"{name}.answers", parts["answers"], teacher_dir=source, output_dir=answers,
                 input_file=str(root / "corpus"), device=options.device, **places,
             )  # fmt: skip
             read = {"input_file": answers}
+        given = parts.get("distill")
+        if stored is not None and isinstance(given, Mapping) and "truncation_factor" not in given:
+            # As many as are stored.
+            read["truncation_factor"] = stored.truncation_factor
         learnt = made(
-            RunDistillOptions, f"{name}.distill", parts.get("distill"), student_model=start, output_dir=target,
+            RunDistillOptions, f"{name}.distill", given, student_model=start, output_dir=target,
             device=options.device, **read, **places,
         )  # fmt: skip
         if init is not None and learnt is not None:

@@ -194,16 +194,22 @@ def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusO
         InputError: not such a file.
     """
     path = Path(str(options.data_files_json))
+    references: list[str] = []
     try:
         files = read_json(path)["train"]
-        names = [files] if isinstance(files, str) else files
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        if isinstance(files, dict):
+            # As MiniRBT's own is laid out.
+            references = _names(files.get("train_ref_files") or [], "train_ref_files")
+            files = files["train_files"]
+        names = _names(files, "train")
+        if not names:
             raise ValueError("train: expected a list of files")
     except FileNotFoundError:
         raise InputError(f"--data_files_json {path}: no such file") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f'--data_files_json {path}: expected {{"train": [text files]}} ({type(error).__name__}: {error})'
+            f'--data_files_json {path}: expected {{"train": [text files]}}, or {{"train": {{"train_files": [text '
+            f'files], "train_ref_files": [references]}}}} ({type(error).__name__}: {error})'
         ) from error
     longest = student.model.config.max_position_embeddings
     if options.max_seq_length and options.max_seq_length > longest:
@@ -216,7 +222,8 @@ def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusO
     else:
         vocabulary = {"model_name": folder_of(options.teacher, "--teacher")}
     return CorpusOptions(
-        input_dir=[str(path.parent / name) for name in names],
+        input_dir=[_place(path, name) for name in names],
+        reference_file=tuple(_place(path, name) for name in references),
         output_dir=str(options.data_cache_dir),
         language=options.language,
         max_seq_length=options.max_seq_length or min(512, longest),
@@ -224,6 +231,18 @@ def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusO
         cache_dir=options.cache_dir,
         **vocabulary,
     )
+
+
+def _names(files: Any, what: str) -> list[str]:
+    names = [files] if isinstance(files, str) else files
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{what}: expected a list of files")
+    return names
+
+
+def _place(beside: Path, name: str) -> str:
+    """Where a file is that another one names: beside that, or as published from where the command is given."""
+    return str(beside.parent / name if (beside.parent / name).exists() or not Path(name).exists() else name)
 
 
 def masked_places(batch: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -379,6 +379,13 @@ def test_a_task_brings_its_published_values(cls, line, expected):
     assert {name: getattr(options, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize("name", ["hfl/rbt3", "hfl/rbt4-h312", "hfl/minirbt-h256"])
+def test_a_published_small_model_is_known_by_its_name(name):
+    line = ["--output_dir", "o", "--data_dir", "d", "--model_name_or_path", name]
+    assert parse(FinetuneOptions, ["--task_name", "tnews", *line], "").learning_rate == 1e-4
+    assert parse(MrcOptions, ["--task_name", "drcd", *line], "").learning_rate == 1e-4
+
+
 def test_a_narrow_local_model_is_known_by_its_config(tmp_path):
     line = ["--task_name", "sst-2", "--output_dir", "o", "--model_name_or_path", str(tmp_path)]
     for width, rate in ((312, 1e-4), (768, 3e-5)):

@@ -44,7 +44,7 @@ from mlm_distill.options import (
 from mlm_distill.student import init_student as make_student
 from mlm_distill.student import other_embeddings
 from mlm_distill.teacher_outputs import create as create_outputs
-from mlm_distill.text import Hides, masked_places
+from mlm_distill.text import Hides, corpus_of_files, masked_places
 from mlm_distill.train import LiveTeacher, MaskedStep, distill, judge
 from mlm_distill.train import _inputs as train_inputs
 from models.weights import layer_weights, read_safetensors
@@ -664,6 +664,31 @@ def test_text_files_become_a_corpus_on_the_way(inputs, tmp_path):
     assert (tmp_path / "run" / "metrics.json").is_file()
 
 
+def test_a_list_of_files_in_minirbts_layout(inputs, tmp_path, monkeypatch):
+    """References beside the text; places count from the list, or from where the command is given."""
+    (tmp_path / "jsons").mkdir()
+    (tmp_path / "texts").mkdir()
+    for name in ("a.txt", "a.ref"):
+        (tmp_path / "texts" / name).write_text("")
+    (tmp_path / "jsons" / "b.txt").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+    def found(train):
+        (tmp_path / "jsons" / "data.json").write_text(json.dumps({"train": train, "dev": {}}))
+        words = {"data_files_json": "jsons/data.json", "data_cache_dir": "c", "input_file": None}
+        return corpus_of_files(live(inputs, tmp_path / "run", **words), models.load(inputs / "student"))
+
+    one = found({"train_files": ["./texts/a.txt"], "train_ref_files": ["./texts/a.ref"]})
+    assert (one.input_dir, one.reference_file) == (("./texts/a.txt",), ("./texts/a.ref",))
+    assert found({"train_files": "b.txt"}).input_dir == ("jsons/b.txt",)
+    assert found(["b.txt", "texts/a.txt"]).input_dir == ("jsons/b.txt", "texts/a.txt")
+    # Of what is nowhere the place beside the list is told.
+    assert found("c.txt").input_dir == ("jsons/c.txt",)
+    for wrong in ({}, {"train_files": []}, {"train_files": [1]}, {"train_files": ["b.txt"], "train_ref_files": [1]}, 3):
+        with pytest.raises(InputError, match="--data_files_json jsons/data.json: expected"):
+            found(wrong)
+
+
 def test_a_student_is_judged_as_it_stands(inputs, tmp_path, capsys):
     words = ["--input_file", str(inputs / "answers"), "--student_model", str(inputs / "student"), "--do_eval"]
     words += ["--device", "cpu", "--truncation_factor", "6", "--output_dir", str(tmp_path / "out")]
@@ -791,6 +816,50 @@ def two_stage_config(inputs, **changes):
 def write_config(path, config):
     path.write_text(json.dumps(config))
     return path
+
+
+def test_a_stage_reads_as_many_answers_as_are_stored(inputs, tmp_path):
+    def planned(answers, distill):
+        config = two_stage_config(inputs, assistant=None)
+        config["student"] = {"init": {"layers": "0,2"}, "answers": answers, "distill": {"max_steps": 1, **distill}}
+        options = TwoStageOptions(config="c", output_dir=str(tmp_path))
+        corpus, found = stages.planned(config, tmp_path, options)
+        stages._check_stages(options, corpus, found, 4)
+        return found[0].distill.truncation_factor
+
+    assert planned({"truncation_factor": 16}, {}) == 16
+    assert planned({"truncation_factor": 16}, {"truncation_factor": 8}) == 8
+    with pytest.raises(InputError, match="student.distill: --truncation_factor 17: answers holds 16 of a place"):
+        planned({"truncation_factor": 16}, {"truncation_factor": 17})
+
+
+def test_what_has_not_begun_may_be_configured_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "is_of_other_text", lambda corpus: False)
+    for name in ("corpus", "assistant_start", "assistant", "student_start", "student"):
+        (tmp_path / name).mkdir()
+    for name in ("corpus", "assistant_start"):
+        (tmp_path / name / "made").write_text("x")
+    # A run that was refused leaves no more than its lock.
+    (tmp_path / "assistant" / ".lock").write_text("")
+    stage = {"init": {"layers": "0"}, "distill": {"max_steps": 1}}
+    known = {"teacher": "t", "corpus": {"a": 1}, "assistant": stage, "student": stage}
+
+    def fits(**changes):
+        return stages._begun_otherwise(tmp_path, known, {**known, **changes}, None) is None
+
+    assert fits()
+    assert fits(assistant={**stage, "distill": {"max_steps": 2}}, student={**stage, "init": {"layers": "1"}})
+    assert fits(assistant={**stage, "answers": {}})
+    assert not fits(assistant={**stage, "init": {"layers": "1"}})
+    assert not fits(corpus={"a": 2}) and not fits(teacher="u")
+    # The student may not learn from another one as soon as it has begun.
+    (tmp_path / "student_start" / "made").write_text("x")
+    assert not fits(assistant={**stage, "distill": {"max_steps": 2}})
+    assert fits(student={**stage, "distill": {"max_steps": 2}})
+    (tmp_path / "student" / "made").write_text("x")
+    assert not fits(student={**stage, "distill": {"max_steps": 2}})
+    monkeypatch.setattr(stages, "is_of_other_text", lambda corpus: True)
+    assert stages._begun_otherwise(tmp_path, known, known, None) == "other text"
 
 
 def test_a_head_of_its_own_begins_with_the_corpus_in_stages_too(inputs, tmp_path):

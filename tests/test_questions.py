@@ -394,7 +394,9 @@ def test_a_student_learns_from_a_teacher_and_from_its_cache(inputs, trained, tmp
     given = {"teacher_model": str(folder), "alpha": 0.0, "num_train_epochs": 8}
     metrics = finetune(options(inputs, tmp_path / "student", **given))
     assert metrics["dev"]["f1"] > 0.5
-    assert "teacher outputs" not in capsys.readouterr().out.replace("teacher outputs:", "")
+    said = capsys.readouterr().out
+    assert "teacher outputs" not in said.replace("teacher outputs:", "")
+    assert "trial.json: learnt from, as there is no training file here" in said
     log = [row for row in tiny.log_rows(tmp_path / "student") if row["part"] == "train"]
     assert log[-1]["soft"] < log[0]["soft"]
     assert "hard" not in log[0]
