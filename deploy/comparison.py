@@ -16,7 +16,7 @@ from core.checkpoint import METRICS, read_metrics
 from core.metrics import MAIN_METRIC
 from core.shapes import SHAPES
 from core.static_graph import StaticGraph, save_graph
-from data.tasks import Task
+from data.tasks import SPANS, Task
 from data.tokenization import SPECIAL_TOKENS, WordPieceTokenizer
 from deploy.options import BenchmarkOptions
 from files import check_new_file, write_json
@@ -190,7 +190,7 @@ def show_comparison(records: Sequence[Record], batch_size: int) -> None:
 
 
 def read_scores(entries: Sequence[str]) -> dict[str, dict[str, float]]:
-    """What models came to: by name and task, the metric that chooses checkpoints (of reading comprehension F1).
+    """What models came to: by name and task, the metric that chooses checkpoints, of reading comprehension EM and F1.
 
     Args:
         entries: ``NAME=FOLDER,FOLDER,…`` each.
@@ -207,10 +207,10 @@ def read_scores(entries: Sequence[str]) -> dict[str, dict[str, float]]:
             raise InputError(f"--scores {entry}: {name} stands there twice")
         found[name] = {}
         for folder in folders.split(","):
-            task, value = _score_of(folder)
-            if task in found[name]:
-                raise InputError(f"--scores {entry}: two folders of {task}")
-            found[name][task] = value
+            scores = _scores_of(folder)
+            if twice := scores.keys() & found[name].keys():
+                raise InputError(f"--scores {entry}: two folders of {min(twice)}")
+            found[name] |= scores
     first = next(iter(found.values()), {})
     for name, tasks in found.items():
         if missing := [task for task in tasks if task not in first]:
@@ -218,13 +218,16 @@ def read_scores(entries: Sequence[str]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _score_of(folder: str) -> tuple[str, float]:
+def _scores_of(folder: str) -> dict[str, float]:
     config = read_config(folder)
     if not (Path(folder) / METRICS).is_file():
         raise InputError(f"--scores {folder}: no {METRICS} here: no finished run of a task")
     try:
         task = Task.from_dict(config["paddledistill"]["task"])
-        return task.name, float(read_metrics(Path(folder))["dev"][MAIN_METRIC[task.metric]])
+        dev = read_metrics(Path(folder))["dev"]
+        if task.metric == SPANS:
+            return {f"{task.name} {name.upper()}": float(dev[name]) for name in ("em", "f1")}
+        return {task.name: float(dev[MAIN_METRIC[task.metric]])}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"--scores {folder}: no finished run of a task ({type(error).__name__}: {error})") from error
 

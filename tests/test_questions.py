@@ -34,7 +34,7 @@ from data.questions import (
 )
 from data.ragged import Ragged
 from data.tokenization import BertWords, WordPieceTokenizer
-from deploy import export, predict
+from deploy import benchmark, export, predict
 from deploy.predictor import Predictor
 from finetune import run_classifier, run_mrc
 from finetune.mrc import finetune
@@ -387,6 +387,14 @@ def test_a_model_learns_to_find_answers(trained):
     for name, text in best.items():
         assert every[name][0]["text"] == text
         assert sum(one["probability"] for one in every[name]) == pytest.approx(1.0)
+
+
+def test_both_figures_of_reading_are_compared(trained, capsys):
+    folder, metrics = trained
+    assert run_script(benchmark.main, ["--scores", f"one={folder}"]) == 0
+    out = capsys.readouterr().out
+    assert "cmrc2018 EM" in out and "cmrc2018 F1" in out
+    assert f"{100 * metrics['dev']['em']:.2f}" in out and f"{100 * metrics['dev']['f1']:.2f}" in out
 
 
 def test_a_student_learns_from_a_teacher_and_from_its_cache(inputs, trained, tmp_path, capsys):
