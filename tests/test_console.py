@@ -186,18 +186,23 @@ SLOW_END = "\n    try:\n        time.sleep(30)\n    finally:\n        time.sleep
 TURNED = "\n    try:\n        time.sleep(30)\n    except KeyboardInterrupt:\n        raise ImportError('numpy')"
 
 
-@pytest.mark.parametrize("work", [PATIENT, SLOW_END, TURNED], ids=["sleep", "slow end", "turned"])
-@pytest.mark.parametrize(
-    ("number", "times", "code"), [(signal.SIGINT, 1, 130), (signal.SIGINT, 5, 130), (signal.SIGTERM, 1, 143)]
-)
-def test_interruptions_are_a_code_and_no_traceback(work, number, times, code):
-    child = subprocess.Popen(
+def at_work(work):
+    """A script that does it."""
+    return subprocess.Popen(
         [sys.executable, "-c", ENDLESS.format(work=work)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.mark.parametrize("work", [PATIENT, SLOW_END, TURNED], ids=["sleep", "slow end", "turned"])
+@pytest.mark.parametrize(
+    ("number", "times", "code"), [(signal.SIGINT, 1, 130), (signal.SIGINT, 5, 130), (signal.SIGTERM, 1, 143)]
+)
+def test_interruptions_are_a_code_and_no_traceback(work, number, times, code):
+    child = at_work(work)
     assert child.stdout.readline() == "ready\n"
     for _ in range(times):
         child.send_signal(number)
@@ -213,13 +218,7 @@ AFTER_PADDLE = "\n    import paddle\n    print('imported', flush=True)\n    time
 
 def test_sigterm_is_heard_after_paddle_was_imported():
     """Paddle puts a handler of its own in place of ours, which ends the process where it stands."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS.format(work=AFTER_PADDLE)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    child = at_work(AFTER_PADDLE)
     while child.stdout.readline().strip() != "imported":
         assert child.poll() is None
     child.send_signal(signal.SIGTERM)
