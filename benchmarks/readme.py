@@ -531,16 +531,21 @@ def _recipes() -> str:
     header = [
         "SST-2",
         "script",
-        "dev accuracy, %",
+        "dev accuracy in fp32, %",
         "ms a sentence, fp32 / int8" if "1, int8" in served else "ms a sentence",
         "rows/s, batch 32",
         "parameters",
         "training, minutes",
     ]
     machine = record["machine"]
-    int8 = (
-        " (int8: ONNX Runtime, see [what it loses](docs/results.md#forms-of-an-export))" if "1, int8" in served else ""
-    )
+    int8 = ""
+    if "1, int8" in served:
+        forms = [model["forms"]["onnx-int8"] for model in read_result("formats")["figures"]["models"].values()]
+        lost = [100 * (form["fp32"] - form["int8"]) for form in forms]
+        int8 = (
+            f" (int8: ONNX Runtime; it [loses](docs/results.md#forms-of-an-export) {min(lost):.2f} to {max(lost):.2f} "
+            "points of accuracy)"
+        )
     return (
         f"{_table(header, rows)}\n\nAccuracies: means over three seeds, of the once-for-all network and the "
         f"teacher one run. Speed: one thread of {machine['processor']}, static graphs{int8}, text in and label out. "
