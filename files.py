@@ -227,21 +227,41 @@ def publish_folder(temporary: Path, folder: str | os.PathLike[str], replace: boo
         publish_folder(temporary, folder)
         shutil.rmtree(aside, ignore_errors=True)
     except BaseException:
-        recover_folder(folder)
+        recover_folder(folder, aside)
         raise
     finally:
         os.close(handle)
 
 
-def recover_folder(folder: str | os.PathLike[str]) -> None:
-    """Gives a folder its name back that a killed :func:`publish_folder` had moved aside and not replaced."""
+def recover_folder(folder: str | os.PathLike[str], own: Path | None = None) -> None:
+    """Gives a folder its name back that a killed :func:`publish_folder` had moved aside and not replaced.
+
+    What a living process has moved aside, and is about to replace, stays where it is.
+
+    Args:
+        folder: its name.
+        own: where this process has moved it.
+    """
     folder = real_place(folder)
     if folder.exists():
         return
     name = _escaped(_short(folder.name))
     for aside in sorted(folder.parent.glob(f".{name}{ASIDE}-*")):
-        if (aside / folder.name).exists():
-            os.rename(aside / folder.name, folder)
+        if not (aside / folder.name).exists():
+            continue
+        # Another process may be quicker with it.
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                if aside != own and _lock(handle, wait=False) is False:
+                    continue
+                os.rename(aside / folder.name, folder)
+            except OSError as error:
+                # Something newer has the name by now.
+                if error.errno not in OCCUPIED:
+                    raise
+            finally:
+                os.close(handle)
             shutil.rmtree(aside, ignore_errors=True)
             return
 

@@ -187,6 +187,9 @@ def test_two_processes_distil_a_masked_language_model_as_one_does(tmp_path, kind
 def test_text_files_of_several_shards_become_a_corpus_of_two_processes(tmp_path):
     write_stored(tmp_path)
     files = [write_text(tmp_path / f"t{n}.txt", n) for n in range(3)]
+    for path in files:
+        # A blank line, with which a file is large enough for a shard of its own.
+        path.write_text(f"{path.read_text()}\n{' ' * (1 << 19)}\n")
     (tmp_path / "files.json").write_text(json.dumps({"train": [path.name for path in files]}))
     options = RunDistillOptions(
         data_files_json=str(tmp_path / "files.json"),
@@ -203,7 +206,7 @@ def test_text_files_of_several_shards_become_a_corpus_of_two_processes(tmp_path)
     )
     code, said = launch("mlm_distill/run_distill.py", options, tmp_path / "logs")
     assert code == 0, said
-    # A shard at least for each file.
+    # A shard for each file.
     assert json.loads((tmp_path / "made" / "corpus.json").read_text())["shards"] == 3
     assert json.loads((tmp_path / "out" / "run" / "metrics.json").read_text())["processes"] == 2
 
