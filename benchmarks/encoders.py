@@ -56,6 +56,8 @@ TRAINING: dict[str, dict[str, Any]] = {
         "eval_steps": 250,
     },
 }
+# Where the layers of the English encoder learn too: a step takes longer, and what they know is not to be lost.
+ALL_LAYERS = {"max_steps": 800, "learning_rate": 4e-4, "eval_steps": 100}
 
 
 def main(argv: list[str]) -> None:
@@ -114,6 +116,7 @@ def train(arguments: argparse.Namespace, folder: Path, target: Path) -> None:
     recipe.once("mlm_distill.init_student", {**own, "output_dir": str(start), **shared})
     options = {
         **TRAINING[language],
+        **(ALL_LAYERS if language == "en" and arguments.trained == "all" else {}),
         **({"max_steps": arguments.steps} if arguments.steps else {}),
         **shared,
         "input_file": str(place / "corpus"),

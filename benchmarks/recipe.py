@@ -44,6 +44,7 @@ class Plan:
         relearning: options of further trainings over the first transfer set: the teacher learns from its own answers
             and those of the students on labels alone, and is the teacher from then on.
         rounds: how many of those there are.
+        seeds: of the students, two at least.
         hidden: values of options that are not to stand in the result, such as folders of this machine.
     """
 
@@ -57,6 +58,7 @@ class Plan:
     together: Sequence[float] = ()
     relearning: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 0
+    seeds: Sequence[int] = SEEDS
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
@@ -89,7 +91,7 @@ def measure(
             "distill_lstm.small",
             {**student, **plan.alone, "seed": seed, "teacher_dir": str(teacher), "output_dir": str(place)},
         )
-        for seed, place in students_of("alone", folder).items()
+        for seed, place in students_of(plan, "alone", folder).items()
     ]
     figures: dict[str, Any] = {"settings": settings(plan)}
     prefix = ""
@@ -105,7 +107,7 @@ def measure(
     teachers = [teacher, *others.values()]
     taught = {**student, **plan.distilled}
     if plan.together:
-        teachers += students_of("alone", folder).values()
+        teachers += students_of(plan, "alone", folder).values()
         taught["teacher_weights"] = tuple(plan.together)
         prefix += "together-"
     taught["teacher_dir"] = tuple(map(str, teachers))
@@ -115,7 +117,7 @@ def measure(
     for name, options in sets.items():
         target = folder / f"transfer-{name}"
         transfers[name] = prepare_transfer(plan, options, data_dir, teachers, target, cache)
-        for seed, output in students_of(prefix + name, folder).items():
+        for seed, output in students_of(plan, prefix + name, folder).items():
             place = {"seed": seed, "transfer_set": str(target), "output_dir": str(output)}
             runs.append(("distill_lstm.bert_distill", {**taught, **place}))
     run_all([*runs, *alone], jobs)
@@ -123,8 +125,8 @@ def measure(
         figures["together"] = together(teachers, plan.together, data_dir)
     figures |= {
         "teacher": many([teacher, *others.values()], data_dir) if others else one(teacher, data_dir),
-        "alone": many([*students_of("alone", folder).values()], data_dir),
-        **{name: many([*students_of(prefix + name, folder).values()], data_dir) for name in sets},
+        "alone": many([*students_of(plan, "alone", folder).values()], data_dir),
+        **{name: many([*students_of(plan, prefix + name, folder).values()], data_dir) for name in sets},
         "transfer_sets": transfers,
         "students_at_a_time": jobs,
     }
@@ -155,9 +157,9 @@ def training_minutes(figures: Mapping[str, Any], jobs: int) -> float:
     return sum(map(spent, teachers)) + sum(map(spent, students)) / jobs
 
 
-def students_of(name: str, folder: Path) -> dict[int, Path]:
+def students_of(plan: Plan, name: str, folder: Path) -> dict[int, Path]:
     """The folders of students that differ in their seed."""
-    return {seed: folder / f"{name}-{seed}" for seed in SEEDS}
+    return {seed: folder / f"{name}-{seed}" for seed in plan.seeds}
 
 
 def relearnt(plan: Plan, shared: Mapping[str, Any], teacher: Path, place: Path) -> Path:
@@ -172,7 +174,7 @@ def relearnt(plan: Plan, shared: Mapping[str, Any], teacher: Path, place: Path) 
         "stage": "prediction",
         "student_model": str(teacher),
         "teacher_model": str(teacher),
-        "more_teachers": tuple(map(str, students_of("alone", folder).values())),
+        "more_teachers": tuple(map(str, students_of(plan, "alone", folder).values())),
         "transfer_set": str(target),
         "output_dir": str(place),
     }

@@ -18,13 +18,14 @@ import argparse
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import recipe
 from benchmarks.common import parser, work_dir, write_result
 from benchmarks.encoders import CORPUS
-from benchmarks.recipe import Plan, measure
+from benchmarks.recipe import SEEDS, Plan, measure
 from console import InputError, run_script
 from core.checkpoint import read_metrics
 from demo import STUDENT, TEACHER
@@ -94,6 +95,7 @@ def main(argv: list[str]) -> None:
         "--partners", type=int, default=1, help="of qqp, more than 1: new pairs of each question, and nothing else"
     )
     made.add_argument("--without_distilled", action="store_true", help="measure teachers and students alone")
+    made.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="of the students, two at least")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
     if arguments.partners < 1:
@@ -136,9 +138,15 @@ def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
         raise InputError("--relearn goes with --adapt")
     if arguments.together and not arguments.adapt:
         raise InputError("--together goes with --adapt")
+    if len(set(arguments.seeds)) < 2:
+        raise InputError("--seeds: expected two at least, whose deviation the result tells")
+    if (arguments.relearn or arguments.together) and len(set(arguments.seeds)) != len(TOGETHER) - 1:
+        raise InputError(f"--seeds: expected {len(TOGETHER) - 1} where the students on labels alone teach too")
     if arguments.task == "qqp":
-        return question_pairs(arguments.data_dir, arguments.partners)
-    return chinese(arguments, folder)
+        made = question_pairs(arguments.data_dir, arguments.partners)
+    else:
+        made = chinese(arguments, folder)
+    return replace(made, seeds=tuple(dict.fromkeys(arguments.seeds)))
 
 
 def question_pairs(data_dir: str, partners: int = 1) -> Plan:

@@ -59,6 +59,12 @@ ALONE = {"stage": "prediction", "alpha": 1.0, "num_train_epochs": 3}
 # Steps of each stage in the ablation, and passes that are more than them.
 ABLATION_STEPS = 300
 COPIES = {"aug_train": True, "N": 2}
+# The encoder of benchmarks.encoders stands for this name, where it has been trained.
+MASKED_LM = {"pretrained_bert_model": "en"}
+# What replaces words in them.
+COPIED = {"neighbours": COPIES, "a masked LM": {**COPIES, **MASKED_LM}, "none": {}}
+# Of these, with every seed.
+SHORTER = {"max_steps": 200, "eval_steps": 50}
 ABLATED = {**DISTILLED, "max_steps": ABLATION_STEPS, "num_train_epochs": 50, "intermediate_epochs": 50}
 
 
@@ -70,15 +76,14 @@ def main(argv: list[str]) -> None:
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     made.add_argument("--shapes", nargs="+", choices=tuple(SHAPES), default=list(SHAPES))
     made.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    made.add_argument("--parts", nargs="+", choices=("students", "ablation"), default=["students", "ablation"])
+    made.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=["students", "ablation"])
     made.add_argument("--runs", nargs="+", default=None, help="train these alone, such as 4x312-distilled-2")
     made.add_argument("--only_report", action="store_true", help="train nothing: write what is there")
     arguments = made.parse_args(argv)
     began = time.perf_counter()
     folder = work_dir(arguments.work_dir) / arguments.task
     teacher = teacher_of(arguments, folder)
-    runs = [*(students(arguments) if "students" in arguments.parts else [])]
-    runs += ablation(arguments) if "ablation" in arguments.parts else []
+    runs = [run for part, made in PARTS.items() if part in arguments.parts for run in made(arguments)]
     earlier = finished_seconds(folder, [name for name, _ in runs])
     if not arguments.only_report:
         known = [name for name, _ in runs]
@@ -89,7 +94,8 @@ def main(argv: list[str]) -> None:
     seconds = earlier / arguments.jobs + time.perf_counter() - began
     arguments.only_report, arguments.runs = False, None
     found = figures(arguments, folder, teacher, [name for name, _ in runs])
-    write_result(f"tinybert_{arguments.task.replace('-', '')}", arguments, found, seconds, script="tinybert")
+    name = f"tinybert_{arguments.task.replace('-', '')}" + ("_copies" if arguments.parts == ["copies"] else "")
+    write_result(name, arguments, found, seconds, script="tinybert")
 
 
 def finished_seconds(folder: Path, names: list[str]) -> float:
@@ -146,13 +152,21 @@ def ablation(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
         ("ablation-no intermediate stage", {**own, **prediction, **more, "stage": "prediction"}),
         ("ablation-no rows without labels", {**own, **ABLATED}),
         ("ablation-copies instead", {**own, **ABLATED, **COPIES}),
-        # By the masked language model of benchmarks.encoders, where that has been trained.
-        (
-            "ablation-copies by a masked LM",
-            {**own, **ABLATED, "aug_train": True, "N": 2, "pretrained_bert_model": "head"},
-        ),
+        ("ablation-copies by a masked LM", {**own, **ABLATED, **COPIES, **MASKED_LM}),
         ("ablation-labels instead of answers", {**own, **ABLATED, **more, "alpha": 1.0}),
     ]
+
+
+def copies(arguments: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    """What replaces words in copies of rows, with every seed, and rows alone; all with as many steps of each stage."""
+    return [
+        (f"copies-{name}-{seed}", {"seed": seed, **SHAPES["4x312"], **ABLATED, **SHORTER, **options})
+        for name, options in COPIED.items()
+        for seed in arguments.seeds
+    ]
+
+
+PARTS = {"students": students, "ablation": ablation, "copies": copies}
 
 
 def train(runs: list[tuple[str, dict[str, Any]]], arguments: argparse.Namespace, folder: Path, teacher: Path) -> None:
@@ -184,13 +198,13 @@ def train(runs: list[tuple[str, dict[str, Any]]], arguments: argparse.Namespace,
         }
         recipe.run("tinybert.general_distill", general, jobs=1)
     jobs = []
-    head = encoder_folder(folder.parent / "encoders", "en", "head")
+    encoder = encoder_folder(folder.parent / "encoders", "en")
     for name, options in runs:
-        if options.get("pretrained_bert_model") == "head":
-            if not (head / "metrics.json").is_file():
-                say(f"{name}: left out; run python -m benchmarks.encoders --language en --trained head first")
+        if options.get("pretrained_bert_model") == MASKED_LM["pretrained_bert_model"]:
+            if not (encoder / "metrics.json").is_file():
+                say(f"{name}: left out; run python -m benchmarks.encoders --language en --trained all first")
                 continue
-            options = {**options, "pretrained_bert_model": str(head)}
+            options = {**options, "pretrained_bert_model": str(encoder)}
         if options.get("student_model") == "general":
             options = {**options, "student_model": str(place / "general")}
         jobs.append({**shared, **options, "output_dir": str(place / name.replace(" ", "_"))})
@@ -198,28 +212,31 @@ def train(runs: list[tuple[str, dict[str, Any]]], arguments: argparse.Namespace,
         list(pool.map(lambda job: recipe.run("tinybert.task_distill", job, jobs=arguments.jobs), jobs))
 
 
+def record(folder: Path, name: str) -> dict[str, Any] | None:
+    """What a run has come to, when it has ended."""
+    from core.checkpoint import read_metrics
+
+    place = folder / "tinybert" / name.replace(" ", "_")
+    if not (place / "metrics.json").is_file():
+        return None
+    metrics = read_metrics(place)
+    layers = place / "intermediate"
+    stages = [read_metrics(layers)] if layers.is_dir() else []
+    minutes = sum(stage["training"]["seconds"] for stage in [*stages, metrics]) / 60
+    return {
+        "dev": metrics["dev"],
+        "held_out": metrics["training"]["score"],
+        "parameters": metrics["parameters"],
+        "learning_rows": metrics["learning_rows"],
+        "rows_visited": sum(stage["training"]["rows"] for stage in [*stages, metrics]),
+        "training_minutes": round(minutes, 1),
+        "dev_with_teacher": metrics["dev_with_teacher"],
+    }
+
+
 def figures(arguments: argparse.Namespace, folder: Path, teacher: Path, names: list[str]) -> dict[str, Any]:
     """What the runs that are there have come to."""
-    from core.checkpoint import read_metrics
     from core.metrics import gap_closed
-
-    def record(name: str) -> dict[str, Any] | None:
-        place = folder / "tinybert" / name.replace(" ", "_")
-        if not (place / "metrics.json").is_file():
-            return None
-        metrics = read_metrics(place)
-        layers = place / "intermediate"
-        stages = [read_metrics(layers)] if layers.is_dir() else []
-        minutes = sum(stage["training"]["seconds"] for stage in [*stages, metrics]) / 60
-        return {
-            "dev": metrics["dev"],
-            "held_out": metrics["training"]["score"],
-            "parameters": metrics["parameters"],
-            "learning_rows": metrics["learning_rows"],
-            "rows_visited": sum(stage["training"]["rows"] for stage in [*stages, metrics]),
-            "training_minutes": round(minutes, 1),
-            "dev_with_teacher": metrics["dev_with_teacher"],
-        }
 
     found: dict[str, Any] = {
         "settings": {"rows": ROWS[arguments.task], "shared": SHARED, "distilled": DISTILLED, "alone": ALONE},
@@ -229,14 +246,16 @@ def figures(arguments: argparse.Namespace, folder: Path, teacher: Path, names: l
         "ablation": {
             name.removeprefix("ablation-"): known
             for name in names
-            if name.startswith("ablation-") and (known := record(name)) is not None
+            if name.startswith("ablation-") and (known := record(folder, name)) is not None
         },
     }
     metrics = [name for name in found["teacher"]["dev"] if name != "accuracy_on_unseen_texts"]
+    if copied := figures_of_copies(arguments, folder, metrics):
+        found["copies"] = copied
     for shape in arguments.shapes:
         ways = {}
         for way in ("alone-random", "alone-teacher", "distilled"):
-            known = {seed: record(f"{shape}-{way}-{seed}") for seed in arguments.seeds}
+            known = {seed: record(folder, f"{shape}-{way}-{seed}") for seed in arguments.seeds}
             known = {seed: value for seed, value in known.items() if value is not None}
             if known:
                 ways[way] = over_seeds(known, metrics)
@@ -254,6 +273,22 @@ def figures(arguments: argparse.Namespace, folder: Path, teacher: Path, names: l
     return found
 
 
+def figures_of_copies(arguments: argparse.Namespace, folder: Path, metrics: list[str]) -> dict[str, Any]:
+    """What students over copies of each kind have come to, as far as they are wanted and there."""
+    from core.checkpoint import read_metrics
+
+    ways = {}
+    for way in COPIED if "copies" in arguments.parts else ():
+        known = {seed: record(folder, f"copies-{way}-{seed}") for seed in arguments.seeds}
+        if there := {seed: value for seed, value in known.items() if value is not None}:
+            ways[way] = over_seeds(there, metrics)
+    if not ways:
+        return {}
+    encoder = encoder_folder(folder.parent / "encoders", "en") / "metrics.json"
+    asked = {"masked_lm": read_metrics(encoder.parent)["dev"]} if encoder.is_file() else {}
+    return {"settings": {**ABLATED, **SHORTER, **COPIES}, **asked, "students": ways}
+
+
 def over_seeds(known: Mapping[int, Mapping[str, Any]], metrics: list[str]) -> dict[str, Any]:
     """Means over seeds, and each."""
     import statistics
@@ -268,6 +303,10 @@ def over_seeds(known: Mapping[int, Mapping[str, Any]], metrics: list[str]) -> di
         },
         "per_seed": per_seed,
         "held_out": [one["held_out"] for one in known.values()],
+        "dev_with_teacher": {
+            name: statistics.mean(one["dev_with_teacher"][name] for one in known.values())
+            for name in first["dev_with_teacher"]
+        },
         "parameters": first["parameters"],
         "learning_rows": first["learning_rows"],
         "rows_visited": first["rows_visited"],

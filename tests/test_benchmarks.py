@@ -177,7 +177,7 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     monkeypatch.setattr(recipe, "many", lambda folders, data: {**stub, "of": [folder.name for folder in folders]})
     arguments = argparse.Namespace(
         task="chnsenticorp", adapt=True, relearn=2, teacher="encoder", partners=1, seed=0, reviews_dir="r",
-        data_dir="d", max_train_rows=0, together=False,
+        data_dir="d", max_train_rows=0, together=False, seeds=[1, 2, 3],
     )  # fmt: skip
     monkeypatch.setattr(tasks, "adapted", lambda given, folder: folder / "adapted")
     monkeypatch.setattr(tasks, "vectors", lambda given, path: path)
