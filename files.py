@@ -250,18 +250,15 @@ def recover_folder(folder: str | os.PathLike[str], own: Path | None = None) -> N
         if not (aside / folder.name).exists():
             continue
         # Another process may be quicker with it.
-        with contextlib.suppress(FileNotFoundError):
-            handle = os.open(aside, os.O_RDONLY | os.O_NOFOLLOW)
+        with contextlib.suppress(FileNotFoundError), _left(aside) as is_left:
+            if aside != own and is_left is False:
+                continue
             try:
-                if aside != own and _lock(handle, wait=False) is False:
-                    continue
                 os.rename(aside / folder.name, folder)
             except OSError as error:
                 # Something newer has the name by now.
                 if error.errno not in OCCUPIED:
                     raise
-            finally:
-                os.close(handle)
             shutil.rmtree(aside, ignore_errors=True)
             return
 
@@ -347,13 +344,19 @@ def clear_folder(folder: Path) -> None:
 
 
 def _remove_if_left(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            if _lock(handle, wait=False):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        finally:
-            os.close(handle)
+    with contextlib.suppress(OSError), _left(path) as is_left:
+        if is_left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def _left(path: Path) -> Iterator[bool | None]:
+    """Locks what has a temporary name while the block lasts; gives what :func:`_lock` says, True when nobody had it."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        yield _lock(handle, wait=False)
+    finally:
+        os.close(handle)
 
 
 def _is_no_folder(path: Path) -> bool:

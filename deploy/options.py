@@ -6,6 +6,7 @@ from args import Options, between, not_negative, option, positive
 from core.shapes import SHAPES
 
 FORMATS = ("paddle", "onnx", "onnx-int8")
+DEVICES = ("cpu", "gpu")
 RUNTIMES, PRECISIONS = ("paddle", "onnx"), ("fp32", "bf16", "int8")
 RUNTIME_HELP = "what runs the export; by default the first of these that it was exported for"
 PRECISION_HELP = (
@@ -79,7 +80,7 @@ class PredictOptions(Options):
     batch_size: int = option(32, "rows of a batch", check=between(1, 100_000))
     n_best_size: int = option(1, "answers to a question, of a model that finds them", check=between(1, 1000))
     threads: int = option(0, "threads of the matrix kernels; 0 takes one per core", check=THREADS)
-    device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
+    device: str = option("cpu", "where to compute", choices=DEVICES)
     runtime: str | None = option(None, RUNTIME_HELP, choices=RUNTIMES)
     precision: str | None = option(None, PRECISION_HELP, choices=PRECISIONS)
 
@@ -110,7 +111,7 @@ class EvaluateOptions(Options):
     output_file: str | None = option(None, "JSON file that receives the figures")
     batch_size: int = option(32, "rows of a batch", check=between(1, 100_000))
     threads: int = option(0, "threads of the matrix kernels of an export; 0 takes one per core", check=THREADS)
-    device: str = option("cpu", "where to compute", choices=("cpu", "gpu"))
+    device: str = option("cpu", "where to compute", choices=DEVICES)
     runtime: str | None = option(None, RUNTIME_HELP, choices=RUNTIMES)
     precision: str | None = option(None, PRECISION_HELP, choices=PRECISIONS)
 

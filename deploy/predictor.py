@@ -21,8 +21,7 @@ from data.questions import Answer, Questions, Windows, as_questions, best_answer
 from data.sources import BadRow, checked_text
 from data.tasks import KINDS, METRICS, NUMBERS, SPANS, TASKS, Task
 from data.tokenization import InputEncoder, WordPieceTokenizer, load_tokenizer
-
-DEVICES = ("cpu", "gpu")
+from deploy.options import DEVICES
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,8 @@ def create_vocabulary(options: VocabularyOptions) -> int:
     if target.exists() and not options.overwrite:
         raise InputError(f"--output_file {target} exists; pass --overwrite or choose another name")
     check_new_file(target, "--output_file")
-    place = target.resolve()
-    around = {Path(name).resolve() for name in options.input_dir} & {place, *place.parents}
-    if place in {file.resolve() for file in files} or (around and target.name.endswith(SUFFIXES)):
+    is_text = _input_around(options.input_dir, target) and target.name.endswith(SUFFIXES)
+    if is_text or target.resolve() in {file.resolve() for file in files}:
         raise InputError(f"--output_file {target}: would be read as text; put it beside --input_dir")
     vocab = vocabulary_of_corpus(files, options.min_count, options.max_words)
     write_vocab(target, vocab)
@@ -74,7 +73,11 @@ def create(options: CorpusOptions, option: str = "--output_dir", is_alone: bool 
     Raises:
         InputError: text, vocabulary or output cannot be used.
     """
-    _check_place(options, option)
+    if (name := _input_around(options.input_dir, options.output_dir)) is not None:
+        raise InputError(
+            f"{option} {options.output_dir}: lies within --input_dir {name}, and would be read as text; choose another "
+            "folder"
+        )
     files = corpus_files(options.input_dir)
     references = _references(options, files)
     plan = _plan(options)
@@ -100,14 +103,10 @@ def create(options: CorpusOptions, option: str = "--output_dir", is_alone: bool 
     return _finished(target, record, len(work))
 
 
-def _check_place(options: CorpusOptions, option: str) -> None:
-    place = Path(options.output_dir).resolve()
-    for name in options.input_dir:
-        if Path(name).resolve() in (place, *place.parents):
-            raise InputError(
-                f"{option} {options.output_dir}: lies within --input_dir {name}, and would be read as text; choose "
-                "another folder"
-            )
+def _input_around(names: Sequence[str], output: str | Path) -> str | None:
+    """The input within which an output lies, or which it is; None when there is none."""
+    place = Path(output).resolve()
+    return next((name for name in names if Path(name).resolve() in (place, *place.parents)), None)
 
 
 def is_of_other_text(options: CorpusOptions) -> bool:
