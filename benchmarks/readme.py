@@ -372,6 +372,36 @@ def _tinybert(figures: Mapping[str, Any]) -> str:
     return found
 
 
+def _tinybert_copies(figures: Mapping[str, Any]) -> str:
+    teacher, copies = figures["teacher"], figures["copies"]
+    titles = {
+        "none": "rows alone",
+        "neighbours": "and copies, words replaced by neighbours in the embedding table",
+        "a masked LM": "and copies, words replaced by what the masked LM puts there",
+    }
+    rows = [["teacher", "", _scores(teacher["dev"]), "", ""]]
+    for way, title in titles.items():
+        if way in copies["students"]:
+            part = copies["students"][way]
+            rows.append(
+                [
+                    title,
+                    str(len(part["seeds"])),
+                    _scores(part["dev"], part["standard_deviation"]),
+                    f"{100 * part['dev_with_teacher']['agreement']:.1f}",
+                    f"{part['learning_rows']:,}",
+                ]
+            )
+    metrics = "accuracy / F1" if "f1" in teacher["dev"] else "accuracy"
+    header = ["4 × 312 learns from", "seeds", f"dev {metrics}, %", "answers as the teacher's, %", "rows"]
+    asked = copies["masked_lm"]
+    return (
+        f"{copies['settings']['N']} copies a row, {copies['settings']['max_steps']} steps of each stage; the masked LM "
+        f"finds {100 * asked['accuracy']:.1f} % of hidden pieces (perplexity {asked['perplexity']:.0f}).\n\n"
+        + _table(header, rows)
+    )
+
+
 def _tinybert_step(figures: Mapping[str, Any]) -> str:
     tokens = figures["tokens_per_second"]
     compared = _comparison(
@@ -755,6 +785,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "ofa_step": _ofa_step,
     "tinybert_sst2": _tinybert,
     "tinybert_qqp": _tinybert,
+    **dict.fromkeys(("tinybert_sst2_copies", "tinybert_qqp_copies"), _tinybert_copies),
     "tinybert_step": _tinybert_step,
     "tinybert_augment": _tinybert_augment,
     "tinybert_serving": _tinybert_serving,

@@ -21,14 +21,32 @@ from data.sources import BadRow, checked_text, decoded_lines
 from files import file_checksum
 
 SUFFIXES = (".txt", ".jsonl", ".json", ".txt.gz", ".jsonl.gz", ".json.gz")
+FIELD = "text"
 # A longer line is no text.
 LONGEST_LINE = 64 << 20
-
+# Of a file, to see what it holds.
+BEGINNING = 4096
 
 # A file of less than one in so many of a share's bytes is read together with its neighbours.
 SMALL = 16
 # Text without blank lines is cut at this size all the same, or at one and a half times a share's where that is more.
 LONGEST_DOCUMENT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is a document in a file.
+
+    Attributes:
+        field: of records, the one that holds the text.
+        by_line: whether every line is a document; a blank line ends one otherwise.
+    """
+
+    field: str = FIELD
+    by_line: bool = False
+
+
+PLAIN = Reading()
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,7 @@ class Part:
         reference: a file with a line for every line of the text, which tells its words.
         reference_start: where the line for ``line`` begins there, in bytes.
         ends_inside: whether its last document was too long, and goes on in the next part as another one.
+        reading: what a document is.
     """
 
     path: Path
@@ -52,6 +71,7 @@ class Part:
     reference: Path | None = None
     reference_start: int = 0
     ends_inside: bool = False
+    reading: Reading = PLAIN
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,9 @@ class Share:
 def corpus_files(names: Sequence[str], option: str = "--input_dir") -> list[Path]:
     """The files behind names: files as they are, and those of folders and their sub-folders, by name.
 
+    Where no name in a folder ends as those of text do, names without an ending count, such as the ``wiki_00`` of
+    extracted encyclopedias.
+
     Raises:
         InputError: nothing there, or a file of another kind.
     """
@@ -87,11 +110,18 @@ def corpus_files(names: Sequence[str], option: str = "--input_dir") -> list[Path
         if not name or not path.exists():
             raise InputError(f"{option} {name}: no such file or folder")
         inside = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
-        known = [part for part in inside if part.name.endswith(SUFFIXES)]
+        known = [part for part in inside if part.name.endswith(SUFFIXES)] or [
+            part for part in inside if has_no_ending(part)
+        ]
         if not known:
             raise InputError(f"{option} {name}: no file that ends in {', '.join(SUFFIXES)}")
         found += known
     return list(dict.fromkeys(found))
+
+
+def has_no_ending(path: Path) -> bool:
+    """Whether nothing in a name tells what the file holds; hidden ones tell that they are not meant."""
+    return not path.suffix and not path.name.startswith(".")
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -99,11 +129,16 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def is_json(path: Path) -> bool:
-    """Whether a file holds records, a document each, instead of lines of text."""
+    """Whether a file holds records, a document each, instead of lines of text: by its name, or by how it begins."""
+    if has_no_ending(path):
+        with _readable(path) as file:
+            return file.read(BEGINNING).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
     return path.name.removesuffix(".gz").endswith((".jsonl", ".json"))
 
 
-def shares(files: Sequence[Path], size: int, references: Sequence[Path] = ()) -> Iterator[Share]:
+def shares(
+    files: Sequence[Path], size: int, references: Sequence[Path] = (), reading: Reading = PLAIN
+) -> Iterator[Share]:
     """Cuts files into shares of whole documents of about ``size`` bytes, and puts small files together.
 
     A document that is longer than :data:`LONGEST_DOCUMENT` and one and a half shares ends there, with its line, and
@@ -113,6 +148,7 @@ def shares(files: Sequence[Path], size: int, references: Sequence[Path] = ()) ->
         files: of text.
         size: of a share.
         references: as many files that tell the words of every line, or none.
+        reading: what a document is.
 
     Raises:
         InputError: a gzipped file that is damaged, a line that is no text, or a reference of more or fewer lines.
@@ -124,22 +160,23 @@ def shares(files: Sequence[Path], size: int, references: Sequence[Path] = ()) ->
         first = number = 1
         told = _ReferencePlace(reference, path)
         begin = 0
+        every_line = reading.by_line or is_json(path)
         for line in _lines(path):
             place += len(line)
             number += 1
             told.next_line(number - 1)
             # A document ends behind a blank line; of JSON lines every line is one.
-            is_end = is_json(path) or not line.strip()
+            is_end = every_line or not line.strip()
             if place - start >= (size if is_end else longest):
                 if waiting:
                     yield Share(tuple(waiting))
                     waiting = []
-                yield Share((Part(path, start, place, first, reference, begin, not is_end),))
+                yield Share((Part(path, start, place, first, reference, begin, not is_end, reading),))
                 start, first, begin = place, number, told.place
         told.end(number - 1)
         if place == start:
             continue
-        part = Part(path, start, place, first, reference, begin)
+        part = Part(path, start, place, first, reference, begin, reading=reading)
         # What is left of a file that was cut is a share of its own, too.
         is_small = start == 0 and place * SMALL < size
         if waiting and not (is_small and Share((*waiting, part)).size <= size):
@@ -151,6 +188,17 @@ def shares(files: Sequence[Path], size: int, references: Sequence[Path] = ()) ->
             yield Share((part,))
     if waiting:
         yield Share(tuple(waiting))
+
+
+def check_first_records(files: Sequence[Path], reading: Reading = PLAIN) -> None:
+    """Reads the first record of every file that holds records.
+
+    Raises:
+        InputError: it has no text where it is to be.
+    """
+    for path in filter(is_json, files):
+        for _ in _documents_of(Part(path, 0, 1, 1, reading=reading)):
+            break
 
 
 def layout(found: Sequence[Share]) -> str:
@@ -279,8 +327,11 @@ def _documents_of(part: Part) -> Iterator[list[str]]:
                 if isinstance(line, BadRow):
                     raise line
                 if holds_records:
-                    if line.strip() and (lines := _json_document(line)):
+                    if line.strip() and (lines := _json_document(line, part.reading.field)):
                         yield lines
+                elif part.reading.by_line:
+                    if line.strip():
+                        yield [checked_text(line, "text")]
                 elif line.strip():
                     kept.append(checked_text(line, "text"))
                 elif kept:
@@ -302,14 +353,16 @@ class _Until:
         return self._file.readline(limit) if self._stop is None or self._file.tell() < self._stop else b""
 
 
-def _json_document(text: str) -> list[str]:
+def _json_document(text: str, field: str) -> list[str]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadRow(f"not valid JSON ({error})") from None
-    body = record.get("text") if isinstance(record, dict) else None
+    body = record.get(field) if isinstance(record, dict) else None
     if not isinstance(body, str):
-        raise BadRow("expected an object with a field 'text'")
+        others = [name for name, value in record.items() if isinstance(value, str)] if isinstance(record, dict) else []
+        hint = f"; --text_field may name another: {', '.join(others[:5])}" if others else ""
+        raise BadRow(f"expected an object with a field {field!r} that holds text{hint}")
     return [checked_text(line, "text") for line in body.splitlines() if line.strip()]
 
 

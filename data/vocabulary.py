@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from console import InputError
-from data.corpus import documents, shares
+from data.corpus import PLAIN, Reading, documents, shares
 from data.tokenization import SPECIAL_TOKENS, BertWords
 
 # Words of a vocabulary: rows of a single task hold no more that occur often enough to be learnt.
@@ -40,7 +40,11 @@ def vocabulary_of(texts: Iterable[str], language: str) -> list[str]:
 
 
 def vocabulary_of_corpus(
-    files: Sequence[Path], min_count: int, max_words: int, is_word: Callable[[str], bool] = lambda word: True
+    files: Sequence[Path],
+    min_count: int,
+    max_words: int,
+    is_word: Callable[[str], bool] = lambda word: True,
+    reading: Reading = PLAIN,
 ) -> list[str]:
     """Special tokens, the characters of raw text in lower case, and its commonest words of several characters.
 
@@ -52,13 +56,15 @@ def vocabulary_of_corpus(
         min_count: rarer characters and words are left out.
         max_words: of several characters, at most.
         is_word: whether a word of several characters is to be read.
+        reading: what a document is in these files.
 
     Raises:
         InputError: files that cannot be read, or in which nothing occurs so often.
     """
     split = BertWords(lowercase=True)
     single, words = Counter[str](), Counter[str]()
-    for line in (line for share in shares(files, SHARE) for document in documents(share) for line in document):
+    found = (document for share in shares(files, SHARE, reading=reading) for document in documents(share))
+    for line in (line for document in found for line in document):
         for word in split(line).split():
             single.update(word)
             if len(word) > 1 and is_word(word):

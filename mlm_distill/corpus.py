@@ -18,7 +18,20 @@ from typing import Any
 
 from console import InputError, duration, say, table
 from core.distributed import process_place
-from data.corpus import SUFFIXES, Share, corpus_files, fingerprint, is_json, layout, shares, text_lines
+from data.corpus import (
+    FIELD,
+    SUFFIXES,
+    Reading,
+    Share,
+    check_first_records,
+    corpus_files,
+    fingerprint,
+    has_no_ending,
+    is_json,
+    layout,
+    shares,
+    text_lines,
+)
 from data.instances import Masker, references_of
 from data.ragged import Ragged
 from data.store import Store
@@ -50,10 +63,11 @@ def create_vocabulary(options: VocabularyOptions) -> int:
     if target.exists() and not options.overwrite:
         raise InputError(f"--output_file {target} exists; pass --overwrite or choose another name")
     check_new_file(target, "--output_file")
-    is_text = _input_around(options.input_dir, target) and target.name.endswith(SUFFIXES)
-    if is_text or target.resolve() in {file.resolve() for file in files}:
+    is_text = target.name.endswith(SUFFIXES) or has_no_ending(target)
+    if (is_text and _input_around(options.input_dir, target)) or target.resolve() in {file.resolve() for file in files}:
         raise InputError(f"--output_file {target}: would be read as text; put it beside --input_dir")
-    vocab = vocabulary_of_corpus(files, options.min_count, options.max_words)
+    reading = Reading(options.text_field)
+    vocab = vocabulary_of_corpus(files, options.min_count, options.max_words, reading=reading)
     write_vocab(target, vocab)
     say(f"{len(vocab):,} pieces: {target}")
     return len(vocab)
@@ -80,6 +94,8 @@ def create(options: CorpusOptions, option: str = "--output_dir", is_alone: bool 
         )
     files = corpus_files(options.input_dir)
     references = _references(options, files)
+    # The usual mistake is told before a folder is begun.
+    check_first_records(files, options.reading())
     plan = _plan(options)
     if options.dry_run:
         return estimate(plan, files, references)
@@ -119,7 +135,7 @@ def is_of_other_text(options: CorpusOptions) -> bool:
 
 
 def _shares(options: CorpusOptions, files: Sequence[Path], references: Sequence[Path]) -> Iterator[Share]:
-    return shares(files, options.shard_megabytes << 20, references)
+    return shares(files, options.shard_megabytes << 20, references, options.reading())
 
 
 def _references(options: CorpusOptions, files: Sequence[Path]) -> list[Path]:
@@ -192,7 +208,9 @@ def _plan(options: CorpusOptions) -> Plan:
 
 def _made_from(plan: Plan, files: Sequence[Path], references: Sequence[Path], found: Sequence[Share]) -> dict[str, Any]:
     places = ("input_dir", "output_dir", "vocab_file", "reference_file")
-    state = {k: v for k, v in plan.options.state_dict().items() if k not in places}
+    # Corpora of before these options are those of their defaults.
+    plain = {"text_field": FIELD, "line_by_line": False}
+    state = {k: v for k, v in plan.options.state_dict().items() if k not in places and (k, v) not in plain.items()}
     return {
         "options": state,
         "files": fingerprint(files),

@@ -10,6 +10,7 @@ from args import Options, below_one, between, not_negative, option, positive, pr
 from core.layer_map import RULES
 from core.options import AdamWOptions, LayerLossOptions, PickleOptions, RunOptions, TeacherPassOptions
 from core.shapes import SHAPES
+from data.corpus import FIELD, Reading
 from data.instances import Windows
 from data.masking import Masking
 from data.options import CACHE_DIR
@@ -17,13 +18,19 @@ from data.segmentation import LTP_MODEL, SEGMENTERS
 from files import cache_folder
 
 
-class VocabularyOptions(Options):
-    """Options of ``mlm_distill.create_vocabulary``."""
+class TextOptions(Options):
+    """How raw text is read."""
 
     group = "data"
 
+    text_field: str = option(FIELD, "of JSON lines, the field that holds the text")
+
+
+class VocabularyOptions(TextOptions):
+    """Options of ``mlm_distill.create_vocabulary``."""
+
     input_dir: tuple[str, ...] = option(
-        help="text files or folders of them (.txt, .jsonl with a field text; also .gz)", also=("input_file",)
+        help="text files or folders of them (.txt, .jsonl; also .gz)", also=("input_file",)
     )
     output_file: str = option(help="the vocabulary, a piece a line", group="output")
     overwrite: bool = option(False, "replace what is there", group="output")
@@ -33,15 +40,14 @@ class VocabularyOptions(Options):
     )
 
 
-class CorpusOptions(Options):
+class CorpusOptions(TextOptions):
     """Options of ``mlm_distill.create_pretraining_data``."""
 
-    group = "data"
-
     input_dir: tuple[str, ...] = option(
-        help="text files or folders of them (.txt, .jsonl with a field text; also .gz); blank lines between documents",
+        help="text files or folders of them (.txt, .jsonl; also .gz); blank lines between documents",
         also=("input_file",),
     )
+    line_by_line: bool = option(False, "every line of a text file is a document")
     output_dir: str = option(help="folder that receives the shards", group="output")
     overwrite: bool = option(False, "replace what --output_dir holds", state=False, group="output")
     dry_run: bool = option(
@@ -120,6 +126,10 @@ class CorpusOptions(Options):
                 if self.asks(name)
             ]
         return found
+
+    def reading(self) -> Reading:
+        """What a document is."""
+        return Reading(self.text_field, self.line_by_line)
 
     def windows(self) -> Windows:
         """How documents are cut."""

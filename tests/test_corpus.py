@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from args import parse
 from console import InputError, run_script
 from data import corpus as reading
-from data.corpus import corpus_files, documents, layout, references, shares
+from data.corpus import Reading, corpus_files, documents, layout, references, shares
 from data.instances import Document, Masker, Windows, held_out, instances, tokenize
 from data.masking import Masking
 from data.ragged import Ragged
@@ -209,6 +209,61 @@ def test_files_of_all_kinds_are_found_by_name(inputs):
     assert names == ["a.txt", "b.txt", "c.jsonl", "d.txt.gz"]
     whole = [document for share in shares(corpus_files([str(inputs / "texts")]), 500) for document in documents(share)]
     assert whole == [*text(30, 1), *text(20, 2), *text(20, 3), *text(20, 4)]
+
+
+def test_files_without_an_ending_are_read_where_no_other_tells_that_it_is_text(tmp_path):
+    (tmp_path / "AA").mkdir()
+    (tmp_path / "AA" / ".hidden").write_text("no")
+    (tmp_path / "AA" / "wiki_00").write_text("\ufeff" + json.dumps({"text": "a film\nthe end", "id": 1}) + "\n")
+    (tmp_path / "AA" / "wiki_01").write_text("\nthe end\n\na film\n")
+    found = corpus_files([str(tmp_path)])
+    assert [path.name for path in found] == ["wiki_00", "wiki_01"]
+    read = [document for share in shares(found, 500) for document in documents(share)]
+    assert read == [["a film", "the end"], ["the end"], ["a film"]]
+    (tmp_path / "LICENSE").write_text("no")
+    write(tmp_path / "a.txt", [["good"]])
+    assert [path.name for path in corpus_files([str(tmp_path)])] == ["a.txt"]
+    assert [path.name for path in corpus_files([str(tmp_path / "AA" / "wiki_01")])] == ["wiki_01"]
+
+
+@given(st.lists(st.lists(LINES, min_size=1, max_size=4), max_size=12), st.integers(1, 60))
+def test_line_by_line_every_line_is_a_document(tmp_path_factory, made, size):
+    path = write(tmp_path_factory.mktemp("text") / "a.txt", made)
+    found = list(shares([path], size, (), Reading(by_line=True)))
+    assert [document for share in found for document in documents(share)] == [
+        [line] for lines in made for line in lines
+    ]
+    assert not any(part.ends_inside for share in found for part in share.parts)
+
+
+def test_the_field_with_the_text_has_a_name(inputs, capsys):
+    path = inputs / "news.json"
+    path.write_text('{"title": "news", "content": "a film"}\n{"title": "none", "content": ""}\n')
+    (share,) = shares([path], 500, (), Reading("content"))
+    assert list(documents(share)) == [["a film"]]
+    words = ["--input_dir", str(path), "--vocab_file", str(inputs / "vocab.txt"), "--output_dir", str(inputs / "out")]
+    words += ["--language", "en", "--max_seq_length", "16", "--doc_stride", "8", "--max_workers", "1"]
+    words += ["--held_out", "0"]
+    assert run_script(create_pretraining_data.main, words) == 2
+    told = capsys.readouterr().err
+    assert "line 1: expected an object with a field 'text' that holds text" in told
+    assert told.endswith("--text_field may name another: title, content\n")
+    assert not (inputs / "out").exists()
+    assert run_script(create_pretraining_data.main, [*words, "--text_field", "content"]) == 0
+
+
+def test_how_text_is_read_tells_corpora_apart_and_leaves_earlier_ones_as_they_are(inputs):
+    def record():
+        return json.loads((inputs / "out" / "corpus.json").read_text())
+
+    create(options(inputs))
+    assert not {"text_field", "line_by_line"} & record()["made_from"]["options"].keys()
+    rows = record()["rows"]
+    with pytest.raises(InputError, match="overwrite"):
+        create(options(inputs, line_by_line=True))
+    create(options(inputs, line_by_line=True, overwrite=True))
+    assert record()["made_from"]["options"]["line_by_line"] is True
+    assert record()["rows"] > rows
 
 
 # Windows
@@ -582,7 +637,7 @@ CASES = [
     ({"input_dir": "nope"}, "--input_dir nope: no such file or folder"),
     ({"input_dir": "<empty>"}, "no file that ends in .txt"),
     ({"input_dir": "<latin>"}, r"l\.txt, line 2: expected UTF-8, found byte 0xe9"),
-    ({"input_dir": "<json>"}, r"j\.jsonl, line 1: expected an object with a field 'text'"),
+    ({"input_dir": "<json>"}, r"j\.jsonl, line 1: expected an object with a field 'text' that .* another: body$"),
     ({"input_dir": "<blank>"}, "no text in"),
     ({"input_dir": "<gzip>"}, r"g\.txt\.gz: damaged or cut off"),
     ({"vocab_file": "nope"}, "--vocab_file nope: no such file"),

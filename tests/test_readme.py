@@ -161,6 +161,8 @@ BY_TASK = {
     "ofa_qqp": ("ofa", "qqp"),
     "tinybert_sst2": ("tinybert", "sst-2"),
     "tinybert_qqp": ("tinybert", "qqp"),
+    "tinybert_sst2_copies": ("tinybert", "sst-2"),
+    "tinybert_qqp_copies": ("tinybert", "qqp"),
     "sst2_averaged": ("sst2", None),
     "qqp_partners": ("tasks", "qqp"),
     "mlm_stages_with_text": ("mlm_stages", None),
