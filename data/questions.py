@@ -26,8 +26,12 @@ TEXTS = ("question", "context")
 QUESTION_TASKS: dict[str, Task] = {
     name: Task(name, TEXTS, "answers", metric=SPANS, language="zh", kind="span") for name in QUESTIONS
 }
-# Names of a split's file, the first that is there counts; CMRC 2018's training file is not to be had everywhere.
-FILES = {"train": ("train.json", "{}_train.json", "trial.json", "{}_trial.json"), "dev": ("dev.json", "{}_dev.json")}
+# Names of a split's file, the first that is there counts; CMRC 2018's training file is not to be had everywhere. DRCD is
+# published with its name in capitals.
+FILES = {
+    "train": ("train.json", "{task}_train.json", "{TASK}_training.json", "trial.json", "{task}_trial.json"),
+    "dev": ("dev.json", "{task}_dev.json", "{TASK}_dev.json"),
+}
 LARGEST_FILE = 4 << 30
 NOT_HERE = -1
 LONGEST_ANSWER = 50
@@ -94,11 +98,11 @@ def find_questions(data_dir: str | os.PathLike[str], split: str, name: str) -> P
     """
     if not Path(data_dir).is_dir():
         raise InputError(f"--data_dir {data_dir}: no such folder")
-    for pattern in FILES[split]:
-        if (path := Path(data_dir) / pattern.format(name)).is_file():
+    known = [pattern.format(task=name, TASK=name.upper()) for pattern in FILES[split]]
+    for file in known:
+        if (path := Path(data_dir) / file).is_file():
             return path
-    known = ", ".join(pattern.format(name) for pattern in FILES[split])
-    raise InputError(f"--data_dir {data_dir}: no {split} file here; expected one of {known}")
+    raise InputError(f"--data_dir {data_dir}: no {split} file here; expected one of {', '.join(known)}")
 
 
 def read_questions(path: str | os.PathLike[str], labelled: bool = True) -> Questions:

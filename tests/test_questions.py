@@ -158,12 +158,16 @@ def test_a_bad_file_is_one_line_and_names_the_place(tmp_path, content, message):
 
 
 def test_files_of_a_split_are_found_by_their_names(tmp_path):
-    with pytest.raises(InputError, match="no train file here; expected one of train.json, cmrc2018_train.json, trial"):
+    with pytest.raises(InputError, match="no train file here; expected one of train.json, cmrc2018_train.json, CMRC"):
         find_questions(tmp_path, "train", "cmrc2018")
     (tmp_path / "trial.json").write_text("{}")
     assert find_questions(tmp_path, "train", "cmrc2018").name == "trial.json"
     (tmp_path / "cmrc2018_train.json").write_text("{}")
     assert find_questions(tmp_path, "train", "cmrc2018").name == "cmrc2018_train.json"
+    (tmp_path / "DRCD_training.json").write_text("{}")
+    (tmp_path / "DRCD_dev.json").write_text("{}")
+    assert find_questions(tmp_path, "train", "drcd").name == "DRCD_training.json"
+    assert find_questions(tmp_path, "dev", "drcd").name == "DRCD_dev.json"
     with pytest.raises(InputError, match="no such folder"):
         find_questions(tmp_path / "nope", "dev", "drcd")
 
