@@ -111,10 +111,10 @@ def corpus_files(names: Sequence[str], option: str = "--input_dir") -> list[Path
             raise InputError(f"{option} {name}: no such file or folder")
         inside = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
         known = [part for part in inside if part.name.endswith(SUFFIXES)] or [
-            part for part in inside if has_no_ending(part)
+            part for part in inside if has_no_ending(part) and part.is_file()
         ]
         if not known:
-            raise InputError(f"{option} {name}: no file that ends in {', '.join(SUFFIXES)}")
+            raise InputError(f"{option} {name}: no file that ends in {', '.join(SUFFIXES)}, and none without an ending")
         found += known
     return list(dict.fromkeys(found))
 

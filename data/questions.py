@@ -26,8 +26,8 @@ TEXTS = ("question", "context")
 QUESTION_TASKS: dict[str, Task] = {
     name: Task(name, TEXTS, "answers", metric=SPANS, language="zh", kind="span") for name in QUESTIONS
 }
-# Names of a split's file, the first that is there counts; CMRC 2018's training file is not to be had everywhere. DRCD is
-# published with its name in capitals.
+# Names of a split's file, the first that is there counts; CMRC 2018's training file is not to be had everywhere, and
+# DRCD is published with its name in capitals.
 FILES = {
     "train": ("train.json", "{task}_train.json", "{TASK}_training.json", "trial.json", "{task}_trial.json"),
     "dev": ("dev.json", "{task}_dev.json", "{TASK}_dev.json"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import re
 import shutil
@@ -224,6 +225,10 @@ def test_files_without_an_ending_are_read_where_no_other_tells_that_it_is_text(t
     write(tmp_path / "a.txt", [["good"]])
     assert [path.name for path in corpus_files([str(tmp_path)])] == ["a.txt"]
     assert [path.name for path in corpus_files([str(tmp_path / "AA" / "wiki_01")])] == ["wiki_01"]
+    # Nobody writes into it: whoever opened it would wait.
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: no file that ends in .*, and none without an ending"):
+        corpus_files([str(tmp_path / "pipe")])
 
 
 @given(st.lists(st.lists(LINES, min_size=1, max_size=4), max_size=12), st.integers(1, 60))
