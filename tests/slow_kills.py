@@ -115,7 +115,8 @@ def commands(inputs: Path, folder: Path) -> dict[str, tuple[Callable, list[str]]
         **student,
         **{"task_name": "sst-2", "data_dir": inputs / "data", "teacher_model": inputs / "teacher", "device": "cpu"},
         **{"output_dir": folder, "cache_dir": folder.parent / "cache", "max_steps": 2, "max_seq_length": 24},
-        **{"cache_budget": "1GB", "aug_train": "", "N": 1, "M": 2},
+        # Rows are read twice, so that what is stored is killed too.
+        **{"cache_budget": "1GB", "aug_train": "", "N": 1, "M": 2, "batch_size": 200},
     }
     raw = {
         **student,

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -40,7 +41,7 @@ from tinybert import data_augmentation, general_distill, task_distill
 from tinybert.augment import augment
 from tinybert.general import distill_on_text
 from tinybert.options import GeneralDistillOptions, TaskDistillOptions, TinyAugmentOptions
-from tinybert.train import distill
+from tinybert.train import distill, passes
 
 TEACHER = {"hidden_size": 24, "num_attention_heads": 4, "num_hidden_layers": 4, "intermediate_size": 32}
 SMALL = {"hidden_size": 16, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 24}
@@ -214,6 +215,25 @@ def test_stored_and_asked_features_train_alike(inputs, tmp_path):
     for name, value in found["asked"].items():
         # Another order of rows, and half precision.
         assert found["stored"][name] == pytest.approx(value, rel=0.1)
+
+
+def test_a_row_is_read_as_often_as_steps_allow():
+    options = SimpleNamespace(max_steps=0, gradient_accumulation_steps=2)
+    assert passes(options, 1000, 50, 3) == 3
+    options.max_steps = 5
+    assert passes(options, 1000, 50, 3) == 0.5
+    options.max_steps = 100
+    assert passes(options, 1000, 50, 3) == 3
+
+
+@pytest.mark.parametrize(("steps", "is_stored"), [(2, False), (20, True)])
+def test_features_that_are_read_once_are_not_stored(inputs, tmp_path, steps, is_stored):
+    run = task_options(
+        inputs, tmp_path / "run", stage="intermediate", num_train_epochs=40, learning_rate=1e-3, max_steps=steps,
+        cache_budget="1GB", cache_dir=str(tmp_path / "cache"),
+    )  # fmt: skip
+    distill(run)
+    assert (tmp_path / "cache" / "teacher_features").is_dir() == is_stored
 
 
 @pytest.mark.parametrize(

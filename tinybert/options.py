@@ -91,9 +91,9 @@ class StoredLayerOptions(LayerLossOptions, TeacherPassOptions):
         check=is_size_on_disk,
     )
 
-    def budget(self, epochs: int) -> int:
+    def budget(self, passes: float) -> int:
         """Bytes that the teacher's features may take: what is read once is not worth being written."""
-        return size_in_bytes(self.cache_budget) if epochs > 1 else 0
+        return size_in_bytes(self.cache_budget) if passes > 1 else 0
 
 
 class ReplacementOptions(PickleOptions):

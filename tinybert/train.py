@@ -166,6 +166,20 @@ def train_layers(
     return stage.finish(student, record)
 
 
+def passes(options: Any, rows: int, batch_size: int, epochs: int) -> float:
+    """How often a training reads a row: less than its epochs where ``--max_steps`` ends it before them.
+
+    Args:
+        options: of the training.
+        rows: that it learns from.
+        batch_size: rows of a batch over all processes.
+        epochs: that it has at most.
+    """
+    if not options.max_steps:
+        return epochs
+    return min(epochs, options.max_steps * options.gradient_accumulation_steps * batch_size / rows)
+
+
 def fit_layers(
     run: Run,
     start: Student,
@@ -203,7 +217,8 @@ def fit_layers(
         first = np.zeros((student.model.config.hidden_size, features.loaded.model.config.hidden_size), np.float32)
     projections = Projections(first, [s for _, s in loss.pairs], options.projection == "shared")
     step = LayerStep(student.model, features, loss, projections)  # type: ignore[arg-type]
-    batches = run.batches(features.columns(rows, options.budget(epochs), run.world), batch_size, pad_id)
+    read = passes(run.options, rows.rows, batch_size, epochs)
+    batches = run.batches(features.columns(rows, options.budget(read), run.world), batch_size, pad_id)
     judged = Batches(held_out, batch_size, pad_id, shuffle=False)
     if start.projection is None:
         some = Batches(rows.slice(0, min(FITTED_ROWS, rows.rows)), batch_size, pad_id, shuffle=False)
