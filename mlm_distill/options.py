@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -335,6 +336,12 @@ class RunDistillOptions(PickleOptions, LayerLossOptions, AdamWOptions, TeacherPa
         None, 'instead of it: a JSON file {"train": [text files]}; the corpus is made in --data_cache_dir', group="data"
     )
     data_cache_dir: str | None = option(None, "folder that receives the corpus of --data_files_json", group="data")
+    preprocessing_num_workers: int = option(
+        2, "processes that make it", check=between(1, 256), state=False, group="data", also=("max_workers",)
+    )
+    do_lower_case: bool = option(
+        True, "as published: what a model says of its vocabulary decides", state=False, group="data"
+    )
     language: str = option("zh", "of the text of --data_files_json", choices=("zh", "en"), group="data")
     eval_file: str | None = option(
         None,
@@ -398,6 +405,20 @@ class RunDistillOptions(PickleOptions, LayerLossOptions, AdamWOptions, TeacherPa
         choices=("shared", "per_layer"),
     )
     output_encoded_layers: bool = option(True, "as published: hidden+ce reads the layers' states")
+    matches: tuple[str, ...] = option(
+        (),
+        "as published, names such as L6_hidden_mse: hidden+ce compares the states of layers at even distances anyway",
+        state=False,
+    )
+    seed: int = option(
+        42, "the one seed that all random streams derive from", check=not_negative, also=("random_seed",)
+    )
+    lr_scheduler: str = option(
+        "linear",
+        "the learning rate after warm-up",
+        choices=("constant", "linear", "cosine"),
+        also=("official_schedule",),
+    )
     do_train: bool = option(True, "train", state=False)
     do_eval: bool = option(True, "evaluate while training; alone: only evaluate the student", state=False)
     batch_size: int = option(384, "instances of a batch over all processes", check=positive, also=("train_batch_size",))
@@ -449,6 +470,17 @@ class RunDistillOptions(PickleOptions, LayerLossOptions, AdamWOptions, TeacherPa
             found.append("--data_files_json and --input_file exclude each other")
         if self.data_cache_dir and not self.data_files_json:
             found.append("--data_cache_dir goes with --data_files_json")
+        if self.asks("preprocessing_num_workers") and not self.data_files_json:
+            found.append("--preprocessing_num_workers goes with --data_files_json")
+        if not self.do_lower_case:
+            found.append("--do_lower_case False: leave it out, a model says itself how its vocabulary reads")
+        if unknown := [name for name in self.matches if not re.fullmatch(EVEN_STATES, name)]:
+            found.append(
+                f"--matches {unknown[0]}: expected one such as L6_hidden_mse; --layer_map, --hidden_weight and "
+                "--attention_weight say what else is compared"
+            )
+        if self.matches and self.asks("layer_map"):
+            found.append("--matches and --layer_map exclude each other")
         if self.asks("language") and not self.data_files_json:
             found.append("--language goes with --data_files_json: a corpus was made for one")
         if not self.student_model and not self.student_config:
@@ -501,8 +533,10 @@ TRAINING_OPTIONS = (
 )
 HIDDEN_OPTIONS = (
     *("temperature", "ce_weight", "layer_map", "embedding_weight", "hidden_weight", "attention_weight", "relations"),
-    *("relation_weight", "relation_heads", "patient_weight", "projection"),
+    *("relation_weight", "relation_heads", "patient_weight", "projection", "matches"),
 )
+# Of MiniRBT's matches those that pair a student's states with the teacher's at even distances.
+EVEN_STATES = r"(L3n?|L4t|L6(n0|h\d+_(roberta|rbt6))?)_hidden_mse"
 
 
 class TwoStageOptions(Options):

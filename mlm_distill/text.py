@@ -228,6 +228,7 @@ def corpus_of_files(options: RunDistillOptions, student: LoadedModel) -> CorpusO
         language=options.language,
         max_seq_length=options.max_seq_length or min(512, longest),
         dynamic_masking=True,
+        max_workers=options.preprocessing_num_workers,
         cache_dir=options.cache_dir,
         **vocabulary,
     )

@@ -90,6 +90,11 @@ def _inputs(options: RunDistillOptions, world: World) -> tuple[LoadedModel, Load
 def _loss_of_layers(options: RunDistillOptions, student: LoadedModel, teacher: LoadedModel) -> LayerLoss | None:
     if options.loss != "hidden+ce":
         return None
+    layers = student.model.config.num_hidden_layers
+    for name in options.matches:
+        # They are named after the student's layers: L6_hidden_mse.
+        if name[1] != str(layers):
+            raise InputError(f"--matches {name}: is for students of {name[1]} layers, this one has {layers}")
     return LayerLoss.of(options, teacher.model.config, student.model.config)
 
 

@@ -643,12 +643,14 @@ def test_the_published_command_lines_are_read(inputs):
     assert (found.max_steps, found.warmup_steps, found.batch_size, found.eval_batch_size) == (1000000, 20000, 384, 1024)
     assert found.warmup_proportion == 0.0
     distill_sh = (
-        "--student_config s/config.json --teacher_name_or_path t --num_train_steps 100000 --ckpt_steps 20000 "
-        "--learning_rate 4e-4 --train_batch_size 64 --data_files_json j.json --data_cache_dir c --output_dir o "
-        "--output_encoded_layers true --gradient_accumulation_steps 8 --temperature 8 --fp16 "
-        "--student_pretrained_weights s"
+        "--teacher_name_or_path t --do_lower_case --student_config s/config.json --matches L6h256_roberta_hidden_mse "
+        "--do_train --max_seq_length 512 --train_batch_size 64 --random_seed 1337 --num_train_steps 100000 "
+        "--ckpt_steps 20000 --learning_rate 4e-4 --official_schedule linear --output_dir o --data_files_json j.json "
+        "--data_cache_dir c --preprocessing_num_workers 20 --gradient_accumulation_steps 8 --temperature 8 "
+        "--output_encoded_layers true --fp16 --student_pretrained_weights s"
     )
     found = parse(RunDistillOptions, distill_sh.split(), "")
+    assert (found.seed, found.lr_scheduler, found.preprocessing_num_workers) == (1337, "linear", 20)
     assert (found.loss, found.teacher, found.temperature, found.precision) == ("hidden+ce", "t", 8.0, "fp16")
     assert (found.save_steps, found.gradient_accumulation_steps, found.input_file) == (20000, 8, "c")
 
@@ -721,6 +723,13 @@ BAD = [
     ({"teacher": "<student>", "output_encoded_layers": False, "truncation_factor": None}, "--output_encoded_layers"),
     ({"teacher": "<headless>", "truncation_factor": None}, "--teacher .*headless: has no masked-LM head"),
     ({"data_files_json": "x"}, "--data_files_json goes with --data_cache_dir"),
+    ({"preprocessing_num_workers": 3}, "--preprocessing_num_workers goes with --data_files_json"),
+    ({"do_lower_case": False}, "--do_lower_case False: leave it out"),
+    ({"teacher": "<teacher>", "truncation_factor": None, "matches": "L6_attention_mse"}, "L6_attention_mse: exp"),
+    ({"teacher": "<teacher>", "truncation_factor": None, "matches": "L6_hidden_mse", "layer_map": "2:1"}, "exclude"),
+    ({"teacher": "<teacher>", "truncation_factor": None, "input_file": "<dynamic>", "matches": "L6_hidden_mse"},
+     "--matches L6_hidden_mse: is for students of 6 layers, this one has"),
+    ({"matches": "L6_hidden_mse"}, "--matches goes with --loss hidden"),
     ({"teacher": "none", "eval_file": "<elsewhere>", "truncation_factor": None}, "--eval_file .*another vocabulary"),
     ({"teacher": "none", "eval_file": "<longer>", "truncation_factor": None}, "--eval_file .*up to 80 tokens long"),
     ({"teacher": "<teacher>", "layer_map": "99:1", "truncation_factor": None, "input_file": "<dynamic>"}, "99"),
