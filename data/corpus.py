@@ -10,6 +10,7 @@ import contextlib
 import gzip
 import json
 import os
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -197,8 +198,7 @@ def check_first_records(files: Sequence[Path], reading: Reading = PLAIN) -> None
         InputError: it has no text where it is to be.
     """
     for path in filter(is_json, files):
-        for _ in _documents_of(Part(path, 0, 1, 1, reading=reading)):
-            break
+        next(_documents_of(Part(path, 0, sys.maxsize, 1, reading=reading)), None)
 
 
 def layout(found: Sequence[Share]) -> str:

@@ -243,7 +243,7 @@ def test_line_by_line_every_line_is_a_document(tmp_path_factory, made, size):
 
 def test_the_field_with_the_text_has_a_name(inputs, capsys):
     path = inputs / "news.json"
-    path.write_text('{"title": "news", "content": "a film"}\n{"title": "none", "content": ""}\n')
+    path.write_text('\n{"title": "news", "content": "a film"}\n{"title": "none", "content": ""}\n')
     (share,) = shares([path], 500, (), Reading("content"))
     assert list(documents(share)) == [["a film"]]
     words = ["--input_dir", str(path), "--vocab_file", str(inputs / "vocab.txt"), "--output_dir", str(inputs / "out")]
@@ -251,7 +251,7 @@ def test_the_field_with_the_text_has_a_name(inputs, capsys):
     words += ["--held_out", "0"]
     assert run_script(create_pretraining_data.main, words) == 2
     told = capsys.readouterr().err
-    assert "line 1: expected an object with a field 'text' that holds text" in told
+    assert "line 2: expected an object with a field 'text' that holds text" in told
     assert told.endswith("--text_field may name another: title, content\n")
     assert not (inputs / "out").exists()
     assert run_script(create_pretraining_data.main, [*words, "--text_field", "content"]) == 0
