@@ -379,7 +379,7 @@ def _tinybert_copies(figures: Mapping[str, Any]) -> str:
         "neighbours": "and copies, words replaced by neighbours in the embedding table",
         "a masked LM": "and copies, words replaced by what the masked LM puts there",
     }
-    rows = [["teacher", "", _scores(teacher["dev"]), "", ""]]
+    rows = [["teacher", "", _scores(teacher["dev"]), "", "", ""]]
     for way, title in titles.items():
         if way in copies["students"]:
             part = copies["students"][way]
@@ -389,14 +389,15 @@ def _tinybert_copies(figures: Mapping[str, Any]) -> str:
                     str(len(part["seeds"])),
                     _scores(part["dev"], part["standard_deviation"]),
                     f"{100 * part['dev_with_teacher']['agreement']:.1f}",
+                    f"{part['dev_with_teacher']['kl']:.3f}",
                     f"{part['learning_rows']:,}",
                 ]
             )
     metrics = "accuracy / F1" if "f1" in teacher["dev"] else "accuracy"
-    header = ["4 × 312 learns from", "seeds", f"dev {metrics}, %", "answers as the teacher's, %", "rows"]
+    header = ["4 × 312 learns from", "seeds", f"dev {metrics}, %", "answers as the teacher's, %", "KL from it", "rows"]
     asked = copies["masked_lm"]
     return (
-        f"{copies['settings']['N']} copies a row, {copies['settings']['max_steps']} steps of each stage; the masked LM "
+        f"{copies['settings']['N']} copies a text, {copies['settings']['max_steps']} steps of each stage; the masked LM "
         f"finds {100 * asked['accuracy']:.1f} % of hidden pieces (perplexity {asked['perplexity']:.0f}).\n\n"
         + _table(header, rows)
     )
