@@ -397,8 +397,8 @@ def _tinybert_copies(figures: Mapping[str, Any]) -> str:
     header = ["4 × 312 learns from", "seeds", f"dev {metrics}, %", "answers as the teacher's, %", "KL from it", "rows"]
     asked = copies["masked_lm"]
     return (
-        f"{copies['settings']['N']} copies a text, {copies['settings']['max_steps']} steps of each stage; the masked LM "
-        f"finds {100 * asked['accuracy']:.1f} % of hidden pieces (perplexity {asked['perplexity']:.0f}).\n\n"
+        f"{copies['settings']['N']} copies a text, {copies['settings']['max_steps']} steps of each stage; the masked "
+        f"LM finds {100 * asked['accuracy']:.1f} % of hidden pieces (perplexity {asked['perplexity']:.0f}).\n\n"
         + _table(header, rows)
     )
 
