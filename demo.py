@@ -98,8 +98,8 @@ TINYBERT_SMALL = {
     "distilled": {"intermediate_epochs": 1, "max_train_rows": 1500},
 }
 TINYBERT_SHAPE = {"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12}
-# Lines of the built-in text, and how masked language models learn from it.
-MLM_LINES = 2400
+# Lines of the built-in text, facts and reviews, and how masked language models learn from them.
+MLM_LINES, MLM_REVIEWS = 1600, 1800
 MLM_CORPUS: dict[str, Any] = {
     "language": "en",
     "max_seq_length": 64,
@@ -432,7 +432,7 @@ def run_mlm(place: Path, shared: dict[str, Any], teacher: str, began: float) -> 
 def _raw_text(data_dir: Path, seed: int) -> str:
     """Built-in sentences on facts, and the training sentences of the task, without their labels, some a document."""
     rows = (data_dir / "train.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    reviews = [row.split("\t")[0] for row in rows]
+    reviews = [row.split("\t")[0] for row in rows[:MLM_REVIEWS]]
     documents = ["\n".join(reviews[start : start + 5]) for start in range(0, len(reviews), 5)]
     return "\n\n".join(["\n".join(english_raw_text(MLM_LINES, seed)), *documents]) + "\n"
 
