@@ -265,8 +265,8 @@ def _by_seed(models: Sequence[Found]) -> list[Found]:
             key = str(number)
         first = kept.setdefault(key, found)
         first.others.append(found)
-    # Teachers first: the others are compared with them.
-    return sorted(kept.values(), key=lambda one: one.script != TEACHES)
+    # Teachers first: the others are compared with them. Of encoders the larger ones teach.
+    return sorted(kept.values(), key=lambda one: (one.script != TEACHES, -one.parameters if one.task is None else 0))
 
 
 def curves(found: Found) -> list[Curve]:

@@ -51,8 +51,9 @@ h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.25rem;margin:2rem 0 .5rem}h3{f
 p,figcaption{margin:.25rem 0 .75rem;max-width:46rem}figcaption{font-size:.85rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}
 th,td{padding:.35rem .6rem;border-bottom:1px solid var(--faint);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}thead th{background:var(--soft);vertical-align:bottom}
-td.text{white-space:normal;min-width:16rem;overflow-wrap:anywhere;text-align:left}
+th:first-child,td:first-child,.words{text-align:left}
+thead th{background:var(--soft);vertical-align:bottom;white-space:normal;text-wrap:balance}
+td.text{white-space:normal;min-width:16rem;overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem}
 figure{margin:0}svg{width:100%;height:auto;display:block}svg text{fill:var(--ink)}
 pre{background:var(--soft);padding:.75rem;overflow-x:auto;font-size:.8rem;white-space:pre-wrap;overflow-wrap:anywhere}
@@ -118,15 +119,20 @@ def dev_rows(found: Found) -> str:
     return f"{count:,} dev rows" if isinstance(count, int) else "dev"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], is_text: Sequence[int] = ()) -> str:
-    """A table whose cells are HTML already; ``is_text`` numbers columns of running text."""
-    head = "".join(f"<th scope='col'>{cell}</th>" for cell in header)
-    lines_ = (
-        "<tr>"
-        + "".join(f"<td{' class=text' if n in is_text else ''}>{cell}</td>" for n, cell in enumerate(row))
-        + "</tr>"
-        for row in rows
-    )
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], is_text: Sequence[int] = (), is_words: Sequence[int] = ()
+) -> str:
+    """A table whose cells are HTML already; some columns are numbered that hold running text, or words.
+
+    The first column holds words too; all others are set as numbers are, to the right.
+    """
+    classes = dict.fromkeys(is_words, " class=words") | dict.fromkeys(is_text, " class='words text'")
+
+    def line(cells: Sequence[str], opened: str, closed: str) -> str:
+        return "".join(f"<{opened}{classes.get(n, '')}>{cell}</{closed}>" for n, cell in enumerate(cells))
+
+    head = line(header, "th scope='col'", "th")
+    lines_ = (f"<tr>{line(row, 'td', 'td')}</tr>" for row in rows)
     return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{''.join(lines_)}</tbody></table></div>"
 
 
@@ -160,7 +166,7 @@ def summary(models: Sequence[Found], groups: Sequence[Group]) -> str:
     """The table that a reader came for."""
     figures = {figure_name(one) for one in models if one.metric}
     only = next(iter(figures)) if len(figures) == 1 else ""
-    unit = ", %" if only in SHARES else ""
+    unit = ", %" if all(one.metric in SHARES for one in models if one.metric) else ""
     header = ["model", "kind", escape(f"dev {only}{unit}" if only else "dev"), "dev rows", "seeds", "parameters"]
     header += ["on disk", "ms a row", "rows/s", "faster by", "same answer as its teacher", "training"]
     base = {id(one): group.base for group in groups for one in group.models}
@@ -190,7 +196,8 @@ def summary(models: Sequence[Found], groups: Sequence[Group]) -> str:
             )
         )
     kept = [n for n in range(len(header)) if any(row[n] for row in cells)]
-    shown = table([header[n] for n in kept], [[row[n] for n in kept] for row in cells])
+    # What it is called and what kind it is, which every model has, come first.
+    shown = table([header[n] for n in kept], [[row[n] for n in kept] for row in cells], is_words=(1,))
     told = ", ".join(f"{group.base.name} ({group.name})" for group in groups if group.base.speed)
     note = (
         f"Speed: one thread, text in and label out; ms a row: the median of single rows; faster than {escape(told)}. "
@@ -341,7 +348,7 @@ def _short(text: str) -> str:
 def environment_part(environment: Mapping[str, str]) -> str:
     """Machine and versions."""
     rows = [(escape(name), escape(value)) for name, value in environment.items()]
-    return f"<h2>Environment</h2>{table(('of this report', ''), rows)}"
+    return f"<h2>Environment</h2>{table(('of this report', ''), rows, is_words=(1,))}"
 
 
 def command_part(models: Sequence[Found]) -> str:

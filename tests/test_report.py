@@ -21,6 +21,7 @@ from deploy.options import ReportOptions
 from deploy.report_data import (
     Found,
     Group,
+    _by_seed,
     command,
     curves,
     disagreements,
@@ -29,6 +30,7 @@ from deploy.report_data import (
     searches,
     teacher_of,
 )
+from deploy.report_page import summary
 from deploy.reporting import report
 from distill_lstm.options import DistillOptions
 from distill_lstm.train import distill
@@ -259,7 +261,9 @@ def test_a_browser_shows_the_page_without_scrolling_sideways(page, tmp_path, wid
     measured.write_text(
         f"<iframe id=f width={width} height=900 src='{page.as_uri()}'></iframe><p id=r></p><script>"
         "onload=()=>{const d=f.contentDocument,e=d.documentElement;r.textContent=JSON.stringify({wide:e.scrollWidth,"
-        "shown:f.clientWidth,charts:[...d.querySelectorAll('svg')].map(s=>s.getBoundingClientRect().height)})}</script>",
+        "shown:f.clientWidth,"
+        "first:d.querySelector('table').scrollWidth,"
+        "charts:[...d.querySelectorAll('svg')].map(s=>s.getBoundingClientRect().height)})}</script>",
         encoding="utf-8",
     )
     done = subprocess.run(
@@ -283,9 +287,35 @@ def test_a_browser_shows_the_page_without_scrolling_sideways(page, tmp_path, wid
     assert found is not None and found[1], done.stderr[-2000:]
     figures = json.loads(found[1])
     assert figures["wide"] <= figures["shown"]
+    # What a reader came for is seen whole where there is room.
+    assert figures["first"] <= 1280 - 2 * 16 or width < 1280
     assert len(figures["charts"]) >= 6
     # Those of a training that is folded up have no height.
     assert sum(height > 100 for height in figures["charts"]) >= 6
+
+
+def test_encoders_are_judged_by_the_hidden_pieces_that_they_find_larger_ones_first():
+    small, large = (
+        Found(
+            name,
+            None,
+            None,
+            {"dev": {"accuracy": share, "perplexity": 20.0}, "dev_rows": 62},
+            {"script": "mlm_distill.run_distill"},
+            parameters=count,
+        )
+        for name, share, count in (("a student", 0.2751, 10_500_000), ("teacher", 0.3301, 22_900_000))
+    )
+    assert [one.name for one in _by_seed([small, large])] == ["teacher", "a student"]
+    reader = Reader()
+    reader.feed(summary([large, small], []))
+    assert reader.tables == [
+        [
+            ["model", "kind", "dev accuracy at hidden places, %", "dev rows", "seeds", "parameters"],
+            ["teacher", "masked language model", "33.01", "62", "1", "22.9 M"],
+            ["a student", "masked language model", "27.51", "62", "1", "10.5 M"],
+        ]
+    ]
 
 
 def test_a_link_and_a_copy_are_no_further_seeds(runs, tmp_path):
