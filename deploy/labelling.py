@@ -52,8 +52,7 @@ def predict(options: PredictOptions) -> int:
     )
     if options.text_pair and not predictor.is_pair:
         raise InputError(f"--text_pair: the model in {options.model_dir} reads single texts")
-    if options.n_best_size > 1 and not predictor.finds_answers:
-        raise InputError(f"--n_best_size: the model in {options.model_dir} labels texts, it finds no answers in them")
+    check_n_best(options.n_best_size, predictor, options.model_dir)
     if options.text and predictor.is_pair and not options.text_pair:
         raise InputError(f"--text_pair is missing: the model in {options.model_dir} reads pairs")
     scored = Scored(predictor.task)
@@ -64,7 +63,7 @@ def predict(options: PredictOptions) -> int:
         with output(options.output_file) as file:
             for prediction in predictor.stream(rows, options.batch_size):
                 record = prediction.as_dict(predictor.text_columns, others.popleft())
-                file.write(_line(record) + "\n")
+                file.write(json_line(record) + "\n")
                 if isinstance(prediction, Prediction):
                     scored.predicted(prediction.logits)
                 count += 1
@@ -80,7 +79,13 @@ def predict(options: PredictOptions) -> int:
     return count
 
 
-def _line(record: dict[str, Any]) -> str:
+def check_n_best(count: int, predictor: Predictor, folder: str) -> None:
+    """Raises an InputError where several answers are asked of a model that gives none."""
+    if count > 1 and not predictor.finds_answers:
+        raise InputError(f"--n_best_size: the model in {folder} labels texts, it finds no answers in them")
+
+
+def json_line(record: dict[str, Any]) -> str:
     """A record as a line of JSON. What stands beside the texts may be what neither JSON nor UTF-8 knows."""
     try:
         line = json.dumps(record, ensure_ascii=False, allow_nan=False)

@@ -93,6 +93,22 @@ class PredictOptions(Options):
         return found
 
 
+class ServeOptions(Options):
+    """Options of ``deploy.serve``."""
+
+    model_dir: str = option(help="an export folder", group="model")
+    host: str = option("127.0.0.1", "the address to listen on; 0.0.0.0 lets other machines ask")
+    port: int = option(8080, "its port; 0 takes a free one", check=between(0, 65_535))
+    batch_size: int = option(32, "rows of a batch; 1 computes every row by itself", check=between(1, 100_000))
+    max_rows: int = option(1000, "rows that one request may hold", check=between(1, 1_000_000))
+    max_waiting: int = option(10_000, "rows that may wait; further requests are refused until fewer do", check=positive)
+    n_best_size: int = option(1, "answers to a question, of a model that finds them", check=between(1, 1000))
+    threads: int = option(0, "threads of the matrix kernels; 0 takes one per core", check=THREADS)
+    device: str = option("cpu", "where to compute", choices=DEVICES)
+    runtime: str | None = option(None, RUNTIME_HELP, choices=RUNTIMES)
+    precision: str | None = option(None, PRECISION_HELP, choices=PRECISIONS)
+
+
 class EvaluateOptions(Options):
     """Options of ``deploy.evaluate``."""
 

@@ -16,7 +16,7 @@ from args import parse
 from benchmarks.readme import PAGES, PICTURE, TABLES, filled, recipes_picture
 from core import arithmetic
 from data.overview import OverviewOptions
-from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions, ReportOptions
+from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions, ReportOptions, ServeOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
 from finetune.options import FinetuneOptions, MrcOptions
 from mlm_distill.options import (
@@ -41,6 +41,7 @@ OPTIONS = {
     "data.tasks": OverviewOptions,
     "deploy.export": ExportOptions,
     "deploy.predict": PredictOptions,
+    "deploy.serve": ServeOptions,
     "deploy.benchmark": BenchmarkOptions,
     "deploy.evaluate": EvaluateOptions,
     "deploy.report": ReportOptions,
