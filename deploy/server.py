@@ -29,6 +29,8 @@ PATIENCE = 30
 CONNECTIONS = 256
 # Bytes of a request for every row that it may hold.
 BYTES_PER_ROW, FEWEST_BYTES = 1 << 14, 1 << 20
+# Times as many bytes as are taken are still read, to be answered that they are too many.
+PASSED_OVER = 8
 
 
 class Refused(Exception):
@@ -365,7 +367,7 @@ class Handler(BaseHTTPRequestHandler):
         """What follows the header.
 
         Raises:
-            Refused: its length is not told, or is too much; the connection ends then, as the rest is not read.
+            Refused: its length is not told, or is too much; the connection ends then.
         """
         self.close_connection, stays = True, self.close_connection
         given = self.headers.get_all("Content-Length") or []
@@ -374,6 +376,7 @@ class Handler(BaseHTTPRequestHandler):
         if not (given[0].isascii() and given[0].isdigit()):
             raise Refused(HTTPStatus.BAD_REQUEST, "expected bytes in Content-Length")
         if len(given[0]) > 18 or int(given[0]) > self.server.most_bytes:
+            self._pass_over(given[0])
             raise Refused(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {self.server.most_bytes:,} bytes a request"
             )
@@ -382,6 +385,15 @@ class Handler(BaseHTTPRequestHandler):
             raise ConnectionAbortedError("the client left in the middle of its request")
         self.close_connection = stays
         return body
+
+    def _pass_over(self, length: str) -> None:
+        """Reads what is refused, unless it is endless: who still sends when the connection ends never reads why."""
+        left = self.server.most_bytes * PASSED_OVER
+        if len(length) > 18 or int(length) > left:
+            return
+        left = int(length)
+        while left and (part := self.rfile.read(min(left, FEWEST_BYTES))):
+            left -= len(part)
 
     def _refuse(self, refused: Refused) -> None:
         self._answer(refused.status, {"error": str(refused)})

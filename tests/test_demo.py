@@ -231,7 +231,11 @@ def test_the_masked_lm_demo_ends_with_its_summary_and_is_found_again(tiny_demo, 
     shapes = [bert_shape(place / name) for name in ("alone", "stages/student")]
     assert shapes[0] == shapes[1]
     # The report is on what has learnt, not on what that began with.
-    assert [model.name for model in find_models([str(place)])] == ["alone", "assistant", "student", "teacher"]
+    found = find_models([str(place)])
+    assert {model.name for model in found} == {"alone", "assistant", "student", "teacher"}
+    # The larger ones, which teach, come first.
+    sizes = [model.parameters for model in found]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1]
     assert [model["layers"] for model in summary["models"]] == [2, 2, 1]
     again = demo.run(options(tmp_path, teacher, recipe="mlm", resume=True))
     assert capsys.readouterr().out.count("this run had finished") == 4
