@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from console import InputError
+from core.arithmetic import bf16_fault
 
 T = TypeVar("T")
 
@@ -79,9 +80,12 @@ def check_precision(precision: str) -> None:
     """Raises :class:`InputError` when the current device cannot compute in ``precision``."""
     if precision == "fp32":
         return
-    if not paddle.device.get_device().startswith("gpu"):
-        raise InputError(f"--precision {precision} needs a GPU: on a CPU Paddle's mixed precision is without effect")
-    if precision == "bf16" and not paddle.amp.is_bfloat16_supported():
+    if current_device() != "gpu":
+        if precision == "fp16":
+            raise InputError("--precision fp16 needs a GPU; on processors with AMX or AVX512_BF16 there is bf16")
+        if fault := bf16_fault():
+            raise InputError(f"--precision {precision}: {fault}")
+    elif precision == "bf16" and not paddle.amp.is_bfloat16_supported():
         raise InputError("--precision bf16: this GPU has no bf16 arithmetic; use fp32 or fp16")
 
 

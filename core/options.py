@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from args import Options, below_one, between, list_options, not_negative, option, parse_value, positive
 from console import InputError
-from core.arithmetic import BF16, FP32, MODES, bf16_fault
+from core.arithmetic import BF16, FP32, PRECISIONS, bf16_fault
 from core.layer_map import LAYER_MAPS, is_layer_map
 from data.options import CACHE_DIR, DataOptions
 from data.tasks import Task
@@ -155,7 +155,9 @@ class OptimizerOptions(Options):
     lr_scheduler: str = option("constant", "the learning rate after warm-up", choices=("constant", "linear", "cosine"))
     gradient_accumulation_steps: int = option(1, "batches per optimiser step", check=positive)
     precision: str = option(
-        "fp32", "number format of the forward pass; bf16 and fp16 need a GPU", choices=("fp32", "bf16", "fp16")
+        FP32,
+        "number format of matrix products; bf16 needs a GPU or a processor with AMX or AVX512_BF16, fp16 a GPU",
+        choices=(*PRECISIONS, "fp16"),
     )
     average_checkpoints: int = option(
         0,
@@ -184,7 +186,7 @@ class TeacherPassOptions(Options):
     teacher_precision: str = option(
         FP32,
         "in which a teacher is computed on a processor; bf16 needs AMX or AVX512_BF16",
-        choices=tuple(MODES),
+        choices=PRECISIONS,
     )
 
     def faults(self) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from console import InputError
-from core.arithmetic import BF16, FP32, TURNS, bf16_fault
+from core.arithmetic import BF16, FP32, bf16_fault, keep_fp32
 from data.batches import Batch
 
 GRAPH, PARAMETERS = "model.json", "model.pdiparams"
@@ -103,7 +103,7 @@ class StaticGraph:
 
         if precision == BF16 and (fault := bf16_fault(device)):
             raise InputError(f"--precision bf16: {fault}")
-        self._precision = precision
+        keep_fp32()
         # Inputs and outputs of a run are kept in the predictor.
         self._run = threading.Lock()
         self._set_threads = core.set_num_threads
@@ -122,6 +122,8 @@ class StaticGraph:
             config.disable_gpu()
             config.enable_mkldnn()
             config.set_mkldnn_cache_capacity(shapes)
+            if precision == BF16:
+                config.enable_mkldnn_bfloat16()
             config.set_cpu_math_library_num_threads(threads or default_threads())
         config.enable_memory_optim()
         config.switch_ir_optim(True)
@@ -145,8 +147,7 @@ class StaticGraph:
         with self._run:
             for name, handle in self._handles.items():
                 handle.copy_from_cpu(given[name])
-            with TURNS.of(self._precision):
-                self._predictor.run()
+            self._predictor.run()
             # Paddle Inference ends by taking all threads but one away from the whole process: training steps that
             # followed a teacher's pass took twice as long on two cores.
             self._set_threads(default_threads())

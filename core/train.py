@@ -24,8 +24,9 @@ import paddle
 from paddle import nn
 
 from console import InputError, Interrupted, duration, say
+from core.arithmetic import BF16
 from core.checkpoint import keep_weights, kept_weights, load_checkpoint, save_checkpoint
-from core.distributed import World, check_precision, sum_gradients, wait
+from core.distributed import World, check_precision, current_device, sum_gradients, wait
 from core.metrics import ADVICE, Diverged, Selection
 from core.optim import clip_gradients, learning_rate, make_optimizer, optimizer_state, restore_optimizer
 from core.options import RunOptions
@@ -33,6 +34,7 @@ from data.batches import Batch, Batches
 from data.streams import derived_seed
 from files import is_plain_name, write_atomically
 from models.dropout import STREAM
+from models.linear import bf16_products
 from models.weights import layer_weights, set_weights
 
 Losses = Mapping[str, paddle.Tensor]
@@ -212,8 +214,11 @@ class Updater:
             yield part
 
     def _precision(self) -> contextlib.AbstractContextManager:
-        kind = {"bf16": "bfloat16", "fp16": "float16"}.get(self.settings.precision)
-        return paddle.amp.auto_cast(dtype=kind, level="O1") if kind else contextlib.nullcontext()
+        kind = {BF16: "bfloat16", "fp16": "float16"}.get(self.settings.precision)
+        if kind is None:
+            return contextlib.nullcontext()
+        # On a CPU, Paddle's automatic casts are without effect.
+        return paddle.amp.auto_cast(dtype=kind, level="O1") if current_device() == "gpu" else bf16_products()
 
 
 class Loop:

@@ -19,7 +19,8 @@ from paddle import nn
 from paddle.nn import functional as F  # noqa: N812 - the field's own name
 
 from models.dropout import Dropout
-from models.linear import Linear
+from models.gelu import gelu
+from models.linear import Linear, projected
 from models.norm import LayerNorm
 
 MASKED = -1e4
@@ -103,7 +104,7 @@ class BertConfig:
 
 
 ACTIVATIONS = {
-    "gelu": F.gelu,
+    "gelu": gelu,
     "gelu_new": lambda x: F.gelu(x, approximate=True),
     "relu": F.relu,
 }
@@ -457,7 +458,7 @@ class MaskedLMHead(nn.Layer):
     def forward(self, states: paddle.Tensor, embedding: paddle.Tensor) -> paddle.Tensor:
         """Logits [positions, vocabulary] of states [positions, hidden]."""
         states = self.layer_norm(self._activation(self.transform(states)))
-        return paddle.matmul(states, embedding, transpose_y=True) + self.decoder.bias
+        return projected(states, embedding, self.decoder.bias, self.training)
 
 
 class _Heads(nn.Layer):

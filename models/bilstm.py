@@ -12,6 +12,7 @@ import paddle
 from paddle import nn
 
 from models.dropout import Dropout
+from models.lstm import LSTM
 
 PAIR_FEATURES = ("sum", "product")
 POOLING = ("last", "max")
@@ -85,7 +86,7 @@ class BiLSTM(nn.Layer):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
-        self.lstm = nn.LSTM(
+        self.lstm = LSTM(
             config.embedding_size,
             config.hidden_size,
             config.num_layers,
@@ -105,9 +106,10 @@ class BiLSTM(nn.Layer):
             lengths: true lengths, [batch]; None when no row is padded.
         """
         embedded = self.dropout(self.embedding(input_ids))  # [batch, tokens, embedding]
-        states, (last, _) = self.lstm(embedded, sequence_length=lengths)  # [layers * 2, batch, hidden]
-        if self.config.pooling == "last":
-            return paddle.concat([last[-2], last[-1]], axis=-1)
+        last_only = self.config.pooling == "last"
+        states = self.lstm.sentences(embedded, lengths, last_only)
+        if last_only:
+            return states
         if lengths is not None:
             # States are within (-1, 1), so that no padded position is ever the largest.
             padding = paddle.arange(states.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)

@@ -20,7 +20,7 @@ from paddle.autograd import PyLayer, PyLayerContext
 
 from models.bert import BertConfig, BertForSequenceClassification
 from models.folder import LoadedModel
-from models.linear import parameter_gradients, trains_on_cpu
+from models.linear import backward_products, forward_product, trains_here
 from models.weights import layer_weights, set_weights
 from ofa_bert.shapes import Shape
 
@@ -43,18 +43,16 @@ class _NarrowLinear(PyLayer):
         inputs = x.shape[-1]
         ctx.missing = weight.shape[0] - inputs, weight.shape[1] - outputs
         part = weight if ctx.missing == (0, 0) else weight[:inputs, :outputs]
-        ctx.save_for_backward(x, part)
-        return nn.functional.linear(x, part, bias if ctx.missing[1] == 0 else bias[:outputs])
+        return forward_product(ctx, x, part, bias if ctx.missing[1] == 0 else bias[:outputs])
 
     @staticmethod
     def backward(ctx: PyLayerContext, grad: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
-        x, weight = ctx.saved_tensor()
-        of_weight, of_bias = parameter_gradients(x, grad)
+        of_x, of_weight, of_bias = backward_products(ctx, grad)
         if ctx.missing != (0, 0):
             rows, columns = ctx.missing
             of_weight = nn.functional.pad(of_weight, [0, rows, 0, columns])
             of_bias = nn.functional.pad(of_bias.reshape([1, -1]), [0, 0, 0, columns]).reshape([-1])
-        return paddle.matmul(grad, weight, transpose_y=True), of_weight, of_bias
+        return of_x, of_weight, of_bias
 
 
 class ElasticLinear(SuperLinear):
@@ -68,7 +66,7 @@ class ElasticLinear(SuperLinear):
         self.outputs = out_features
 
     def forward(self, input: paddle.Tensor) -> paddle.Tensor:
-        if trains_on_cpu(self, input):
+        if trains_here(self, input):
             return _NarrowLinear.apply(input, self.weight, self.bias, self.outputs)
         return super().forward(input, channel=self.outputs)
 

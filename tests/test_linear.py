@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
+import tiny
 from paddle import nn
 
-from models.linear import Linear
+from models.linear import Linear, bf16_products, projected
 from models.weights import layer_weights, set_weights
 
 
@@ -48,6 +49,40 @@ def test_gradients_add_up_over_two_backward_passes():
     # Two rows, two passes.
     assert layer.bias.grad.tolist() == [4.0]
     assert layer.weight.grad.tolist() == [[6.0]]
+
+
+@tiny.needs_bf16
+def test_bf16_by_hand():
+    layer = Linear(1, 1)
+    # 1 + 2^-8 is a tie between 1 and 1 + 2^-7 and becomes 1, whose last bit is 0; the bias is not rounded.
+    set_weights(layer, {"weight": np.full([1, 1], 1 + 2.0**-8, "f4"), "bias": np.full([1], 2.0**-20, "f4")}, "by hand")
+    x = paddle.to_tensor([[1.0], [1 + 2.0**-8 + 2.0**-9]])
+    x.stop_gradient = False
+    with bf16_products():
+        out = layer(x)
+    # The backward pass rounds as the forward pass did, though it is no longer within the block.
+    (out * paddle.to_tensor([[1 + 2.0**-8], [1.0]])).sum().backward()
+    assert out.tolist() == [[1 + 2.0**-20], [1 + 2.0**-7 + 2.0**-20]]
+    assert x.grad.tolist() == [[1.0], [1.0]]
+    assert layer.weight.grad.tolist() == [[2 + 2.0**-7]]
+    # A sum of gradients as they came.
+    assert layer.bias.grad.tolist() == [2 + 2.0**-8]
+    assert layer(x).tolist() != out.tolist()
+
+
+def test_a_projection_on_an_embedding_is_a_product_with_its_rows():
+    rng = np.random.default_rng(0)
+    found = []
+    for quick in (True, False):
+        states, matrix, bias = (paddle.to_tensor(rng.normal(size=s).astype("f4")) for s in ([3, 4], [6, 4], [6]))
+        for tensor in (states, matrix, bias):
+            tensor.stop_gradient = False
+        out = projected(states, matrix, bias, training=quick)
+        (out * paddle.to_tensor(np.linspace(-1, 1, 18, dtype="f4").reshape(3, 6))).sum().backward()
+        found.append([out.numpy(), *(tensor.grad.numpy() for tensor in (states, matrix, bias))])
+        rng = np.random.default_rng(0)
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_weights_carry_the_names_of_paddle():

@@ -12,6 +12,8 @@ import pytest
 import tiny
 
 from console import InputError
+from core import arithmetic
+from core import train as loops
 from core.checkpoint import keep_weights
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.losses import hard_label_loss
@@ -314,11 +316,65 @@ def test_two_batches_of_eight_are_one_of_sixteen(tmp_path):
         np.testing.assert_allclose(halves[name], value, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_needs_a_gpu_and_leaves_no_folder(small, tmp_path, precision):
-    with pytest.raises(InputError, match=f"--precision {precision} needs a GPU"):
-        small(precision=precision)
+def test_fp16_needs_a_gpu_and_leaves_no_folder(small, tmp_path):
+    with pytest.raises(InputError, match="--precision fp16 needs a GPU"):
+        small(precision="fp16")
     assert not (tmp_path / "small").exists()
+
+
+def test_bf16_needs_a_processor_that_has_it_and_leaves_no_folder(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(arithmetic, "read_cpuinfo", lambda: "model name : Old Processor\nflags : avx2")
+    with pytest.raises(InputError, match=r"--precision bf16: this processor \(Old Processor\) has neither AMX nor"):
+        small(precision="bf16")
+    assert not (tmp_path / "small").exists()
+
+
+@tiny.needs_bf16
+@pytest.mark.parametrize("kind", ["bert", "bilstm"])
+def test_products_of_a_training_are_in_bf16_and_its_weights_are_not(inputs, tmp_path, small, monkeypatch, kind):
+    monkeypatch.setattr(arithmetic, "read_cpuinfo", lambda: "flags : avx512_bf16")
+    found = {}
+    for precision in ("fp32", "bf16"):
+        if kind == "bilstm":
+            folder, _ = small(precision, precision=precision, max_epoch=2)
+        else:
+            folder = tmp_path / precision
+            options = tiny.finetune_options(folder, inputs / "data", inputs / "bert", precision=precision)
+            finetune(options)
+        found[precision] = read_safetensors(folder / "model.safetensors"), losses(folder)
+    (exact, first), (near, second) = found.values()
+    moved = 0
+    for name, value in exact.items():
+        assert near[name].dtype == np.float32
+        moved += not np.array_equal(value, near[name])
+        np.testing.assert_allclose(near[name], value, atol=0.1, err_msg=name)
+    assert moved > len(exact) / 2
+    np.testing.assert_allclose(second, first, atol=0.05)
+    assert second != first
+
+
+@tiny.needs_bf16
+def test_a_training_in_bf16_that_was_stopped_ends_with_the_same_bits(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(arithmetic, "read_cpuinfo", lambda: "flags : avx512_bf16")
+
+    def options(name, **more):
+        values = {"precision": "bf16", "num_train_epochs": 2, "save_steps": 2, **more}
+        return tiny.finetune_options(tmp_path / name, inputs / "data", inputs / "bert", **values)
+
+    finetune(options("whole"))
+    stopped, save = options("stopped"), loops.save_checkpoint
+
+    def interrupted(*arguments, **more):
+        save(*arguments, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loops, "save_checkpoint", interrupted)
+        finetune(stopped)
+    finetune(stopped.replace(resume=True))
+    whole, resumed = (read_safetensors(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
 
 
 def test_holdout_chooses_on_rows_of_train(small):

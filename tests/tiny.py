@@ -15,6 +15,7 @@ from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
+import pytest
 
 from data.demo_corpus import write_folder
 from data.tasks import Task, get_task
@@ -26,6 +27,7 @@ from models.bert import BertConfig, BertForSequenceClassification, initial_weigh
 from models.bilstm import BiLSTMConfig
 from models.folder import LoadedModel, new_bilstm
 from models.weights import layer_weights, set_weights, write_safetensors
+from process import processor_fields, read_cpuinfo
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = ("good", "great", "superb", "fine", "lovely", "brilliant")
@@ -41,6 +43,11 @@ VOCAB = [
     *(f"##{first}{second}" for first in "aeiou" for second in ascii_lowercase),
     *"这的不很好房间酒店服务干净书看错差电影脑屏幕，。！",
 ]
+# oneDNN multiplies bf16 on processors with these; those that say so of themselves do it quickly, too.
+needs_bf16 = pytest.mark.skipif(
+    not {"avx512bw", "avx512vl", "avx512dq"} <= set(processor_fields(read_cpuinfo()).get("flags", "").split()),
+    reason="this processor has no AVX-512, without which oneDNN has no bf16",
+)
 SINGLE, PAIR = get_task("sst-2"), get_task("qqp")
 
 
