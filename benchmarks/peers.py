@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import RESULTS, ROOT, Side, Turn, alternate, parser, read_result, work_dir, write_result
 from console import InputError, run_script, say
-from core.arithmetic import FLAGS as BF16_FLAGS
-from process import processor_fields, read_cpuinfo, without_tuning
+from core.arithmetic import FP32, PRECISIONS, processor_fault
+from process import without_tuning
 
 if TYPE_CHECKING:
     from data.batches import Batches
@@ -80,8 +80,7 @@ def kept(earlier: Mapping[str, Any]) -> dict[str, Any]:
 
 def has_bf16() -> bool:
     """Whether the processor computes in bf16; where it does not, PyTorch's bf16 is slower than its fp32."""
-    flags = processor_fields(read_cpuinfo()).get("flags", "").split()
-    return bool(set(BF16_FLAGS) & set(flags))
+    return processor_fault() is None
 
 
 def torch_versions(python: str) -> dict[str, str]:
@@ -140,23 +139,37 @@ def sides_of(part: str, arguments: argparse.Namespace, place: Path) -> dict[str,
     def theirs(name: str, maker: str, **options: Any) -> Side:
         return Side(name, f"{THERE}:{maker}", {"place": str(place), **options}, plain, arguments.torch)
 
-    precisions = ("fp32", "bf16") if has_bf16() else ("fp32",)
+    def name_of(precision: str) -> str:
+        return f"ours {precision}" if len(precisions) > 1 else "ours"
+
+    precisions = PRECISIONS if has_bf16() else PRECISIONS[:1]
     shared = {"place": str(place), "seed": seed}
     if part == "fine-tuning":
-        mine = ours("ours", "benchmarks.sides:our_finetuning", data_dir=arguments.data_dir, batches=20, seed=seed)
-        return {part: [mine, *(theirs(p, "finetuning", batches=20, seed=seed, precision=p) for p in precisions)]}
+        mine = [
+            ours(
+                name_of(p),
+                "benchmarks.sides:our_finetuning",
+                data_dir=arguments.data_dir,
+                batches=20,
+                seed=seed,
+                precision=p,
+            )
+            for p in precisions
+        ]
+        return {part: [*mine, *(theirs(p, "finetuning", batches=20, seed=seed, precision=p) for p in precisions)]}
     if part == "teacher":
         others = [theirs(p, "teacher", rows=2048, seed=seed, precision=p) for p in precisions]
         others.append(theirs("compiled", "teacher", rows=2048, seed=seed, precision=precisions[-1], compiled=True))
-        return {part: [ours("ours", f"{HERE}:our_teacher", **shared, rows=2048), *others]}
+        mine = [ours(name_of(p), f"{HERE}:our_teacher", **shared, rows=2048, precision=p) for p in precisions]
+        return {part: [*mine, *others]}
     if part == "student":
-        mine = ours("ours", f"{HERE}:our_student", **shared, batches=40)
-        return {part: [mine, theirs("fp32", "student", batches=40, seed=seed)]}
+        mine = [ours(name_of(p), f"{HERE}:our_student", **shared, batches=40, precision=p) for p in precisions]
+        return {part: [*mine, *(theirs(p, "student", batches=40, seed=seed, precision=p) for p in precisions)]}
     if part == "distillation":
         live = {"batches": 24, "seed": seed, "live_teacher": True}
         return {
             part: [
-                ours("ours", f"{HERE}:our_distillation", **shared, batches=60),
+                *(ours(name_of(p), f"{HERE}:our_distillation", **shared, batches=60, precision=p) for p in precisions),
                 *(theirs(p, "student", **live, precision=p) for p in precisions),
                 # As the published recipes cut batches: in random order.
                 theirs("fp32, random batches", "student", **live, by_length=False),
@@ -195,14 +208,14 @@ def _rows(place: str) -> dict[str, Any]:
     }
 
 
-def our_teacher(place: str, rows: int, seed: int) -> Turn:
+def our_teacher(place: str, rows: int, seed: int, precision: str = FP32) -> Turn:
     """The exported graph over rows sorted by length, as :mod:`core.teacher` asks it; a turn takes a random part."""
     import numpy as np
 
     from core.static_graph import StaticGraph
     from data.batches import TOKENS_PER_BATCH, token_parts
 
-    graph, ids = StaticGraph(Path(place) / "bert-static", shapes=1), _rows(place)["input_ids"]
+    graph, ids = StaticGraph(Path(place) / "bert-static", shapes=1, precision=precision), _rows(place)["input_ids"]
     lengths, rng = ids.lengths, np.random.default_rng(seed)
 
     def turn() -> Mapping[str, float]:
@@ -215,7 +228,7 @@ def our_teacher(place: str, rows: int, seed: int) -> Turn:
     return turn
 
 
-def our_student(place: str, batches: int, seed: int) -> Turn:
+def our_student(place: str, batches: int, seed: int, precision: str = FP32) -> Turn:
     """Training steps as ``distill_lstm.bert_distill`` takes them, on stored answers: batches of 128, Adam."""
     import contextlib
 
@@ -234,7 +247,7 @@ def our_student(place: str, batches: int, seed: int) -> Turn:
     answers = np.zeros((len(known["labels"]), 2), np.float32)
     stream: Batches = _endless(Batches({**known, "teacher_logits": answers}, 128, seed=seed))  # type: ignore[assignment]
     step = distillation_step(student)
-    turn = _our_turn(student, step, stream, batches, "adam", learning_rate=1e-3, seed=seed)  # type: ignore[arg-type]
+    turn = _our_turn(student, step, stream, batches, "adam", learning_rate=1e-3, seed=seed, precision=precision)  # type: ignore[arg-type]
 
     def kept(stack: contextlib.ExitStack = stack) -> Mapping[str, float]:
         # The turn holds on to the stack, or the embedding would be made whole again.
@@ -243,10 +256,10 @@ def our_student(place: str, batches: int, seed: int) -> Turn:
     return kept
 
 
-def our_distillation(place: str, batches: int, seed: int) -> Turn:
+def our_distillation(place: str, batches: int, seed: int, precision: str = FP32) -> Turn:
     """The teacher once over a part of the rows, and the student so often over as many."""
-    student = our_student(place, batches, seed)
-    teacher = our_teacher(place, 128 * batches // PASSES, seed)
+    student = our_student(place, batches, seed, precision)
+    teacher = our_teacher(place, 128 * batches // PASSES, seed, precision)
 
     def turn() -> Mapping[str, float]:
         teacher()

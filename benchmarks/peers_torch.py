@@ -146,8 +146,9 @@ def student(
                 with torch.inference_mode(), _precision(precision):
                     targets = _logits(live, batch).float()
                 targets = targets.clone()
-            said = model(torch.from_numpy(batch["input_ids"]), torch.from_numpy(batch["lengths"]))
-            nn.functional.mse_loss(said, targets).backward()
+            with _precision(precision):
+                said = model(torch.from_numpy(batch["input_ids"]), torch.from_numpy(batch["lengths"]))
+            nn.functional.mse_loss(said.float(), targets).backward()
             optimizer.step()
             optimizer.zero_grad()
             rows += len(batch["rows"])

@@ -671,17 +671,24 @@ def _with_deviation(values: Sequence[float]) -> str:
 
 
 def _bf16(figures: Mapping[str, Any]) -> str:
-    rates, apart, students = (figures[name] for name in ("passes", "outputs", "students"))
+    rates, apart = (figures[name] for name in ("passes", "outputs"))
     rows = []
-    for name in ("fp32", "bf16"):
-        part = students[name]
-        deviation = part["standard_deviation"]["accuracy"]
-        shown = f"{100 * part['dev']['accuracy']:.2f} ± {100 * deviation:.2f}"
-        rows.append([name, f"{rates['rows_per_second'][name]:,.0f}", shown])
+    for part, title in (("students", "Bi-LSTM, answers in"), ("fine-tuned", "BERT, fine-tuned in")):
+        known = figures[part]
+        for name in known:
+            if name == "difference":
+                continue
+            record = known[name]
+            accuracy = f"{100 * record['dev']['accuracy']:.2f} ± {100 * record['standard_deviation']['accuracy']:.2f}"
+            above = f"{100 * known['difference'][name]:+.2f}" if name in known["difference"] else ""
+            minutes = ", ".join(f"{value:.1f}" for value in record["training_minutes"])
+            rows.append([f"{title} {name}", accuracy, above, minutes])
+    speeds = " and ".join(f"{rates['rows_per_second'][name]:,.0f} rows/s in {name}" for name in ("fp32", "bf16"))
     return (
-        f"{_table(['teacher in', 'rows/s', 'its Bi-LSTMs, SST-2 dev, %'], rows)}\n\nThe answers in bf16 name the same "
-        f"label for {100 * apart['agreement']:.2f} % of the rows; logits are {apart['mean_absolute']:.4f} apart on "
-        f"average, {apart['largest']:.3f} at most, where their spread is {apart['spread_of_logits']:.2f}."
+        f"{_table(['', 'SST-2 dev, %', 'above fp32', 'training, minutes'], rows)}\n\nThe teacher answers {speeds}: "
+        f"{rates['ratio']:.2f} times as fast. Its answers in bf16 name the same label for "
+        f"{100 * apart['agreement']:.2f} % of the rows; logits are {apart['mean_absolute']:.4f} apart on average, "
+        f"{apart['largest']:.3f} at most, where their spread is {apart['spread_of_logits']:.2f}."
     )
 
 
@@ -745,6 +752,17 @@ def _formats(figures: Mapping[str, Any]) -> str:
     )
 
 
+def _server(figures: Mapping[str, Any]) -> str:
+    rows = []
+    for name, forms in figures["models"].items():
+        for form, rates in forms.items():
+            one, many, apart = (rates[way] for way in ("one client", "many clients", "many clients, apart"))
+            title = f"{SERVED_FORMS[name]}, {FORMS[form]}"
+            rows.append([title, f"{one:,.0f}", f"{apart:,.0f}", f"{many:,.0f}", f"{many / apart:.1f}×"])
+    many = f"{figures['clients']} clients"
+    return _table(["rows/s over HTTP", "one client", f"{many}, each row apart", f"{many}", "sharing brings"], rows)
+
+
 def _peers(figures: Mapping[str, Any]) -> str:
     topics = {name: value for name, value in figures.items() if isinstance(value, dict) and "rows_per_second" in value}
     rows = []
@@ -799,6 +817,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     **dict.fromkeys(("mlm_stages", "mlm_stages_with_text"), _mlm_stages),
     "bf16": _bf16,
     "formats": _formats,
+    "server": _server,
     "peers": _peers,
 }
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.common import ROOT
 from console import say
+from core.arithmetic import FP32
 from core.checkpoint import read_metrics
 from files import write_json
 
@@ -45,6 +46,7 @@ class Plan:
             and those of the students on labels alone, and is the teacher from then on.
         rounds: how many of those there are.
         seeds: of the students, two at least.
+        precision: in which all is trained, and teachers answer.
         hidden: values of options that are not to stand in the result, such as folders of this machine.
     """
 
@@ -59,6 +61,7 @@ class Plan:
     relearning: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 0
     seeds: Sequence[int] = SEEDS
+    precision: str = FP32
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
@@ -79,6 +82,8 @@ def measure(
 
     cache = folder / "cache"
     shared = {"task_name": plan.task, "data_dir": data_dir, "cache_dir": str(cache), "resume": True}
+    if plan.precision != FP32:
+        shared["precision"] = plan.precision
     if teacher is None:
         teacher = folder / "teacher"
         run("finetune.run_classifier", {**shared, **plan.teacher, "output_dir": str(teacher)}, jobs=1)
@@ -106,6 +111,8 @@ def measure(
         teacher = relearnt(plan, shared, teacher, folder / prefix.removesuffix("-"))
     teachers = [teacher, *others.values()]
     taught = {**student, **plan.distilled}
+    if plan.precision != FP32:
+        taught["teacher_precision"] = plan.precision
     if plan.together:
         teachers += students_of(plan, "alone", folder).values()
         taught["teacher_weights"] = tuple(plan.together)
@@ -196,6 +203,7 @@ def settings(plan: Plan) -> dict[str, Any]:
         "distilled": shown(plan.distilled),
         **({"relearning": {**shown(plan.relearning), "rounds": plan.rounds}} if plan.rounds else {}),
         **({"together": list(plan.together)} if plan.together else {}),
+        **({"precision": plan.precision} if plan.precision != FP32 else {}),
         "transfer_sets": {name: shown(options) for name, options in plan.transfer_sets.items()},
         "defaults": {name: getattr(DistillOptions, name) for name in DEFAULTS},
     }
@@ -298,7 +306,7 @@ def prepare_transfer(
     # Earlier records hold the seconds of the only teacher.
     spent = known.setdefault("seconds_of", {teachers[0].name: known["seconds"]} if known.get("seconds") else {})
     for folder in teachers:
-        with Teacher(load(folder), cache) as teacher:
+        with Teacher(load(folder), cache, precision=plan.precision) as teacher:
             outputs = teacher.outputs(transfer)
         if outputs.computed:
             spent[folder.name] = outputs.seconds

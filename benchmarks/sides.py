@@ -137,7 +137,7 @@ def stock_finetuning(data_dir: str, batches: int, seed: int, by_length: bool = F
     return turn
 
 
-def our_finetuning(data_dir: str, batches: int, seed: int) -> Turn:
+def our_finetuning(data_dir: str, batches: int, seed: int, precision: str = FP32) -> Turn:
     """The same training as ``finetune.run_classifier`` does it."""
     _, task = _sst2(data_dir)
     columns, _ = _encoded(data_dir)
@@ -145,7 +145,7 @@ def our_finetuning(data_dir: str, batches: int, seed: int) -> Turn:
     stream = _endless(Batches(columns, 32, seed=seed))
     stack = contextlib.ExitStack()
     stack.enter_context(occurring_rows(model, token_ids(model.config.vocab_size, columns)))
-    turn = _our_turn(model, label_step(model), stream, batches, "adamw", **FINE_TUNING, seed=seed)
+    turn = _our_turn(model, label_step(model), stream, batches, "adamw", **FINE_TUNING, seed=seed, precision=precision)
 
     def kept(stack: contextlib.ExitStack = stack) -> Mapping[str, float]:
         # The turn holds on to the stack, or the embedding would be made whole again.

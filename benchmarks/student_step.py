@@ -94,8 +94,7 @@ def _parts(student: Any, ids: Any, optimizer_name: str) -> dict[str, float]:
         optimizer.clear_grad()
 
     def recurrent() -> None:
-        _, (state, _) = student.lstm(embedded)
-        state.sum().backward()
+        student.lstm.sentences(embedded, None, last_only=True).sum().backward()
         student.lstm.clear_gradients()
         embedded.clear_gradient()
 

@@ -27,6 +27,7 @@ from benchmarks.common import parser, work_dir, write_result
 from benchmarks.encoders import CORPUS
 from benchmarks.recipe import SEEDS, Plan, measure
 from console import InputError, run_script
+from core.arithmetic import BF16, FP32, PRECISIONS, bf16_fault
 from core.checkpoint import read_metrics
 from demo import STUDENT, TEACHER
 from files import write_atomically
@@ -94,15 +95,19 @@ def main(argv: list[str]) -> None:
     made.add_argument(
         "--partners", type=int, default=1, help="of qqp, more than 1: new pairs of each question, and nothing else"
     )
+    made.add_argument("--precision", default=FP32, choices=PRECISIONS, help="of trainings and of the teacher's answers")
     made.add_argument("--without_distilled", action="store_true", help="measure teachers and students alone")
     made.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="of the students, two at least")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
     if arguments.partners < 1:
         raise InputError(f"--partners {arguments.partners}: expected at least 1")
+    if arguments.precision == BF16 and (fault := bf16_fault()):
+        raise InputError(f"--precision bf16: {fault}")
     began = time.perf_counter()
-    # What begins with an encoder has another teacher.
-    folder = work_dir(arguments.work_dir) / f"{arguments.task}{'_adapted' if arguments.adapt else ''}"
+    # What begins with an encoder, or is trained in another number format, has another teacher.
+    kind = f"{'_adapted' if arguments.adapt else ''}{'' if arguments.precision == FP32 else f'_{arguments.precision}'}"
+    folder = work_dir(arguments.work_dir) / f"{arguments.task}{kind}"
     planned = plan(arguments, folder)
     with_distilled = not arguments.without_distilled
     figures = measure(planned, arguments.data_dir, folder, arguments.jobs, with_distilled=with_distilled)
@@ -146,7 +151,7 @@ def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
         made = question_pairs(arguments.data_dir, arguments.partners)
     else:
         made = chinese(arguments, folder)
-    return replace(made, seeds=tuple(dict.fromkeys(arguments.seeds)))
+    return replace(made, seeds=tuple(dict.fromkeys(arguments.seeds)), precision=arguments.precision)
 
 
 def question_pairs(data_dir: str, partners: int = 1) -> Plan:
