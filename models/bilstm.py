@@ -12,6 +12,7 @@ import paddle
 from paddle import nn
 
 from models.dropout import Dropout
+from models.linear import Linear
 from models.lstm import LSTM
 
 PAIR_FEATURES = ("sum", "product")
@@ -94,8 +95,8 @@ class BiLSTM(nn.Layer):
             dropout=config.dropout_prob if config.num_layers > 1 else 0.0,
         )
         sentence = 2 * config.hidden_size
-        self.fc = nn.Linear(sentence * (4 if config.is_pair else 1), config.hidden_size)
-        self.output_layer = nn.Linear(config.hidden_size, config.num_labels)
+        self.fc = Linear(sentence * (4 if config.is_pair else 1), config.hidden_size)
+        self.output_layer = Linear(config.hidden_size, config.num_labels)
         self.dropout = Dropout(config.dropout_prob)
 
     def sentence(self, input_ids: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:

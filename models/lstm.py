@@ -46,14 +46,20 @@ _LEFT_TO_RIGHT, _OVERWRITE = 1, 1
 _SRC_ITER, _SRC_ITER_C, _DIFF_SRC_ITER, _DIFF_SRC_ITER_C = 2, 3, 130, 131
 _WEIGHTS_ITER, _WORKSPACE, _DIFF_WEIGHTS, _DIFF_WEIGHTS_ITER, _DIFF_BIAS = 34, 64, 161, 162, 169
 _QUERY_WEIGHTS, _QUERY_DIFF_WEIGHTS, _QUERY_WORKSPACE = 131, 132, 135
-# Lengths differ from batch to batch; an entry holds operations for one.
-KEPT = 256
+# Lengths differ from batch to batch; an entry holds half a megabyte of operations for one.
+KEPT = 64
 # The parameters of one direction: from the inputs, from the states, and a bias for each.
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def _buffer(about: Pointer) -> paddle.Tensor:
     return paddle.empty([size_of(about)], "uint8")
+
+
+@lru_cache(maxsize=16)
+def _zeros(rows: int, hidden: int, kind: int) -> paddle.Tensor:
+    """States before the first token, which nothing writes to."""
+    return paddle.zeros([rows, hidden], DTYPES[kind])
 
 
 class _Prepared:
@@ -73,7 +79,7 @@ class _Prepared:
         bias, widths = plain((1, 1, 4, hidden)), (inputs, hidden)
         # Without a first state the gradient of the weights for states is a wrong one (oneDNN 3.6).
         first, first_cell = plain((1, 1, rows, hidden), kind), plain((1, 1, rows, hidden))
-        self._first = paddle.zeros([rows, hidden], DTYPES[kind]), paddle.zeros([rows, hidden])
+        self._first = _zeros(rows, hidden, kind), _zeros(rows, hidden, F32)
         weights = [any_layout((1, 1, width, 4, hidden), kind) for width in widths]
         without = (None, None)
         inner = (*weights, *without, bias, states, *without)
@@ -155,7 +161,7 @@ class _Prepared:
     ) -> tuple[paddle.Tensor, list[paddle.Tensor], paddle.Tensor]:
         """The gradients of what was read, of both weights, and of the bias, float32."""
         tokens, rows, inputs, _ = self._shape
-        of_read, of_bias = paddle.empty([tokens, rows, inputs]), paddle.empty_like(bias)
+        of_read, of_bias = paddle.empty([tokens, rows, inputs], paddle.float32), paddle.empty_like(bias)
         laid = [_buffer(self._backward.chosen(_QUERY_DIFF_WEIGHTS, place)) for place in range(2)]
         unused = [paddle.empty_like(first) for first in self._first[1:] * 2]
         weights_laid = self._laid(self._backward, weights)
@@ -200,8 +206,11 @@ class _BothWays(PyLayer):
         ctx: PyLayerContext, x: paddle.Tensor, lengths: np.ndarray, last_only: bool, *parameters: paddle.Tensor
     ) -> paddle.Tensor:
         rows, tokens, width = x.shape
-        if parameters[0].shape[1] != width:
-            raise ValueError(f"an LSTM that reads {parameters[0].shape[1]} numbers a token was given {x.shape}")
+        if parameters[0].shape[1] != width or lengths.min() < 1 or lengths.max() > tokens:
+            raise ValueError(
+                f"an LSTM that reads {parameters[0].shape[1]} numbers a token was given {x.shape}, and rows of "
+                f"{lengths.min()} to {lengths.max()} tokens"
+            )
         hidden, kind = parameters[1].shape[1], BF16 if asks_bf16() else F32
         ctx.prepared = _prepared(tokens, rows, width, hidden, kind)
         ctx.shape, ctx.last_only, ctx.orders = (rows, tokens, width), last_only, _orders(lengths, tokens)
@@ -224,12 +233,12 @@ class _BothWays(PyLayer):
     def backward(ctx: PyLayerContext, grad: paddle.Tensor) -> tuple[paddle.Tensor, ...]:
         rows, tokens, width = ctx.shape
         kept = ctx.saved_tensor()
-        of_x, of_parameters = paddle.zeros([rows * tokens, width]), []
+        of_x, of_parameters = paddle.zeros([rows * tokens, width], grad.dtype), []
         parts = grad.reshape([-1, grad.shape[-1]]).chunk(2, axis=-1)
         for (order, back), part, own in zip(ctx.orders, parts, (kept[:6], kept[6:]), strict=True):
             read, weight_ih, weight_hh, *others = own
             if ctx.last_only:
-                outer = paddle.scatter(paddle.zeros([tokens * rows, part.shape[-1]]), ctx.last, part)
+                outer = paddle.scatter(paddle.zeros([tokens * rows, part.shape[-1]], grad.dtype), ctx.last, part)
             else:
                 outer = paddle.gather(part, order)
             of_read, of_weights, of_bias = ctx.prepared.backward(read, (weight_ih, weight_hh), *others, outer)
@@ -240,7 +249,7 @@ class _BothWays(PyLayer):
 
 
 class LSTM(nn.LSTM):
-    """``paddle.nn.LSTM``, bidirectional and batch first, with a way to train a single layer quickly on a CPU."""
+    """``paddle.nn.LSTM``, bidirectional and batch first, with a way to train it quickly on a CPU."""
 
     def sentences(self, x: paddle.Tensor, lengths: paddle.Tensor | None, last_only: bool) -> paddle.Tensor:
         """The states of a batch, those of both directions side by side.
@@ -251,12 +260,15 @@ class LSTM(nn.LSTM):
             last_only: the last states of both directions, [batch, 2 * hidden], instead of those of every token,
                 [batch, tokens, 2 * hidden], which mean nothing behind the end of a row.
         """
-        parameters = self.parameters()
-        frozen = any(parameter.stop_gradient for parameter in parameters)
-        if self.training and self.num_layers == 1 and not frozen and computes(x):
-            given = np.full(x.shape[0], x.shape[1]) if lengths is None else lengths.numpy().astype(np.int64)
-            named = dict(self.named_parameters())
-            ordered = [named[f"{part}_l0{end}"] for end in ("", "_reverse") for part in PARTS]
-            return _BothWays.apply(x, given, last_only, *ordered)
-        states, (last, _) = self(x, sequence_length=lengths)  # last: [layers * 2, batch, hidden]
-        return paddle.concat([last[-2], last[-1]], axis=-1) if last_only else states
+        frozen = any(parameter.stop_gradient for parameter in self.parameters())
+        if not self.training or frozen or not computes(x):
+            states, (last, _) = self(x, sequence_length=lengths)  # last: [layers * 2, batch, hidden]
+            return paddle.concat([last[-2], last[-1]], axis=-1) if last_only else states
+        given = np.full(x.shape[0], x.shape[1]) if lengths is None else lengths.numpy().astype(np.int64)
+        named = dict(self.named_parameters())
+        for number in range(self.num_layers):
+            if number and self.dropout:
+                x = nn.functional.dropout(x, self.dropout)
+            ordered = [named[f"{part}_l{number}{end}"] for end in ("", "_reverse") for part in PARTS]
+            x = _BothWays.apply(x, given, last_only and number == self.num_layers - 1, *ordered)
+        return x

@@ -4,7 +4,8 @@ Paddle's operators outside of static graphs do not use it. It multiplies bf16, f
 the time of fp32; its gradients of layer norm, GELU and LSTMs use all cores and take a tenth to three quarters of their
 time. It is called through its C interface (version 3) on the memory of Paddle's tensors.
 
-An operation is prepared once a shape and kept; what it needs for intermediate results is one piece of memory for all.
+Matrix products are called as they are; other operations are prepared once a shape and kept, and what they need for
+intermediate results is one piece of memory for all.
 """
 
 from __future__ import annotations
@@ -25,14 +26,23 @@ STRICT, _ANY = 0, 1
 _CPU, _IN_ORDER, FORWARD_TRAINING, BACKWARD, _USER_SCRATCHPAD = 1, 1, 64, 128, 1
 SRC, DST, WEIGHTS, BIAS, _MEAN, _VARIANCE, _SCALE, _SHIFT, _SCRATCHPAD = 1, 17, 33, 41, 49, 50, 51, 52, 80
 DIFF_SRC, DIFF_DST, _DIFF_SCALE, _DIFF_SHIFT = 129, 145, 255, 256
-_GELU_ERF, _SOFTMAX, _SCALE_AND_SHIFT, _SCRATCHPAD_SIZE = 49, 0x30000, 2 | 4, 136
-TYPES = {paddle.float32: F32, paddle.bfloat16: BF16}
-DTYPES = {number: dtype for dtype, number in TYPES.items()}
-# Prepared operations that are kept; each holds some tens of kilobytes of code.
-KEPT = 1024
+_GELU_ERF, _SCALE_AND_SHIFT, _SCRATCHPAD_SIZE = 49, 2 | 4, 136
+DTYPES = {F32: paddle.float32, BF16: paddle.bfloat16}
+# Bytes of an element.
+_WIDTHS = {paddle.float32: 4, paddle.bfloat16: 2, paddle.uint8: 1}
+# Prepared operations of a kind that are kept. Each holds 10 to 80 kB of code, and is made in less than 0.5 ms.
+KEPT = 128
 
 Pointer = ctypes.c_void_p
 Shape = tuple[int, ...]
+
+
+class Layout(Pointer):
+    """oneDNN's description of a tensor."""
+
+    def __del__(self) -> None:
+        if self and library is not None:
+            library().dnnl_memory_desc_destroy(self)
 
 
 class _Argument(ctypes.Structure):
@@ -48,6 +58,13 @@ def library() -> Any:
             known.dnnl_memory_desc_get_size.restype = ctypes.c_size_t
             known.dnnl_primitive_desc_query_md.restype = Pointer
             known.dnnl_memory_set_data_handle.argtypes = [Pointer, Pointer]
+            for name in ("dnnl_sgemm", "dnnl_gemm_bf16bf16f32"):
+                size, number = ctypes.c_int64, ctypes.c_float
+                matrix = [Pointer, size]
+                getattr(known, name).argtypes = [
+                    *(ctypes.c_char, ctypes.c_char, size, size, size),
+                    *(number, *matrix, *matrix, number, *matrix),
+                ]
             known.dnnl_primitive_execute.argtypes = [Pointer, Pointer, ctypes.c_int, ctypes.POINTER(_Argument)]
             return known
     return None
@@ -100,10 +117,10 @@ def engine() -> Pointer:
     return _process().engine
 
 
-@cache
+@lru_cache(maxsize=KEPT)
 def any_layout(shape: Shape, kind: int) -> Pointer:
     """A tensor that oneDNN may lay out as suits the operation."""
-    made = Pointer()
+    made = Layout()
     status = library().dnnl_memory_desc_create_with_tag(
         ctypes.byref(made), len(shape), (ctypes.c_int64 * 12)(*shape), kind, _ANY
     )
@@ -116,10 +133,10 @@ def size_of(about: Pointer) -> int:
     return library().dnnl_memory_desc_get_size(about)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=KEPT)
 def layout(shape: Shape, strides: Shape, kind: int) -> Pointer:
-    """oneDNN's description of a tensor; kept for good, a few hundred bytes each."""
-    made, dims = Pointer(), ctypes.c_int64 * 12
+    """oneDNN's description of a tensor."""
+    made, dims = Layout(), ctypes.c_int64 * 12
     status = library().dnnl_memory_desc_create_with_strides(
         ctypes.byref(made), len(shape), dims(*shape), kind, dims(*strides)
     )
@@ -173,6 +190,7 @@ class Operation:
         self._scratch_size = known.dnnl_memory_desc_get_size(scratchpad)
         told = arguments(self.chosen) if callable(arguments) else arguments
         layouts = [*told, *([(_SCRATCHPAD, scratchpad)] if self._scratch_size else [])]
+        self._sizes = [size_of(layout) for _, layout in told]
         self._memory = []
         for _, layout in layouts:
             memory = Pointer()
@@ -194,8 +212,15 @@ class Operation:
         return Pointer(library().dnnl_primitive_desc_query_md(self._about, what, place))
 
     def __call__(self, *tensors: paddle.Tensor) -> None:
-        """Computes; the tensors in the order of the arguments."""
+        """Computes; the tensors in the order of the arguments.
+
+        Raises:
+            ValueError: a tensor is not as large as it was told to be.
+        """
         known, process = library(), _process()
+        sizes = [tensor.size * _WIDTHS.get(tensor.dtype, 0) for tensor in tensors]
+        if sizes != self._sizes:
+            raise ValueError(f"expected tensors of {self._sizes} bytes, got {sizes}")
         # Views of transposed tensors are laid out anew; what is written to never is one.
         tensors = tuple(tensor if tensor.is_contiguous() else tensor.contiguous() for tensor in tensors)
         with process.turn:
@@ -214,18 +239,6 @@ def _forget(made: Pointer, about: Pointer, memory: Sequence[Pointer]) -> None:
     known.dnnl_primitive_desc_destroy(about)
     for one in memory:
         known.dnnl_memory_destroy(one)
-
-
-@lru_cache(maxsize=KEPT)
-def _product(
-    rows: int, inner: int, columns: int, kinds: tuple[int, int], turned: tuple[bool, bool], biased: bool
-) -> Operation:
-    left = layout((rows, inner), (1, rows) if turned[0] else (inner, 1), kinds[0])
-    right = layout((inner, columns), (1, inner) if turned[1] else (columns, 1), kinds[1])
-    bias = plain((1, columns)) if biased else None
-    made = plain((rows, columns))
-    arguments = [(SRC, left), (WEIGHTS, right), *([(BIAS, bias)] if bias else []), (DST, made)]
-    return Operation("matmul", (engine(), left, right, bias, made), arguments)
 
 
 def product(
@@ -250,16 +263,43 @@ def product(
     """
     rows, inner = a.shape[::-1] if transpose_x else a.shape
     other, columns = b.shape[::-1] if transpose_y else b.shape
-    if inner != other or not (bias is None or bias.shape == [columns]):
-        raise ValueError(f"a product of [{rows}, {inner}] and [{other}, {columns}] with the bias {bias}")
+    fits = inner == other and a.dtype == b.dtype and a.dtype in (paddle.float32, paddle.bfloat16)
+    if not fits or not (bias is None or (bias.shape == [columns] and bias.dtype == paddle.float32)):
+        told = "" if bias is None else f" with the bias {bias.shape}"
+        raise ValueError(f"a product of [{rows}, {inner}] and [{other}, {columns}]{told}, {a.dtype}, {b.dtype}")
+    if not inner or not rows or not columns:
+        nothing = paddle.zeros([rows, columns], paddle.float32)
+        return nothing if bias is None else nothing + bias
     made = paddle.empty([rows, columns], paddle.float32)
-    if rows and columns:
-        kinds = TYPES[a.dtype], TYPES[b.dtype]
-        # A matrix of one row or one column lies as its transpose does; oneDNN 3.6 misreads some that are told turned.
-        turned = transpose_x and 1 not in (rows, inner), transpose_y and 1 not in (inner, columns)
-        run = _product(rows, inner, columns, kinds, turned, bias is not None)
-        run(a, b, *([] if bias is None else [bias]), made)
+    if bias is not None:
+        # A product too: every row one of them.
+        ones = paddle.ones([rows, 1], paddle.float32)
+        _multiply(ones, bias.reshape([1, -1]), made, (rows, 1, columns), (False, False), 0.0)
+    turned = transpose_x, transpose_y
+    _multiply(a, b, made, (rows, inner, columns), turned, 0.0 if bias is None else 1.0)
     return made
+
+
+def _multiply(
+    a: paddle.Tensor,
+    b: paddle.Tensor,
+    made: paddle.Tensor,
+    shape: tuple[int, int, int],
+    turned: tuple[bool, bool],
+    kept: float,
+) -> None:
+    """Writes a product over ``kept`` times what is there. Nothing is prepared for a shape, which would be large."""
+    known = library()
+    multiply = known.dnnl_sgemm if a.dtype == paddle.float32 else known.dnnl_gemm_bf16bf16f32
+    # Views of transposed tensors are laid out anew.
+    a, b = (tensor if tensor.is_contiguous() else tensor.contiguous() for tensor in (a, b))
+    status = multiply(
+        *(b"T" if turn else b"N" for turn in turned),
+        *(shape[0], shape[2], shape[1]),
+        *(1.0, a.data_ptr(), a.shape[1], b.data_ptr(), b.shape[1]),
+        *(kept, made.data_ptr(), made.shape[1]),
+    )
+    check(status, "a product")
 
 
 def reordering(given: Pointer, made: Pointer) -> Operation:
@@ -312,10 +352,10 @@ def _norm_gradient(rows: int, width: int, epsilon: float) -> Operation:
 def norm(x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, epsilon: float) -> tuple[paddle.Tensor, ...]:
     """Layer norm over the last dimension, float32: the result, and the mean and the variance of each row."""
     width = x.shape[-1]
-    if not weight.shape == bias.shape == [width]:
-        raise ValueError(f"a layer norm over {weight.shape} and {bias.shape} was given {x.shape}")
     rows = x.size // width
     made, mean, variance = paddle.empty_like(x), paddle.empty([rows], x.dtype), paddle.empty([rows], x.dtype)
+    if not rows:
+        return made, mean, variance
     _norm(rows, width, epsilon)(x, weight, bias, made, mean, variance)
     return made, mean, variance
 
@@ -330,6 +370,8 @@ def norm_gradient(
 ) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
     """The gradients of what :func:`norm` read, of its weight and of its bias, from that of what it gave."""
     width = x.shape[-1]
+    if not x.size:
+        return paddle.empty_like(x), paddle.zeros_like(weight), paddle.zeros_like(weight)
     of_x, of_weight, of_bias = paddle.empty_like(x), paddle.empty_like(weight), paddle.empty_like(weight)
     _norm_gradient(x.size // width, width, epsilon)(x, mean, variance, grad, weight, weight, of_x, of_weight, of_bias)
     return of_x, of_weight, of_bias
@@ -352,12 +394,14 @@ def _gelu_gradient(size: int) -> Operation:
 def gelu(x: paddle.Tensor) -> paddle.Tensor:
     """x times the share of a normal distribution below it (by the error function), float32."""
     made = paddle.empty_like(x)
-    _gelu(x.size)(x, made)
+    if x.size:
+        _gelu(x.size)(x, made)
     return made
 
 
 def gelu_gradient(x: paddle.Tensor, grad: paddle.Tensor) -> paddle.Tensor:
     """The gradient of what :func:`gelu` read, from that of what it gave."""
     made = paddle.empty_like(x)
-    _gelu_gradient(x.size)(x, grad, made)
+    if x.size:
+        _gelu_gradient(x.size)(x, grad, made)
     return made

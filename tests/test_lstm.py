@@ -113,9 +113,30 @@ def test_a_row_says_the_same_in_any_company():
     np.testing.assert_allclose(made.sentences(alone, None, True).numpy()[0], both[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("case", ["layers", "frozen", "judging"])
+@pytest.mark.parametrize("last_only", [True, False])
+def test_layers_on_top_of_each_other(last_only):
+    lengths = np.asarray([4, 2, 1])
+    x = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    ours, theirs = (answers(layer(num_layers=3), x, lengths, last_only, quick) for quick in (True, False))
+    assert len(ours) == 2 + 3 * 8
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_dropout_is_between_layers():
+    x = paddle.to_tensor(np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32))
+    x.stop_gradient = False
+    made = layer(num_layers=2, dropout=0.5)
+    paddle.seed(1)
+    first = made.sentences(x, None, True).numpy()
+    assert not np.array_equal(made.sentences(x, None, True).numpy(), first)
+    paddle.seed(1)
+    np.testing.assert_array_equal(made.sentences(x, None, True).numpy(), first)
+
+
+@pytest.mark.parametrize("case", ["frozen", "judging"])
 def test_all_else_is_left_to_paddle(case, monkeypatch):
-    made = layer(num_layers=2 if case == "layers" else 1)
+    made = layer()
     if case == "frozen":
         made.parameters()[0].stop_gradient = True
     elif case == "judging":
@@ -129,11 +150,16 @@ def test_all_else_is_left_to_paddle(case, monkeypatch):
     assert not asked
 
 
-def test_inputs_of_another_width_are_refused():
+def test_inputs_of_another_width_and_rows_without_tokens_are_refused():
     x = paddle.zeros([2, 3, 4])
     x.stop_gradient = False
     with pytest.raises(ValueError, match="an LSTM that reads 5 numbers a token"):
         layer().sentences(x, None, True)
+    x = paddle.zeros([2, 3, 5])
+    x.stop_gradient = False
+    for lengths in ([0, 3], [3, 4]):
+        with pytest.raises(ValueError, match=f"rows of {lengths[0]} to {lengths[1]} tokens"):
+            layer().sentences(x, paddle.to_tensor(lengths), True)
 
 
 def test_orders_by_hand():

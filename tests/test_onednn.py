@@ -14,6 +14,8 @@ from paddle.nn import functional as F  # noqa: N812 - the field's own name
 
 from models import onednn
 from models.gelu import gelu
+from models.linear import Linear
+from models.norm import LayerNorm
 
 sizes = st.integers(1, 40)
 
@@ -66,18 +68,30 @@ def test_a_turned_view_is_read_as_it_looks():
 def test_a_batch_without_rows_has_a_product():
     assert onednn.product(paddle.zeros([0, 3]), paddle.zeros([3, 2])).shape == [0, 2]
     assert onednn.rounded(paddle.zeros([0, 3])).shape == [0, 3]
+    # A sum of nothing, as of a batch without rows in the gradient of a weight.
+    assert onednn.product(paddle.zeros([1, 0]), paddle.zeros([0, 500])).numpy().tolist() == [[0.0] * 500]
+    bias = paddle.to_tensor([1.0, 2.0])
+    assert onednn.product(paddle.zeros([2, 0]), paddle.zeros([0, 2]), bias).tolist() == [[1.0, 2.0], [1.0, 2.0]]
+    for layer in (Linear(3, 500), LayerNorm(3)):
+        x = paddle.zeros([0, 3])
+        x.stop_gradient = False
+        layer(x).sum().backward()
+        assert not layer.weight.grad.numpy().any() and not layer.bias.grad.numpy().any()
 
 
 def test_operations_are_kept_and_can_be_forgotten():
-    a, b = paddle.to_tensor(drawn(0, 4, 5)), paddle.to_tensor(drawn(1, 5, 6))
-    first = onednn.product(a, b).numpy()
-    known = onednn._product.cache_info()
-    onednn.product(b.t().contiguous(), a.t().contiguous())
-    onednn.product(a, b)
-    assert onednn._product.cache_info().hits == known.hits + 1
-    onednn._product.cache_clear()
+    x = paddle.to_tensor(drawn(0, 7, 11))
+    first = onednn.gelu(x).numpy()
+    known = onednn._gelu.cache_info()
+    onednn.gelu(x[:3])
+    onednn.gelu(x)
+    assert onednn._gelu.cache_info().hits == known.hits + 1
+    for size in range(1, onednn.KEPT + 50):
+        onednn.gelu(paddle.ones([size]))
+    assert onednn._gelu.cache_info().currsize == onednn.KEPT
+    onednn.layout.cache_clear()
     gc.collect()
-    np.testing.assert_array_equal(onednn.product(a, b).numpy(), first)
+    np.testing.assert_array_equal(onednn.gelu(x).numpy(), first)
 
 
 def test_tensors_that_do_not_fit_are_refused_before_their_end_is_passed():
@@ -85,8 +99,12 @@ def test_tensors_that_do_not_fit_are_refused_before_their_end_is_passed():
         onednn.product(paddle.zeros([2, 3]), paddle.zeros([4, 2]))
     with pytest.raises(ValueError, match="with the bias"):
         onednn.product(paddle.zeros([2, 3]), paddle.zeros([3, 2]), paddle.zeros([1]))
-    with pytest.raises(ValueError, match="a layer norm over"):
+    with pytest.raises(ValueError, match="float32, paddle.bfloat16"):
+        onednn.product(paddle.zeros([2, 3]), onednn.rounded(paddle.zeros([3, 2])))
+    with pytest.raises(ValueError, match=r"expected tensors of \[24, 12, 12, 24, 8, 8\] bytes, got \[24, 8, 12,"):
         onednn.norm(paddle.zeros([2, 3]), paddle.zeros([2]), paddle.zeros([3]), 1e-5)
+    with pytest.raises(ValueError, match="expected tensors of"):
+        onednn.norm(paddle.zeros([2, 3]), paddle.zeros([3], "float64"), paddle.zeros([3]), 1e-5)
 
 
 def test_what_onednn_refuses_is_an_error():
