@@ -13,6 +13,7 @@ import tiny
 import models
 from args import parse
 from console import InputError, run_script
+from core import arithmetic
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from data.sources import find_split, read_rows
 from deploy.predictor import Predictor
@@ -111,6 +112,22 @@ def test_all_stages_leave_a_model_folder_each(network, inputs):
     assert OfaRecord.load(network) == OfaRecord((1.0, 0.75, 0.5), (1.0, 0.5), "keep_last", "final")
     assert OfaRecord.load(network / "width").depths == (1.0,)
     assert "visualdl" in {path.name for path in (network / "width").iterdir()}
+
+
+@tiny.needs_bf16
+def test_all_widths_of_a_step_are_multiplied_in_bf16(inputs, tmp_path, monkeypatch):
+    """Losses and weights of a few steps are near those in fp32, and are not the same."""
+    monkeypatch.setattr(arithmetic, "read_cpuinfo", lambda: "flags : avx512_bf16")
+    found = {}
+    for precision in ("fp32", "bf16"):
+        ofa_train.train(ofa_options(inputs, tmp_path / precision, precision=precision, depth_mult_list=(1.0,)))
+        found[precision] = read_safetensors(tmp_path / precision / "model.safetensors")
+    for name, value in found["fp32"].items():
+        np.testing.assert_allclose(found["bf16"][name], value, atol=0.05, err_msg=name)
+    # The last columns, which the widest alone reads, and the first, which all do.
+    for part in (np.s_[:, :2], np.s_[:, -2:]):
+        weights = [known["bert.encoder.layers.0.linear1.weight"][part] for known in found.values()]
+        assert not np.array_equal(*weights)
 
 
 def test_training_brings_sub_networks_nearer_to_the_teacher(inputs, tmp_path):

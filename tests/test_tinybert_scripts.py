@@ -18,6 +18,7 @@ from test_replacement import masked_lm
 import models
 from args import parse
 from console import InputError, run_script
+from core import arithmetic
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from core.layer_loss import LayerLoss, LayerStep, Projections, unreached_frozen
 from core.metrics import Diverged
@@ -215,6 +216,22 @@ def test_stored_and_asked_features_train_alike(inputs, tmp_path):
     for name, value in found["asked"].items():
         # Another order of rows, and half precision.
         assert found["stored"][name] == pytest.approx(value, rel=0.1)
+
+
+@tiny.needs_bf16
+@pytest.mark.parametrize("budget", ["0", "1GB"])
+def test_layers_and_answers_are_learnt_in_bf16(inputs, tmp_path, monkeypatch, budget):
+    monkeypatch.setattr(arithmetic, "read_cpuinfo", lambda: "flags : avx512_bf16")
+    found = {}
+    for name in ("fp32", "bf16"):
+        precisions = {"precision": name, "teacher_precision": name}
+        distill(task_options(inputs, tmp_path / name, cache_budget=budget, **precisions))
+        stage = json.loads((tmp_path / name / "intermediate" / "metrics.json").read_text(encoding="utf-8"))
+        found[name] = stage["layers"], dev_logits(models.load(tmp_path / name), inputs)
+    for name, value in found["fp32"][0].items():
+        assert found["bf16"][0][name] == pytest.approx(value, rel=0.2)
+    assert found["bf16"][0] != found["fp32"][0]
+    np.testing.assert_allclose(found["bf16"][1], found["fp32"][1], atol=0.2)
 
 
 def test_a_row_is_read_as_often_as_steps_allow():
