@@ -681,11 +681,10 @@ def _bf16(figures: Mapping[str, Any]) -> str:
             record = known[name]
             accuracy = f"{100 * record['dev']['accuracy']:.2f} ± {100 * record['standard_deviation']['accuracy']:.2f}"
             above = f"{100 * known['difference'][name]:+.2f}" if name in known["difference"] else ""
-            minutes = ", ".join(f"{value:.1f}" for value in record["training_minutes"])
-            rows.append([f"{title} {name}", accuracy, above, minutes])
+            rows.append([f"{title} {name}", accuracy, above])
     speeds = " and ".join(f"{rates['rows_per_second'][name]:,.0f} rows/s in {name}" for name in ("fp32", "bf16"))
     return (
-        f"{_table(['', 'SST-2 dev, %', 'above fp32', 'training, minutes'], rows)}\n\nThe teacher answers {speeds}: "
+        f"{_table(['', 'SST-2 dev, %', 'above fp32'], rows)}\n\nThe teacher answers {speeds}: "
         f"{rates['ratio']:.2f} times as fast. Its answers in bf16 name the same label for "
         f"{100 * apart['agreement']:.2f} % of the rows; logits are {apart['mean_absolute']:.4f} apart on average, "
         f"{apart['largest']:.3f} at most, where their spread is {apart['spread_of_logits']:.2f}."

@@ -74,7 +74,7 @@ class _Prepared:
     """
 
     def __init__(self, tokens: int, rows: int, inputs: int, hidden: int, kind: int) -> None:
-        self._kind, self._shape = kind, (tokens, rows, inputs, hidden)
+        self._shape = tokens, rows, inputs, hidden
         read, states = plain((tokens, rows, inputs), kind), plain((tokens, rows, hidden), kind)
         bias, widths = plain((1, 1, 4, hidden)), (inputs, hidden)
         # Without a first state the gradient of the weights for states is a wrong one (oneDNN 3.6).

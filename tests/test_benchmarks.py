@@ -267,8 +267,8 @@ def test_bf16_is_not_measured_where_it_cannot_be_had(monkeypatch):
 
 
 def test_what_bf16_changes_is_shown_beside_fp32():
-    exact = {"dev": {"accuracy": 0.88}, "standard_deviation": {"accuracy": 0.002}, "training_minutes": [6.0, 5.9, 6.1]}
-    near = {**exact, "dev": {"accuracy": 0.8812}, "training_minutes": [3.0, 3.1, 3.2]}
+    exact = {"dev": {"accuracy": 0.88}, "standard_deviation": {"accuracy": 0.002}}
+    near = {**exact, "dev": {"accuracy": 0.8812}}
     figures = {
         "passes": {"rows_per_second": {"fp32": 344.0, "bf16": 710.4}, "ratio": 710.4 / 344.0},
         "outputs": {"agreement": 0.9991, "mean_absolute": 0.0042, "largest": 0.051, "spread_of_logits": 2.5},
@@ -276,8 +276,8 @@ def test_what_bf16_changes_is_shown_beside_fp32():
         "fine-tuned": {"fp32": exact, "bf16": near, "difference": {"bf16": 0.0012}},
     }
     shown = readme.TABLES["bf16"](figures)
-    assert "| Bi-LSTM, answers in fp32 | 88.00 ± 0.20 |  | 6.0, 5.9, 6.1 |" in shown
-    assert "| BERT, fine-tuned in bf16 | 88.12 ± 0.20 | +0.12 | 3.0, 3.1, 3.2 |" in shown
+    assert "| Bi-LSTM, answers in fp32 | 88.00 ± 0.20 |  |" in shown
+    assert "| BERT, fine-tuned in bf16 | 88.12 ± 0.20 | +0.12 |" in shown
     assert "344 rows/s in fp32 and 710 rows/s in bf16: 2.07 times as fast" in shown
     assert "the same label for 99.91 % of the rows" in shown
 
