@@ -156,7 +156,7 @@ class OptimizerOptions(Options):
     gradient_accumulation_steps: int = option(1, "batches per optimiser step", check=positive)
     precision: str = option(
         FP32,
-        "number format of matrix products; bf16 needs a GPU or a processor with AMX or AVX512_BF16, fp16 a GPU",
+        "number format in which linear layers and LSTMs multiply; bf16 needs AMX, AVX512_BF16 or a GPU, fp16 a GPU",
         choices=(*PRECISIONS, "fp16"),
     )
     average_checkpoints: int = option(
