@@ -58,5 +58,5 @@ def onednn() -> Any | None:
 
 def keep_fp32() -> None:
     """From now on oneDNN rounds nothing by itself, in the whole process."""
-    if (known := onednn()) is not None:
-        known.dnnl_set_default_fpmath_mode(0)  # dnnl_fpmath_mode_strict
+    # Being told so is the first that happens to it.
+    onednn()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -388,12 +390,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _pass_over(self, length: str) -> None:
         """Reads what is refused, unless it is endless: who still sends when the connection ends never reads why."""
-        left = self.server.most_bytes * PASSED_OVER
-        if len(length) > 18 or int(length) > left:
+        if len(length) > 18 or int(length) > self.server.most_bytes * PASSED_OVER:
             return
-        left = int(length)
-        while left and (part := self.rfile.read(min(left, FEWEST_BYTES))):
-            left -= len(part)
+        left, until = int(length), time.monotonic() + PATIENCE
+        with contextlib.suppress(TimeoutError):
+            while left > 0 and time.monotonic() < until and (part := self.rfile.read1(min(left, FEWEST_BYTES))):
+                left -= len(part)
 
     def _refuse(self, refused: Refused) -> None:
         self._answer(refused.status, {"error": str(refused)})

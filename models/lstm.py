@@ -206,10 +206,11 @@ class _BothWays(PyLayer):
         ctx: PyLayerContext, x: paddle.Tensor, lengths: np.ndarray, last_only: bool, *parameters: paddle.Tensor
     ) -> paddle.Tensor:
         rows, tokens, width = x.shape
-        if parameters[0].shape[1] != width or lengths.min() < 1 or lengths.max() > tokens:
+        known = len(lengths) == rows > 0 and lengths.min() >= 1 and lengths.max() <= tokens
+        if parameters[0].shape[1] != width or not known:
             raise ValueError(
                 f"an LSTM that reads {parameters[0].shape[1]} numbers a token was given {x.shape}, and rows of "
-                f"{lengths.min()} to {lengths.max()} tokens"
+                f"{lengths.tolist()} tokens"
             )
         hidden, kind = parameters[1].shape[1], BF16 if asks_bf16() else F32
         ctx.prepared = _prepared(tokens, rows, width, hidden, kind)

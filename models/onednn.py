@@ -30,7 +30,8 @@ _GELU_ERF, _SCALE_AND_SHIFT, _SCRATCHPAD_SIZE = 49, 2 | 4, 136
 DTYPES = {F32: paddle.float32, BF16: paddle.bfloat16}
 # Bytes of an element.
 _WIDTHS = {paddle.float32: 4, paddle.bfloat16: 2, paddle.uint8: 1}
-# Prepared operations of a kind that are kept. Each holds 10 to 80 kB of code, and is made in less than 0.5 ms.
+# Prepared operations of a kind that are kept. Each holds 10 to 80 kB of code, and is made in less than 0.5 ms; oneDNN
+# itself keeps up to 1,024 that are made again.
 KEPT = 128
 
 Pointer = ctypes.c_void_p
@@ -55,6 +56,8 @@ def library() -> Any:
     for path in sorted((Path(paddle.__file__).parent / "libs").glob("libdnnl.so.3")):
         known = ctypes.CDLL(str(path))
         if hasattr(known, "dnnl_primitive_attr_set_fpmath_mode"):
+            # On processors with AMX it would round by itself where the environment asks for that.
+            known.dnnl_set_default_fpmath_mode(STRICT)
             known.dnnl_memory_desc_get_size.restype = ctypes.c_size_t
             known.dnnl_primitive_desc_query_md.restype = Pointer
             known.dnnl_memory_set_data_handle.argtypes = [Pointer, Pointer]
@@ -107,8 +110,17 @@ class _Process:
         return self._scratch.data_ptr()
 
 
-@cache
+_STARTS = threading.Lock()
+
+
 def _process() -> _Process:
+    # Two threads that begin at once share one.
+    with _STARTS:
+        return _made_once()
+
+
+@cache
+def _made_once() -> _Process:
     return _Process()
 
 
@@ -386,8 +398,8 @@ def _gelu(size: int) -> Operation:
 
 @lru_cache(maxsize=KEPT)
 def _gelu_gradient(size: int) -> Operation:
-    states = _vector(size)
-    details = (engine(), _GELU_ERF, states, states, states, _real(0), _real(0), _gelu(size).about)
+    states, forward = _vector(size), _gelu(size)
+    details = (engine(), _GELU_ERF, states, states, states, _real(0), _real(0), forward.about)
     return Operation("eltwise_backward", details, [(SRC, states), (DIFF_DST, states), (DIFF_SRC, states)])
 
 

@@ -20,7 +20,7 @@ from deploy import serve as script
 from deploy.exporter import export
 from deploy.options import ExportOptions, ServeOptions
 from deploy.predictor import Predictor
-from deploy.server import Batcher, Refused, Server, rows_of
+from deploy.server import Batcher, Handler, Refused, Server, rows_of
 
 TEXTS = ["a good film", "the story is very dull , and it is weak", "bad", "the cast was fine"]
 
@@ -154,6 +154,14 @@ def test_what_cannot_be_answered_is_told_to_whoever_asked_and_the_next_request_i
     server = start(max_rows=3)
     found, told = ask(server, body)
     assert found == status and message in told["error"]
+    assert ask(server, ["a good film"])[0] == 200
+
+
+def test_who_announces_too_much_and_falls_silent_is_told_so(start, monkeypatch):
+    monkeypatch.setattr(Handler, "timeout", 0.5)
+    server = start(max_rows=3)
+    told = raw(server, b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Length: 4194304\r\n\r\n[", close=False)
+    assert told.startswith(b"HTTP/1.1 413 ") and b"expected at most 1,048,576 bytes a request" in told
     assert ask(server, ["a good film"])[0] == 200
 
 
