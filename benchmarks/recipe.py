@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import ROOT
-from console import say
-from core.arithmetic import FP32
+from console import InputError, say
+from core.arithmetic import BF16, FP32, bf16_fault
 from core.checkpoint import read_metrics
 from files import write_json
 
@@ -63,6 +63,21 @@ class Plan:
     seeds: Sequence[int] = SEEDS
     precision: str = FP32
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
+
+
+def check_precision(precision: str) -> None:
+    """Says at once that the processor has no bf16.
+
+    Raises:
+        InputError: it has none.
+    """
+    if precision == BF16 and (fault := bf16_fault()):
+        raise InputError(f"--precision bf16: {fault}")
+
+
+def suffix(precision: str) -> str:
+    """Of the folder of what is trained in another number format than usual: it has another teacher."""
+    return "" if precision == FP32 else f"_{precision}"
 
 
 def measure(
@@ -110,9 +125,7 @@ def measure(
         prefix = "relearnt-" if number == 1 else f"relearnt{number}-"
         teacher = relearnt(plan, shared, teacher, folder / prefix.removesuffix("-"))
     teachers = [teacher, *others.values()]
-    taught = {**student, **plan.distilled}
-    if plan.precision != FP32:
-        taught["teacher_precision"] = plan.precision
+    taught = {**student, **plan.distilled, **asking(plan)}
     if plan.together:
         teachers += students_of(plan, "alone", folder).values()
         taught["teacher_weights"] = tuple(plan.together)
@@ -169,6 +182,11 @@ def students_of(plan: Plan, name: str, folder: Path) -> dict[int, Path]:
     return {seed: folder / f"{name}-{seed}" for seed in plan.seeds}
 
 
+def asking(plan: Plan) -> dict[str, Any]:
+    """Options of whatever asks a teacher, beside those of its training."""
+    return {} if plan.precision == FP32 else {"teacher_precision": plan.precision}
+
+
 def relearnt(plan: Plan, shared: Mapping[str, Any], teacher: Path, place: Path) -> Path:
     """The teacher after a further training, in a folder of its own; what it learns from is made first."""
     name, options = next(iter(plan.transfer_sets.items()))
@@ -178,6 +196,7 @@ def relearnt(plan: Plan, shared: Mapping[str, Any], teacher: Path, place: Path) 
     learning = {
         **shared,
         **plan.relearning,
+        **asking(plan),
         "stage": "prediction",
         "student_model": str(teacher),
         "teacher_model": str(teacher),

@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks import recipe
 from benchmarks.common import parser, work_dir, write_result
 from console import run_script
+from core.arithmetic import FP32, PRECISIONS
 from demo import ALONE, STUDENT, TEACHER
 
 # The seed of a teacher that is told none.
@@ -40,26 +41,30 @@ def main(argv: list[str]) -> None:
     made = parser(__doc__ or "")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     made.add_argument("--teachers", type=int, default=1, choices=(1, 3), help="3: the mean of three teachers teaches")
+    made.add_argument("--precision", default=FP32, choices=PRECISIONS, help="of trainings and of the teacher's answers")
     made.add_argument("--reviews_dir", required=True, help=f"folder with {', '.join(REVIEWS)}")
     arguments = made.parse_args(argv)
+    recipe.check_precision(arguments.precision)
     began = time.perf_counter()
     figures = measure(arguments)
     name = "sst2" if arguments.teachers == 1 else "sst2_averaged"
     write_result(name, arguments, figures, time.perf_counter() - began, script="sst2")
 
 
-def plan(reviews_dir: str, teachers: int = 1) -> recipe.Plan:
+def plan(reviews_dir: str, teachers: int = 1, precision: str = FP32) -> recipe.Plan:
     """What is trained."""
     files = tuple(os.path.join(reviews_dir, name) for name in REVIEWS)
     made = {**COPIES, "unlabeled_file": files, "split_sentences": True}
     name = "distilled" if teachers == 1 else AVERAGED
-    return recipe.Plan("sst-2", TEACHER, STUDENT, ALONE, DISTILLED, {name: made}, range(1, teachers))
+    return recipe.Plan(
+        "sst-2", TEACHER, STUDENT, ALONE, DISTILLED, {name: made}, range(1, teachers), precision=precision
+    )
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """All runs and their summary."""
-    folder = work_dir(arguments.work_dir) / "sst-2"
-    made = plan(arguments.reviews_dir, arguments.teachers)
+    folder = work_dir(arguments.work_dir) / f"sst-2{recipe.suffix(arguments.precision)}"
+    made = plan(arguments.reviews_dir, arguments.teachers, arguments.precision)
     found = recipe.measure(made, arguments.data_dir, folder, arguments.jobs)
     settings, (transfer,) = found["settings"], made.transfer_sets
     return {

@@ -27,7 +27,7 @@ from benchmarks.common import parser, work_dir, write_result
 from benchmarks.encoders import CORPUS
 from benchmarks.recipe import SEEDS, Plan, measure
 from console import InputError, run_script
-from core.arithmetic import BF16, FP32, PRECISIONS, bf16_fault
+from core.arithmetic import FP32, PRECISIONS
 from core.checkpoint import read_metrics
 from demo import STUDENT, TEACHER
 from files import write_atomically
@@ -102,12 +102,11 @@ def main(argv: list[str]) -> None:
     arguments = made.parse_args(argv)
     if arguments.partners < 1:
         raise InputError(f"--partners {arguments.partners}: expected at least 1")
-    if arguments.precision == BF16 and (fault := bf16_fault()):
-        raise InputError(f"--precision bf16: {fault}")
+    recipe.check_precision(arguments.precision)
     began = time.perf_counter()
-    # What begins with an encoder, or is trained in another number format, has another teacher.
-    kind = f"{'_adapted' if arguments.adapt else ''}{'' if arguments.precision == FP32 else f'_{arguments.precision}'}"
-    folder = work_dir(arguments.work_dir) / f"{arguments.task}{kind}"
+    # What begins with an encoder has another teacher.
+    kind = "_adapted" if arguments.adapt else ""
+    folder = work_dir(arguments.work_dir) / f"{arguments.task}{kind}{recipe.suffix(arguments.precision)}"
     planned = plan(arguments, folder)
     with_distilled = not arguments.without_distilled
     figures = measure(planned, arguments.data_dir, folder, arguments.jobs, with_distilled=with_distilled)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import bf16, common, mlm_stages, peers, readme, recipe, tasks
+from benchmarks import bf16, common, mlm_stages, peers, readme, recipe, sst2, tasks
 from benchmarks.sides import bert_flops, lstm_flops
 from benchmarks.word_vectors import LENGTH, word_vectors, write_vectors
 from console import InputError
@@ -183,7 +183,7 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     monkeypatch.setattr(recipe, "one", lambda folder, data: {**stub, "of": folder.name})
     monkeypatch.setattr(recipe, "many", lambda folders, data: {**stub, "of": [folder.name for folder in folders]})
     arguments = argparse.Namespace(
-        precision="fp32", task="chnsenticorp", adapt=True, relearn=2, teacher="encoder", partners=1, seed=0,
+        precision="bf16", task="chnsenticorp", adapt=True, relearn=2, teacher="encoder", partners=1, seed=0,
         reviews_dir="r", data_dir="d", max_train_rows=0, together=False, seeds=[1, 2, 3],
     )  # fmt: skip
     monkeypatch.setattr(tasks, "adapted", lambda given, folder: folder / "adapted")
@@ -193,6 +193,9 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     students = [f"relearnt2-reviews-{seed}" for seed in recipe.SEEDS]
     alone = [f"alone-{seed}" for seed in recipe.SEEDS]
     assert names == ["teacher", *alone, "relearnt", "relearnt2", *students]
+    assert {options["precision"] for _, options in begun} == {"bf16"}
+    asks = [name for name, (_, options) in zip(names, begun, strict=True) if "teacher_precision" in options]
+    assert asks == ["relearnt", "relearnt2", *students]
     for (_, relearning), before in zip(begun[4:6], ("teacher", "relearnt"), strict=True):
         assert relearning["student_model"] == relearning["teacher_model"] == str(tmp_path / before)
         assert relearning["more_teachers"] == tuple(str(tmp_path / name) for name in alone)
@@ -264,6 +267,16 @@ def test_bf16_is_not_measured_where_it_cannot_be_had(monkeypatch):
     monkeypatch.setattr(bf16, "bf16_fault", lambda: "this processor has none")
     with pytest.raises(InputError, match="bf16: this processor has none"):
         bf16.main(["--data_dir", "d"])
+
+
+def test_recipes_in_bf16_have_a_folder_and_options_of_their_own(monkeypatch):
+    monkeypatch.setattr(recipe, "bf16_fault", lambda: "this processor has none")
+    recipe.check_precision("fp32")
+    for module, words in ((sst2, ["--reviews_dir", "r"]), (tasks, ["--task", "qqp"])):
+        with pytest.raises(InputError, match="--precision bf16: this processor has none"):
+            module.main(["--data_dir", "d", *words, "--precision", "bf16"])
+    assert (recipe.suffix("fp32"), recipe.suffix("bf16")) == ("", "_bf16")
+    assert sst2.plan("r", 1, "bf16").precision == "bf16"
 
 
 def test_what_bf16_changes_is_shown_beside_fp32():
