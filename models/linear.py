@@ -46,12 +46,11 @@ class _Linear(PyLayer):
     def forward(
         ctx: PyLayerContext, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, transposed: bool = False
     ) -> paddle.Tensor:
-        ctx.transposed = transposed
         return forward_product(ctx, x, weight, bias, transposed)
 
     @staticmethod
     def backward(ctx: PyLayerContext, grad: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
-        return backward_products(ctx, grad, ctx.transposed)
+        return backward_products(ctx, grad)
 
 
 def forward_product(
@@ -70,20 +69,18 @@ def forward_product(
     if asks_bf16():
         rows, weight = rounded(rows), rounded(weight)
     ctx.save_for_backward(rows, weight)
+    ctx.transposed = transposed
     return product(rows, weight, bias, transpose_y=transposed).reshape([*x.shape[:-1], bias.shape[0]])
 
 
-def backward_products(
-    ctx: PyLayerContext, grad: paddle.Tensor, transposed: bool = False
-) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
+def backward_products(ctx: PyLayerContext, grad: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
     """The gradients of what the layer read, of its weight, and of its bias.
 
     Args:
         ctx: of the layer.
         grad: the gradient of what it gave, [..., out].
-        transposed: as in the forward pass.
     """
-    rows, weight = ctx.saved_tensor()
+    (rows, weight), transposed = ctx.saved_tensor(), ctx.transposed
     outer = grad.reshape([-1, grad.shape[-1]])  # [rows, out]
     factor = rounded(outer) if weight.dtype == paddle.bfloat16 else outer
     of_rows = product(factor, weight, transpose_y=not transposed)

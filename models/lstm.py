@@ -7,7 +7,7 @@ it. A row is read from its end to its beginning by turning it round before and t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -83,34 +83,30 @@ class _Prepared:
         weights = [any_layout((1, 1, width, 4, hidden), kind) for width in widths]
         without = (None, None)
         inner = (*weights, *without, bias, states, *without)
+
+        def shared(made: Callable[..., Pointer]) -> list[tuple[int, Pointer]]:
+            # What both passes are given; the weights each in a layout of its own.
+            return [
+                *((SRC, read), (_SRC_ITER, first), (_SRC_ITER_C, first_cell)),
+                *((WEIGHTS, made(_QUERY_WEIGHTS, 0)), (_WEIGHTS_ITER, made(_QUERY_WEIGHTS, 1))),
+                *((BIAS, bias), (DST, states)),
+            ]
+
+        begun = _LEFT_TO_RIGHT, read, first, first_cell
         self._forward = Operation(
             "lstm_forward",
-            (engine(), FORWARD_TRAINING, _LEFT_TO_RIGHT, read, first, first_cell, *inner, 0),
-            lambda made: [
-                (SRC, read),
-                (_SRC_ITER, first),
-                (_SRC_ITER_C, first_cell),
-                *self._weights_of(made),
-                (BIAS, bias),
-                (DST, states),
-                (_WORKSPACE, made(_QUERY_WORKSPACE, 0)),
-            ],
+            (engine(), FORWARD_TRAINING, *begun, *inner, 0),
+            lambda made: [*shared(made), (_WORKSPACE, made(_QUERY_WORKSPACE))],
         )
         of_read, of_states = plain((tokens, rows, inputs)), plain((tokens, rows, hidden))
         of_first = plain((1, 1, rows, hidden))
         of_weights = [any_layout((1, 1, width, 4, hidden), F32) for width in widths]
         outer = (of_read, of_first, of_first, *of_weights, *without, bias, of_states, *without)
-        begun = engine(), BACKWARD, _LEFT_TO_RIGHT, read, first, first_cell
         self._backward = Operation(
             "lstm_backward",
-            (*begun, *inner, *outer, _OVERWRITE, self._forward.about),
+            (engine(), BACKWARD, *begun, *inner, *outer, _OVERWRITE, self._forward.about),
             lambda made: [
-                (SRC, read),
-                (_SRC_ITER, first),
-                (_SRC_ITER_C, first_cell),
-                *self._weights_of(made),
-                (BIAS, bias),
-                (DST, states),
+                *shared(made),
                 (_WORKSPACE, self._forward.chosen(_QUERY_WORKSPACE)),
                 (DIFF_DST, of_states),
                 (DIFF_SRC, of_read),
@@ -128,10 +124,6 @@ class _Prepared:
             for operation in (self._forward, self._backward)
         }
         self._give = [reordering(self._backward.chosen(_QUERY_DIFF_WEIGHTS, i), own) for i, own in enumerate(given)]
-
-    @staticmethod
-    def _weights_of(made) -> list[tuple[int, Pointer]]:  # noqa: ANN001 - Operation.chosen
-        return [(WEIGHTS, made(_QUERY_WEIGHTS, 0)), (_WEIGHTS_ITER, made(_QUERY_WEIGHTS, 1))]
 
     def _laid(self, operation: Operation, weights: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
         found = []
