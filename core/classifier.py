@@ -94,6 +94,8 @@ def train_classifier(
     learning_rate: float,
     optimizer: str,
     evaluate: Callable[[Columns], Mapping[str, float]] | None = None,
+    choosing: Columns | None = None,
+    select_by: Selection | None = None,
 ) -> RunRecord:
     """Trains over encoded rows and evaluates on dev; of the embedding those rows that occur in them.
 
@@ -109,12 +111,14 @@ def train_classifier(
         optimizer: see :data:`core.optim.OPTIMIZERS`.
         evaluate: figures that choose checkpoints, from the encoded rows that choose them; the task's metrics of the
             model when left out.
+        choosing: encoded rows for ``evaluate`` that need not have labels; those of ``data`` when left out.
+        select_by: which of the figures chooses; the task's main metric when left out.
 
     Returns:
         The record of the run, for :meth:`core.run.Run.finish`.
     """
     encoder = loaded.encoder
-    validation = encoder.encode(data.validation.texts)
+    validation = encoder.encode(data.validation.texts) if choosing is None else choosing
     batches = run.batches(columns, batch_size, encoder.pad_id)
     # What a further evaluation reads is asked for afterwards, when the model is whole again.
     read = token_ids(loaded.model.config.vocab_size, columns, validation)
@@ -124,7 +128,7 @@ def train_classifier(
             return evaluate(validation)
         return evaluate_model(loaded, data.validation, encoded=validation)
 
-    select_by = Selection(MAIN_METRIC[loaded.labelled.metric])
+    select_by = select_by or Selection(MAIN_METRIC[loaded.labelled.metric])
     with occurring_rows(loaded.model, read):
         result = run.fit(loaded.model, batches, step, figures, select_by, epochs, learning_rate, optimizer)
     # What chose the weights need not be computed again.
@@ -141,7 +145,7 @@ def train_classifier(
         "dev_rows": len(data.dev),
         "train_rows": len(data.train),
         "skipped_rows": data.train.skipped + data.dev.skipped,
-        "selection_rows": len(data.validation),
+        "selection_rows": validation.rows,
         "selected_on": "dev" if data.validation is data.dev else "held-out training rows",
         "training": training_record(result),
         "processes": run.world.size,

@@ -346,8 +346,13 @@ def learning_columns(sets: Sequence[TransferSet], parts: Sequence[Columns], is_r
 
 def with_labels_only(columns: Columns) -> Columns:
     """Those rows that have a label."""
+    return columns.take(np.flatnonzero(labelled_rows(columns)))
+
+
+def labelled_rows(columns: Columns) -> np.ndarray:
+    """Whether each row has a label; bool, [rows]."""
     labels = np.asarray(columns["labels"])
-    return columns.take(np.flatnonzero(np.isfinite(labels) if labels.dtype.kind == "f" else labels >= 0))
+    return np.isfinite(labels) if labels.dtype.kind == "f" else labels >= 0
 
 
 def check_target(output_file: str, overwrite: bool) -> Path:

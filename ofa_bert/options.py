@@ -14,10 +14,11 @@ from data.options import UnlabeledOptions
 from ofa_bert.shapes import LAYER_RULES, OfaRecord
 
 STAGES = ("width", "depth", "final")
+GUIDES = ("same", "full")
 # By stage: the options that are read by it alone, and what a run needs to have it.
 STAGE_OPTIONS = {
     "width": ("lambda_logit", "lambda_rep"),
-    "depth": ("depth_lambda_logit", "depth_lambda_rep", "depth_epochs"),
+    "depth": ("depth_lambda_logit", "depth_lambda_rep", "depth_epochs", "depth_guide"),
     "final": ("final_epochs", "final_learning_rate"),
 }
 STAGE_NEEDS = {
@@ -71,6 +72,19 @@ class OfaOptions(UnlabeledOptions, BertTrainingOptions):
     lambda_rep: float = option(0.1, "weight of the hidden states in the width stage", check=not_negative)
     depth_lambda_logit: float = option(1.0, "weight of the logits in the depth stage", check=not_negative)
     depth_lambda_rep: float = option(1.0, "weight of the hidden states in the depth stage", check=not_negative)
+    depth_guide: str = option(
+        "same",
+        "who teaches the depths of a width: the network of the width stage at the same width, or at full width, as in "
+        "the published code",
+        choices=GUIDES,
+    )
+    choose_by: str = option(
+        "task",
+        "what chooses checkpoints, as a mean over the sub-networks: the task's metric, or teacher: how near their "
+        "answers are to its own, on the rows that choose and, with --holdout, on the same share of the rows without "
+        "labels, which then are not learnt from; the training on labels is always chosen by the task",
+        choices=("task", "teacher"),
+    )
     num_train_epochs: int = option(3, "passes of a stage over the rows", check=positive)
     depth_epochs: int = option(0, "passes of the depth stage; 0 means --num_train_epochs", check=not_negative)
     final_epochs: int = option(
@@ -116,6 +130,8 @@ class OfaOptions(UnlabeledOptions, BertTrainingOptions):
         for stage in ("width", "depth"):
             if stage in self.stages and not any(self.lambdas_of(stage)):
                 found.append(f"the {stage} stage has no loss: both of its lambdas are 0")
+        if self.choose_by == "teacher" and self.stages == ("final",):
+            found.append("--choose_by teacher: the final stage learns from labels; it takes a width or a depth stage")
         if self.stage == "depth" and min(self.depth_mult_list) == 1:
             found.append("--stage depth needs depths below 1 in --depth_mult_list")
         if self.stage == "width" and min(self.depth_mult_list) < 1:

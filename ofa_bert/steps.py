@@ -54,16 +54,28 @@ def depth_step(
     shapes: Sequence[Shape],
     lambdas: tuple[float, float],
     is_regression: bool = False,
+    same_width: bool = True,
 ) -> StageStep:
-    """Every depth of a width learns from the width-adaptive network at the same width (the published code: at full
-    width), which speaks once a batch and width; arguments as for :func:`width_step`."""
+    """Every depth of a width learns from the width-adaptive network, as it was before this stage.
+
+    Args:
+        network: learns.
+        guide: in evaluation mode.
+        shapes: the sub-networks, the widest and deepest first.
+        lambdas: weights of logits and hidden states.
+        is_regression: whether numbers are predicted.
+        same_width: the guide speaks at the width that learns, once a batch and width (Hou et al. 2020); otherwise once
+            a batch, at full width, as in the published code.
+    """
     full = {shape.width: shape for shape in shapes if shape.depth == 1}
     by_width = {width: [shape for shape in shapes if shape.width == width] for width in full}
+    guides = full if same_width else {max(full): full[max(full)]}
 
     def step(batch: Batch) -> Iterator[Losses]:
         for width, group in by_width.items():
-            with paddle.no_grad(), guide.at(full[width]):
-                said = guide.features_of(batch, ("hidden_states",))
+            if width in guides:
+                with paddle.no_grad(), guide.at(guides[width]):
+                    said = guide.features_of(batch, ("hidden_states",))
             for shape in group:
                 yield distance(network, shape, batch, said["logits"], said["hidden_states"], lambdas, is_regression)
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from console import InputError, say, table
 from core.classifier import found_again, read_data, train_classifier
 from core.distributed import World, from_main, main_first, wait
-from core.evaluate import evaluate_model
+from core.evaluate import dygraph_forward, evaluate_model, predict_logits
+from core.metrics import Selection, agreement, compute_metrics
 from core.predictions import write_predictions
 from core.run import Run
 from core.teacher import Teacher, load_teacher
 from data.columns import Column, Columns
 from data.learning import rows_with_more
 from data.sources import Rows, TaskData
-from data.transfer import learning_columns, with_labels_only
+from data.streams import generator
+from data.tasks import Task
+from data.transfer import labelled_rows, learning_columns, with_labels_only
 from models.folder import LoadedModel, bert_shape, build, check_length, load, model_config
 from models.weights import layer_weights, set_weights
 from ofa_bert.importance import Importance, measure_importance, reordered
@@ -28,6 +33,42 @@ from ofa_bert.sub_model import cut
 from ofa_bert.supernet import elastic
 
 SCRIPT = "ofa_bert.run_glue_ofa"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Rows on which sub-networks are compared with the teacher, to choose checkpoints.
+
+    A metric of a few hundred rows moves in steps that are larger than what a stage still gains; the distance of
+    probabilities does not, and needs no labels.
+
+    Attributes:
+        columns: encoded rows: those of the task that choose, then rows without labels.
+        answers: the teacher's logits, [rows, labels].
+        of_task: how many are the task's.
+    """
+
+    columns: Columns
+    answers: np.ndarray
+    of_task: int
+
+    @staticmethod
+    def select_by(task: Task) -> Selection:
+        """Which of the figures chooses."""
+        return Selection("mse" if task.is_regression else "kl", lower_is_better=True)
+
+    def figures(
+        self, network: LoadedModel, shapes: Sequence[Shape], labels: np.ndarray | None
+    ) -> list[dict[str, float]]:
+        """The task's metrics on its own rows and :func:`core.metrics.agreement` on all, of every sub-network."""
+        assert labels is not None
+        task, found = network.labelled, []
+        for shape in shapes:
+            with network.model.at(shape):  # type: ignore[union-attr]
+                logits = predict_logits(dygraph_forward(network.model), self.columns, network.encoder.pad_id)
+            near = agreement(logits, self.answers, task.is_regression)
+            found.append({**compute_metrics(task.metric, logits[: self.of_task], labels), **near})
+        return found
 
 
 def train(options: OfaOptions) -> dict[str, Any]:
@@ -46,7 +87,7 @@ def train(options: OfaOptions) -> dict[str, Any]:
         make_shapes(vars(bert_shape(start)), options.width_mult_list, options.depth_mult_list, options.layer_rule)
         data, test = read_data(run, options)
         loaded = starting_network(options.model_name_or_path, options.max_seq_length, stages[0], data, run.world)
-        columns = rows_to_learn_from(options, data, loaded, run.world)
+        columns, choice = rows_to_learn_from(options, data, loaded, run.world)
         run.open()
         run.taught_by([load(start)])
         metrics: Mapping[str, Any] = {}
@@ -57,7 +98,7 @@ def train(options: OfaOptions) -> dict[str, Any]:
                 metrics = stage.earlier_metrics()
                 run.say(f"{stage.path}: this stage had finished")
             else:
-                metrics = train_stage(name, stage, loaded, columns[name], data, options)
+                metrics = train_stage(name, stage, loaded, columns[name], data, options, choice)
             wait(run.world)
             loaded = replace(load(stage.path), task=loaded.task)
         if run.world.is_main:
@@ -118,8 +159,10 @@ def starting_network(
     return LoadedModel(model, found.tokenizer, data.task, max_seq_length)
 
 
-def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel, world: World) -> dict[str, Columns]:
-    """What every stage learns from, encoded.
+def rows_to_learn_from(
+    options: OfaOptions, data: TaskData, loaded: LoadedModel, world: World
+) -> tuple[dict[str, Columns], Choice | None]:
+    """What every stage learns from, encoded, and what chooses checkpoints by the teacher if it is to.
 
     Width and depth stage: the training rows, and those of ``--transfer_set`` or the rows without labels that are not
     among them; with the teacher's logits where those are enough. Final stage: the rows of both that have a label.
@@ -145,11 +188,47 @@ def rows_to_learn_from(options: OfaOptions, data: TaskData, loaded: LoadedModel,
     columns, new = learning_columns(sets, encoded, data.task.is_regression)
     if world.is_main and len(sets) > 1:
         say(f"more rows: {len(sets[1]):,}, {new:,} of them not among the training rows")
-    return {"width": columns, "depth": columns, "final": with_labels_only(columns)}
+    choice = None
+    if options.choose_by == "teacher":
+        columns, choice = parted_for_choice(columns, data, loaded, options)
+        if world.is_main:
+            say(f"checkpoints are chosen by the teacher's answers on {choice.columns.rows:,} rows")
+    return {"width": columns, "depth": columns, "final": with_labels_only(columns)}, choice
+
+
+def parted_for_choice(
+    columns: Columns, data: TaskData, loaded: LoadedModel, options: OfaOptions
+) -> tuple[Columns, Choice]:
+    """Parts rows without labels from those to learn from; with the task's rows, they choose checkpoints.
+
+    Args:
+        columns: encoded rows, with labels.
+        data: gives the task's rows.
+        loaded: answers.
+        options: give the share, and the seed that draws.
+
+    Returns:
+        The others in their order, and the choice.
+    """
+    unlabelled = np.flatnonzero(~labelled_rows(columns))
+    drawn = generator(options.seed, "choose_by").permutation(unlabelled)[: round(options.holdout * len(unlabelled))]
+    parted = np.zeros(columns.rows, bool)
+    parted[drawn] = True
+    asked = loaded.encoder.encode(data.validation.texts)
+    of_task = asked.rows
+    asked = Columns.concat([asked, Columns({name: columns[name] for name in asked}).take(np.flatnonzero(parted))])
+    answers = predict_logits(dygraph_forward(loaded.model), asked, loaded.encoder.pad_id, what="the teacher's answers")
+    return columns.take(np.flatnonzero(~parted)), Choice(asked, answers, of_task)
 
 
 def train_stage(
-    name: str, stage: Run, start: LoadedModel, columns: Columns, data: TaskData, options: OfaOptions
+    name: str,
+    stage: Run,
+    start: LoadedModel,
+    columns: Columns,
+    data: TaskData,
+    options: OfaOptions,
+    choice: Choice | None = None,
 ) -> dict[str, Any]:
     """Trains one stage and writes its model folder.
 
@@ -160,6 +239,7 @@ def train_stage(
         columns: encoded rows.
         data: gives the rows that choose checkpoints, and dev.
         options: of the recipe.
+        choice: chooses checkpoints in place of the task's metric, except in the final stage.
 
     Returns:
         Its metrics.
@@ -170,21 +250,31 @@ def train_stage(
     stage.open()
     stage.say(f"\n{name} stage: {len(shapes)} sub-networks, {epochs} epoch(s)")
 
-    def figures(validation: Mapping[str, Column]) -> dict[str, float]:
+    if name == "final":
+        choice = None
+
+    def figures(validation: Columns) -> dict[str, float]:
+        if choice is not None:
+            return averaged_metrics(choice.figures(network, shapes, data.validation.labels))
         return averaged_metrics(evaluate_shapes(network, shapes, data.validation, validation))
 
     record: Any = train_classifier(
         stage,
         network,
         columns,
-        stage_step(name, network, start, shapes, options.lambdas_of(name)),
+        stage_step(name, network, start, shapes, options),
         data,
         options.batch_size,
         epochs,
         options.rate_of(name),
         options.optimizer,
         evaluate=figures,
+        choosing=choice.columns if choice else None,
+        select_by=choice.select_by(data.task) if choice else None,
     )
+    if choice is not None:
+        record["selected_on"] += ", and rows without labels" if choice.columns.rows > choice.of_task else ""
+        record["selected_on"] += ", by the distance to the teacher's answers"
     parts = evaluate_shapes(network, shapes, data.dev)
     record["learning_rows"] = columns.rows
     record["sub_networks"] = [
@@ -198,14 +288,15 @@ def train_stage(
 
 
 def stage_step(
-    name: str, network: LoadedModel, start: LoadedModel, shapes: Sequence[Shape], lambdas: tuple[float, float]
+    name: str, network: LoadedModel, start: LoadedModel, shapes: Sequence[Shape], options: OfaOptions
 ) -> StageStep:
     """The training step of a stage; see :mod:`ofa_bert.steps`."""
-    numbers = network.labelled.is_regression
+    numbers, lambdas = network.labelled.is_regression, options.lambdas_of(name)
     if name == "width":
         return width_step(network.model, start.model, shapes, lambdas, numbers)  # type: ignore[arg-type]
     if name == "depth":
-        return depth_step(network.model, elastic(start).model, shapes, lambdas, numbers)  # type: ignore[arg-type]
+        guide, same_width = elastic(start).model, options.depth_guide == "same"
+        return depth_step(network.model, guide, shapes, lambdas, numbers, same_width)  # type: ignore[arg-type]
     return final_step(network.model, shapes)  # type: ignore[arg-type]
 
 

@@ -442,6 +442,27 @@ def test_a_depth_is_taught_by_the_network_at_the_same_width(teacher, rows):
         assert float(half["loss"]) == pytest.approx(float(half["logits"]) + float(half["hidden"]), rel=1e-5)
 
 
+def test_every_depth_may_be_taught_by_the_network_at_full_width(teacher, rows, monkeypatch):
+    """The guide speaks once a batch, and what it says at full width is what all are compared with."""
+    network, guide = elastic(teacher), elastic(teacher)
+    shapes = shapes_of(network)
+    batch, calls = one_batch(teacher, rows), []
+    ask = guide.model.features_of
+    monkeypatch.setattr(guide.model, "features_of", lambda *a: calls.append(1) or ask(*a))
+    found = list(depth_step(network.model, guide.model, shapes, DEPTH, same_width=False)(batch))
+    assert len(calls) == 1
+    assert float(found[0]["hidden"]) == pytest.approx(0, abs=1e-8)
+    # A narrow network is not its own teacher any more.
+    assert all(float(part["hidden"]) > 0 for part in found[1:])
+    probabilities = np.asarray(paddle.nn.functional.softmax(paddle.to_tensor(logits(teacher, rows))))[batch["rows"]]
+    # A width after the other, each from its whole depth on.
+    for shape, part in zip(sorted(shapes, key=lambda each: -each.width), found, strict=True):
+        with network.model.at(shape):
+            said = network.model.from_batch(batch).numpy().astype(np.float64)
+        said -= np.log(np.exp(said).sum(1, keepdims=True))
+        assert float(part["logits"]) == pytest.approx(-(probabilities * said).sum(1).mean(), rel=1e-4)
+
+
 def test_the_final_stage_learns_from_labels_of_rows_that_have_one(teacher, rows):
     network = elastic(teacher)
     batch = one_batch(teacher, rows)
@@ -539,6 +560,8 @@ def test_each_stage_has_its_own_passes_rates_and_lambdas():
         ({"stage": "final", "lambda_logit": 2.0}, "--lambda_logit: this run has no width stage"),
         ({"stage": "width", "final_epochs": 1}, "--final_epochs: this run has no final stage"),
         ({"final_learning_rate": 1e-3}, "--final_learning_rate: this run has no final stage; it takes --stage final"),
+        ({"depth_guide": "full"}, "--depth_guide: this run has no depth stage; it takes --stage all or depth"),
+        ({"stage": "final", "choose_by": "teacher"}, "--choose_by teacher: the final stage learns from labels; it"),
     ],
 )
 def test_options_of_stages_that_a_run_does_not_have_are_refused(changes, fault):

@@ -14,6 +14,7 @@ import models
 from args import parse
 from console import InputError, run_script
 from core import arithmetic
+from core.distributed import World
 from core.evaluate import dygraph_forward, evaluate_model, predict_logits
 from data.sources import find_split, read_rows
 from deploy.predictor import Predictor
@@ -315,6 +316,55 @@ def test_a_transfer_set_is_learnt_from_by_stored_logits(inputs, tmp_path):
     log = [row for row in tiny.log_rows(tmp_path / "o" / "width") if row["part"] == "train"]
     assert log
     assert all("hidden" not in row for row in log)
+
+
+def test_checkpoints_are_chosen_by_the_distance_to_the_teacher(inputs, tmp_path):
+    """On the task's rows and a share of the rows without labels, which no stage learns from; labels choose the last."""
+    more = tmp_path / "more.txt"
+    more.write_text("".join(f"the film {word}\n" for word in (*tiny.GOOD, *tiny.BAD)), encoding="utf-8")
+    options = ofa_options(
+        inputs,
+        tmp_path / "o",
+        unlabeled_file=(str(more),),
+        holdout=0.25,
+        choose_by="teacher",
+        depth_mult_list=(1.0, 0.5),
+        depth_guide="full",
+        final_epochs=1,
+    )
+    metrics = ofa_train.train(options)
+    width = json.loads((tmp_path / "o" / "width" / "metrics.json").read_text())
+    # A quarter of the 60 training rows, which are in pairs of the same text, and of the 12 rows without labels.
+    of_task = len(options.rows().validation)
+    assert width["selection_rows"] == of_task + 3
+    assert (
+        width["selected_on"]
+        == "held-out training rows, and rows without labels, by the distance to the teacher's answers"
+    )
+    assert width["learning_rows"] == (60 - of_task) + 9
+    assert metrics["selected_on"] == "held-out training rows"
+    assert metrics["selection_rows"] == of_task
+    distances = [row["kl"] for row in tiny.log_rows(tmp_path / "o" / "width") if row["part"] == "evaluation"]
+    steps = [row["step"] for row in tiny.log_rows(tmp_path / "o" / "width") if row["part"] == "evaluation"]
+    assert len(distances) == 2
+    assert width["training"]["chosen"] == f"best, at step {steps[int(np.argmin(distances))]}"
+
+
+def test_the_teacher_chooses_by_its_own_answers(inputs):
+    """The teacher is at no distance from itself, and its narrowest part is as far as its logits say."""
+    options = ofa_options(inputs, inputs / "unused", choose_by="teacher", width_mult_list=(1.0, 0.5))
+    data = options.rows()
+    loaded = ofa_train.starting_network(options.model_name_or_path, 24, "width", data)
+    columns, choice = ofa_train.rows_to_learn_from(options, data, loaded, World())
+    assert columns["width"].rows == 60
+    network = elastic(loaded)
+    whole, half = choice.figures(network, [make_shape(SHAPE, 1.0, 1.0), make_shape(SHAPE, 0.5, 1.0)], data.dev.labels)
+    assert (whole["agreement"], whole["kl"]) == (1.0, pytest.approx(0, abs=1e-9))
+    assert whole["accuracy"] == evaluate_model(loaded, data.dev)["accuracy"]
+    with network.model.at(make_shape(SHAPE, 0.5, 1.0)):
+        said = dev_logits(network, inputs)
+    p, q = (np.exp(part) / np.exp(part).sum(1, keepdims=True) for part in (dev_logits(loaded, inputs), said))
+    assert half["kl"] == pytest.approx(float((p * np.log(p / q)).sum(1).mean()), rel=1e-4)
 
 
 def test_predictions_of_a_test_file_come_from_the_whole_network(inputs, tmp_path):
