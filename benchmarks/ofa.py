@@ -6,7 +6,8 @@ The teacher is that of benchmarks.sst2 or benchmarks.tasks. SST-2's training row
 thousand sentences: a part of them is learnt from, and sentences of film reviews without labels. Every sub-network is
 compared with the same part cut from the teacher (heads and neurons in the order of their importance) without training,
 and four of them with that part fine-tuned alone on the labels. Checkpoints are chosen on rows held out of train, dev is
-only reported.
+only reported. With ``--closer`` there are more rows, the network at full width teaches all depths, the distance to the
+teacher chooses checkpoints, and only the network itself is measured.
 """
 
 from __future__ import annotations
@@ -20,15 +21,29 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import sst2, tasks
 from benchmarks.common import parser, work_dir, write_result
-from benchmarks.recipe import correct_rows, run
+from benchmarks.recipe import (
+    add_precision,
+    check_precision,
+    correct_rows,
+    dev_logits,
+    run,
+    shared_options,
+    suffix,
+    trained_teacher,
+)
 from console import InputError, run_script
 from core.checkpoint import read_metrics
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from data.sources import Rows
     from models.folder import LoadedModel
     from ofa_bert.shapes import Shape
 
@@ -49,6 +64,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 ALONE_EPOCHS = {"sst-2": 4, "qqp": 3}
 REVIEWS = "reviews_imdb.txt"
+# With --closer, instead of or beside these; benchmarks.ofa_guides compares ways to teach.
+CLOSER: dict[str, dict[str, Any]] = {
+    "sst-2": {"eval_steps": 250},
+    "qqp": {"repair_pairs": 1, "num_train_epochs": 2, "eval_steps": 250},
+}
+CLOSER_FOR_ALL = {"depth_guide": "full", "choose_by": "teacher"}
 OFA = {
     "width_mult_list": WIDTHS,
     "depth_mult_list": DEPTHS,
@@ -70,45 +91,54 @@ def main(argv: list[str]) -> None:
     made.add_argument("--reviews_dir", default=None, help=f"folder with {REVIEWS}, for sst-2")
     made.add_argument("--jobs", type=int, default=1, help="parts fine-tuned alone at the same time")
     made.add_argument("--rounds", type=int, default=5, help="turns of each model when speed is measured")
+    made.add_argument("--closer", action="store_true", help="more rows; the teacher's answers choose checkpoints")
+    add_precision(made)
     arguments = made.parse_args(argv)
+    check_precision(arguments.precision)
+    if arguments.task == "sst-2" and arguments.reviews_dir is None:
+        raise InputError(f"--reviews_dir is required for sst-2: a folder with {REVIEWS}")
     began = time.perf_counter()
-    folder = work_dir(arguments.work_dir) / arguments.task
-    teacher = folder / "teacher"
-    if not (teacher / "metrics.json").is_file():
-        script = "benchmarks.sst2" if arguments.task == "sst-2" else f"benchmarks.tasks --task {arguments.task}"
-        raise InputError(f"{teacher}: no teacher here yet; run python -m {script} first")
+    folder = work_dir(arguments.work_dir) / f"{arguments.task}{suffix(arguments.precision)}"
     data_dir, settings = arguments.data_dir, SETTINGS[arguments.task]
-    shared = {"task_name": arguments.task, "data_dir": data_dir, "cache_dir": str(folder / "cache"), "resume": True}
-    shared |= {"seed": arguments.seed, "holdout": settings["holdout"]}
+    if arguments.closer:
+        settings = {**settings, **CLOSER_FOR_ALL, **CLOSER[arguments.task]}
+    planned = replace(
+        sst2.plan(arguments.reviews_dir) if arguments.task == "sst-2" else tasks.question_pairs(data_dir),
+        precision=arguments.precision,
+    )
+    teacher = trained_teacher(planned, data_dir, folder)
+    shared = {**shared_options(planned, data_dir, folder), "seed": arguments.seed, "holdout": settings["holdout"]}
     more = {}
     if arguments.task == "sst-2":
-        if arguments.reviews_dir is None:
-            raise InputError(f"--reviews_dir is required for sst-2: a folder with {REVIEWS}")
         more = {"unlabeled_file": (os.path.join(arguments.reviews_dir, REVIEWS),), "split_sentences": True}
     alone = {name: settings[name] for name in ("batch_size", "eval_steps", "max_train_rows") if name in settings}
     alone |= {**FINE_TUNED, "num_train_epochs": ALONE_EPOCHS[arguments.task]}
-    network = folder / "network"
-    earlier = finished_seconds(folder)
+    network = folder / ("network-closer" if arguments.closer else "network")
+    earlier = finished_seconds(folder, network)
     options = {**shared, **OFA, **settings, **more, "model_name_or_path": str(teacher), "output_dir": str(network)}
     run("ofa_bert.run_glue_ofa", options, jobs=1)
     figures = {
         "settings": {**OFA, **settings, **({"unlabeled_file": REVIEWS} if more else {})},
-        "alone_settings": alone,
+        **({} if arguments.closer else {"alone_settings": alone}),
         "teacher": read_metrics(teacher)["dev"],
         "rows": {name: read_metrics(network)[name] for name in ("learning_rows", "train_rows", "dev_rows")},
-        "sub_networks": accuracies(options, network, folder, {**shared, **alone}, arguments.jobs),
+        "sub_networks": accuracies(
+            options, network, folder, None if arguments.closer else {**shared, **alone}, arguments.jobs
+        ),
         "minutes": {
             stage: round(read_metrics(network / stage)["training"]["seconds"] / 60, 1) for stage in ("width", "depth")
         },
-        "speed": speed(network, teacher, folder, data_dir, arguments.rounds),
     }
+    if not arguments.closer:
+        figures["speed"] = speed(network, teacher, folder, data_dir, arguments.rounds)
     seconds = earlier + time.perf_counter() - began
-    write_result(f"ofa_{arguments.task.replace('-', '')}", arguments, figures, seconds, "ofa")
+    name = f"ofa_{arguments.task.replace('-', '')}" + ("_closer" if arguments.closer else "")
+    write_result(name, arguments, figures, seconds, "ofa")
 
 
-def finished_seconds(folder: Path) -> float:
+def finished_seconds(folder: Path, network: Path) -> float:
     """The training time of what an interrupted measurement had finished, which the measurement took as well."""
-    finished = [*folder.glob("network/*/metrics.json"), *folder.glob("cut-*-tuned/metrics.json")]
+    finished = [*network.glob("*/metrics.json"), *folder.glob("cut-*-tuned/metrics.json")]
     return sum(read_metrics(path.parent)["training"]["seconds"] for path in finished)
 
 
@@ -116,10 +146,11 @@ def accuracies(
     options: Mapping[str, Any],
     network: Path,
     folder: Path,
-    alone: Mapping[str, Any],
+    alone: Mapping[str, Any] | None,
     jobs: int,
 ) -> list[dict[str, Any]]:
-    """Dev metrics of every sub-network: trained, cut from the teacher, and for some fine-tuned alone."""
+    """Dev metrics of every sub-network: trained, cut from the teacher, and for some fine-tuned alone, where options are
+    given for it; and how near the trained one is to the teacher there."""
     from core.evaluate import evaluate_model
     from core.metrics import bootstrap_interval
     from data.sources import load_task_data
@@ -135,15 +166,20 @@ def accuracies(
     sorted_teacher, trained = starting_network(teacher, OFA["max_seq_length"], "width", data), load(network)
     after_width = {part["width"]: part["dev"] for part in read_metrics(network / "width")["sub_networks"]}
     shapes = make_shapes(vars(trained.model.config), WIDTHS, DEPTHS)
-    places = fine_tuned_alone([each for each in shapes if _among(each, ALONE)], sorted_teacher, folder, alone, jobs)
+    places, alone = {}, alone or {}
+    if alone:
+        wanted = [each for each in shapes if among(each, ALONE)]
+        places = fine_tuned_alone(wanted, sorted_teacher, folder, alone, jobs)
+    answers = dev_logits(Path(teacher), options["data_dir"])[0]
     found = []
-    for shape in shapes:
+    for shape, (metrics, near) in zip(shapes, on_dev(trained, shapes, data.dev, answers), strict=True):
         part = cut(trained, shape)
         record = {
             **vars(shape),
             "parameters": part.parameters,
             "encoder_parameters": encoder_parameters(part),
-            "trained": evaluate_model(part, data.dev),
+            "trained": metrics,
+            "near": near,
             "cut": evaluate_model(cut(sorted_teacher, shape), data.dev),
         }
         if shape.depth == 1:
@@ -155,7 +191,23 @@ def accuracies(
     return found
 
 
-def _among(shape: Shape, wanted: Sequence[tuple[float, float]]) -> bool:
+def on_dev(
+    network: LoadedModel, shapes: Sequence[Shape], rows: Rows, answers: np.ndarray
+) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """Of every sub-network its metrics on dev, and how near it is there to the teacher's answers."""
+    from core.evaluate import dygraph_forward, predict_logits
+    from core.metrics import agreement, compute_metrics
+    from ofa_bert.sub_model import cut
+
+    encoded, found = network.encoder.encode(rows.texts), []
+    for shape in shapes:
+        logits = predict_logits(dygraph_forward(cut(network, shape).model), encoded, network.encoder.pad_id)
+        found.append((compute_metrics(network.labelled.metric, logits, rows.labels), agreement(logits, answers)))
+    return found
+
+
+def among(shape: Shape, wanted: Sequence[tuple[float, float]]) -> bool:
+    """Whether a sub-network has one of some widths and depths."""
     return any(abs(shape.width - width) + abs(shape.depth - depth) < 1e-6 for width, depth in wanted)
 
 

@@ -6,6 +6,7 @@ its checkpoint when it was interrupted.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from typing import Any
 
 from benchmarks.common import ROOT
 from console import InputError, say
-from core.arithmetic import BF16, FP32, bf16_fault
+from core.arithmetic import BF16, FP32, PRECISIONS, bf16_fault
 from core.checkpoint import read_metrics
 from files import write_json
 
@@ -65,6 +66,11 @@ class Plan:
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
+def add_precision(made: argparse.ArgumentParser) -> None:
+    """The option of measurements that train in another number format on demand."""
+    made.add_argument("--precision", default=FP32, choices=PRECISIONS, help="of trainings and of the teacher's answers")
+
+
 def check_precision(precision: str) -> None:
     """Says at once that the processor has no bf16.
 
@@ -95,13 +101,8 @@ def measure(
     """
     from core.metrics import gap_closed
 
-    cache = folder / "cache"
-    shared = {"task_name": plan.task, "data_dir": data_dir, "cache_dir": str(cache), "resume": True}
-    if plan.precision != FP32:
-        shared["precision"] = plan.precision
-    if teacher is None:
-        teacher = folder / "teacher"
-        run("finetune.run_classifier", {**shared, **plan.teacher, "output_dir": str(teacher)}, jobs=1)
+    cache, shared = folder / "cache", shared_options(plan, data_dir, folder)
+    teacher = teacher or trained_teacher(plan, data_dir, folder)
     others = {seed: folder / f"teacher-{seed}" for seed in plan.more_teachers}
     for seed, place in others.items():
         run("finetune.run_classifier", {**shared, **plan.teacher, "seed": seed, "output_dir": str(place)}, jobs=1)
@@ -163,6 +164,20 @@ def measure(
         for name in sets
     }
     return figures
+
+
+def shared_options(plan: Plan, data_dir: str, folder: Path) -> dict[str, Any]:
+    """Options of every training of a plan."""
+    shared = {"task_name": plan.task, "data_dir": data_dir, "cache_dir": str(folder / "cache"), "resume": True}
+    return shared if plan.precision == FP32 else {**shared, "precision": plan.precision}
+
+
+def trained_teacher(plan: Plan, data_dir: str, folder: Path) -> Path:
+    """The plan's first teacher, which is found again when it has been trained."""
+    place = folder / "teacher"
+    options = {**shared_options(plan, data_dir, folder), **plan.teacher, "output_dir": str(place)}
+    run("finetune.run_classifier", options, jobs=1)
+    return place
 
 
 def training_minutes(figures: Mapping[str, Any], jobs: int) -> float:

@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks import recipe
 from benchmarks.common import parser, work_dir, write_result
 from console import run_script
-from core.arithmetic import FP32, PRECISIONS
+from core.arithmetic import FP32
 from demo import ALONE, STUDENT, TEACHER
 
 # The seed of a teacher that is told none.
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     made = parser(__doc__ or "")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     made.add_argument("--teachers", type=int, default=1, choices=(1, 3), help="3: the mean of three teachers teaches")
-    made.add_argument("--precision", default=FP32, choices=PRECISIONS, help="of trainings and of the teacher's answers")
+    recipe.add_precision(made)
     made.add_argument("--reviews_dir", required=True, help=f"folder with {', '.join(REVIEWS)}")
     arguments = made.parse_args(argv)
     recipe.check_precision(arguments.precision)

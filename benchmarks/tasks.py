@@ -27,7 +27,6 @@ from benchmarks.common import parser, work_dir, write_result
 from benchmarks.encoders import CORPUS
 from benchmarks.recipe import SEEDS, Plan, measure
 from console import InputError, run_script
-from core.arithmetic import FP32, PRECISIONS
 from core.checkpoint import read_metrics
 from demo import STUDENT, TEACHER
 from files import write_atomically
@@ -95,7 +94,7 @@ def main(argv: list[str]) -> None:
     made.add_argument(
         "--partners", type=int, default=1, help="of qqp, more than 1: new pairs of each question, and nothing else"
     )
-    made.add_argument("--precision", default=FP32, choices=PRECISIONS, help="of trainings and of the teacher's answers")
+    recipe.add_precision(made)
     made.add_argument("--without_distilled", action="store_true", help="measure teachers and students alone")
     made.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="of the students, two at least")
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
