@@ -6,8 +6,8 @@ The teacher is that of benchmarks.sst2 or benchmarks.tasks. SST-2's training row
 thousand sentences: a part of them is learnt from, and sentences of film reviews without labels. Every sub-network is
 compared with the same part cut from the teacher (heads and neurons in the order of their importance) without training,
 and four of them with that part fine-tuned alone on the labels. Checkpoints are chosen on rows held out of train, dev is
-only reported. With ``--closer`` there are more rows, the network at full width teaches all depths, the distance to the
-teacher chooses checkpoints, and only the network itself is measured.
+only reported. With ``--closer`` a few sub-networks learn from a batch and there are more batches, the network at full width
+teaches all depths, the distance to the teacher chooses checkpoints, and only the network itself is measured.
 """
 
 from __future__ import annotations
@@ -65,11 +65,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 ALONE_EPOCHS = {"sst-2": 4, "qqp": 3}
 REVIEWS = "reviews_imdb.txt"
 # With --closer, instead of or beside these; benchmarks.ofa_guides compares ways to teach.
-CLOSER: dict[str, dict[str, Any]] = {
-    "sst-2": {"eval_steps": 250},
-    "qqp": {"repair_pairs": 1, "num_train_epochs": 2, "eval_steps": 250},
+CLOSER: dict[str, Any] = {
+    "depth_guide": "full",
+    "choose_by": "teacher",
+    "sub_networks_per_step": 4,
+    "num_train_epochs": 1,
+    "depth_epochs": 2,
+    "eval_steps": 500,
 }
-CLOSER_FOR_ALL = {"depth_guide": "full", "choose_by": "teacher"}
+CLOSER_MORE_ROWS: dict[str, dict[str, Any]] = {"sst-2": {}, "qqp": {"repair_pairs": 1}}
 OFA = {
     "width_mult_list": WIDTHS,
     "depth_mult_list": DEPTHS,
@@ -91,7 +95,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("--reviews_dir", default=None, help=f"folder with {REVIEWS}, for sst-2")
     made.add_argument("--jobs", type=int, default=1, help="parts fine-tuned alone at the same time")
     made.add_argument("--rounds", type=int, default=5, help="turns of each model when speed is measured")
-    made.add_argument("--closer", action="store_true", help="more rows; the teacher's answers choose checkpoints")
+    made.add_argument("--closer", action="store_true", help="a few sub-networks a batch, and more batches")
     add_precision(made)
     arguments = made.parse_args(argv)
     check_precision(arguments.precision)
@@ -101,7 +105,7 @@ def main(argv: list[str]) -> None:
     folder = work_dir(arguments.work_dir) / f"{arguments.task}{suffix(arguments.precision)}"
     data_dir, settings = arguments.data_dir, SETTINGS[arguments.task]
     if arguments.closer:
-        settings = {**settings, **CLOSER_FOR_ALL, **CLOSER[arguments.task]}
+        settings = {**settings, **CLOSER, **CLOSER_MORE_ROWS[arguments.task]}
     planned = replace(
         sst2.plan(arguments.reviews_dir) if arguments.task == "sst-2" else tasks.question_pairs(data_dir),
         precision=arguments.precision,

@@ -39,7 +39,7 @@ from models.occurring import occurring_rows
 from models.pretrained import bundled_folder, pretrained_bert
 from ofa_bert.options import OfaOptions
 from ofa_bert.shapes import make_shapes
-from ofa_bert.steps import width_step
+from ofa_bert.steps import Draw, width_step
 from ofa_bert.supernet import elastic
 
 MAX_TOKENS = 128
@@ -186,7 +186,7 @@ def ofa_training(data_dir: str, batches: int, seed: int) -> Turn:
     teacher.model.eval()
     network = elastic(teacher).model
     shapes = make_shapes(vars(teacher.model.config), OfaOptions.width_mult_list, (1.0,))
-    step = width_step(network, teacher.model, shapes, (OfaOptions.lambda_logit, OfaOptions.lambda_rep))
+    step = width_step(network, teacher.model, Draw(shapes), (OfaOptions.lambda_logit, OfaOptions.lambda_rep))
     stream = _endless(Batches(columns, 32, seed=seed))
     return _our_turn(network, step, stream, batches, "adamw", **FINE_TUNING, seed=seed)
 

@@ -40,6 +40,11 @@ def share(value: float) -> str | None:
     return None if 0 < value <= 1 else "must be above 0 and at most 1"
 
 
+def sandwich(value: int) -> str | None:
+    """A check: beside the largest and the smallest there is another one, or all learn."""
+    return None if value == 0 or value > 2 else "must be 0, for all, or at least 3: the largest, the smallest, others"
+
+
 def one_process(value: int) -> str | None:
     """A check of the published ``--n_gpu``."""
     if value in (0, 1):
@@ -84,6 +89,11 @@ class OfaOptions(UnlabeledOptions, BertTrainingOptions):
         "answers are to its own, on the rows that choose and, with --holdout, on the same share of the rows without "
         "labels, which then are not learnt from; the training on labels is always chosen by the task",
         choices=("task", "teacher"),
+    )
+    sub_networks_per_step: int = option(
+        0,
+        "how many sub-networks learn from a batch: the largest, the smallest, and others drawn at random; 0 means all",
+        check=sandwich,
     )
     num_train_epochs: int = option(3, "passes of a stage over the rows", check=positive)
     depth_epochs: int = option(0, "passes of the depth stage; 0 means --num_train_epochs", check=not_negative)

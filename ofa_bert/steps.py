@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import paddle
@@ -11,6 +12,7 @@ from core.layer_map import uniform_layer_map
 from core.losses import hard_label_loss, hidden_states_loss, logit_mse_loss, soft_cross_entropy_loss
 from core.train import Losses
 from data.batches import Batch
+from data.streams import generator
 from models.bert import BertForSequenceClassification
 from ofa_bert.shapes import Shape
 from ofa_bert.supernet import ElasticBert
@@ -18,19 +20,44 @@ from ofa_bert.supernet import ElasticBert
 StageStep = Callable[[Batch], Iterator[Losses]]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Which sub-networks learn from a batch: all, or by the sandwich rule (Yu and Huang 2019, arXiv 1903.05134) the
+    largest, the smallest and some between. The largest has every weight, so that none goes without a gradient.
+
+    Attributes:
+        shapes: all of them, the largest first and the smallest last.
+        count: how many learn from a batch; 0 means all.
+        seed: of the run. What is drawn follows from it and the batch's first row, so that a resumed run draws the same,
+            and so do all processes.
+    """
+
+    shapes: Sequence[Shape]
+    count: int = 0
+    seed: int = 0
+
+    def of(self, batch: Batch) -> list[Shape]:
+        """Those of a batch, in their order."""
+        if not self.count or self.count >= len(self.shapes):
+            return list(self.shapes)
+        random = generator(self.seed, "sub-networks", int(batch["first"]))
+        between = random.permutation(len(self.shapes) - 2)[: self.count - 2] + 1
+        return [self.shapes[i] for i in sorted({0, *between.tolist(), len(self.shapes) - 1})]
+
+
 def width_step(
     network: ElasticBert,
     teacher: BertForSequenceClassification,
-    shapes: Sequence[Shape],
+    draw: Draw,
     lambdas: tuple[float, float],
     is_regression: bool = False,
 ) -> StageStep:
-    """Every width in turn, the widest first, learns from the teacher, who speaks once a batch.
+    """The widths in turn, the widest first, learn from the teacher, who speaks once a batch.
 
     Args:
         network: learns.
         teacher: in evaluation mode; not asked where the batch has ``teacher_logits``.
-        shapes: the widths.
+        draw: the widths, and which of them learn.
         lambdas: weights of logits and hidden states.
         is_regression: whether numbers are predicted.
     """
@@ -42,7 +69,7 @@ def width_step(
             with paddle.no_grad():
                 said = teacher.features_of(batch, ("hidden_states",))
             targets, states = said["logits"], said["hidden_states"]
-        for shape in shapes:
+        for shape in draw.of(batch):
             yield distance(network, shape, batch, targets, states, lambdas, is_regression)
 
     return step
@@ -51,7 +78,7 @@ def width_step(
 def depth_step(
     network: ElasticBert,
     guide: ElasticBert,
-    shapes: Sequence[Shape],
+    draw: Draw,
     lambdas: tuple[float, float],
     is_regression: bool = False,
     same_width: bool = True,
@@ -61,19 +88,21 @@ def depth_step(
     Args:
         network: learns.
         guide: in evaluation mode.
-        shapes: the sub-networks, the widest and deepest first.
+        draw: the sub-networks, and which of them learn.
         lambdas: weights of logits and hidden states.
         is_regression: whether numbers are predicted.
         same_width: the guide speaks at the width that learns, once a batch and width (Hou et al. 2020); otherwise once
             a batch, at full width, as in the published code.
     """
-    full = {shape.width: shape for shape in shapes if shape.depth == 1}
-    by_width = {width: [shape for shape in shapes if shape.width == width] for width in full}
+    full = {shape.width: shape for shape in draw.shapes if shape.depth == 1}
     guides = full if same_width else {max(full): full[max(full)]}
 
     def step(batch: Batch) -> Iterator[Losses]:
-        for width, group in by_width.items():
-            if width in guides:
+        drawn = draw.of(batch)
+        # Width after width, the widest first: it is always among those that are drawn.
+        for width in full:
+            group = [shape for shape in drawn if shape.width == width]
+            if group and width in guides:
                 with paddle.no_grad(), guide.at(guides[width]):
                     said = guide.features_of(batch, ("hidden_states",))
             for shape in group:
@@ -82,12 +111,12 @@ def depth_step(
     return step
 
 
-def final_step(network: ElasticBert, shapes: Sequence[Shape]) -> StageStep:
-    """Every sub-network in turn learns from the labels."""
+def final_step(network: ElasticBert, draw: Draw) -> StageStep:
+    """The sub-networks in turn learn from the labels."""
 
     def step(batch: Batch) -> Iterator[Losses]:
         labels = paddle.to_tensor(batch["labels"])
-        for shape in shapes:
+        for shape in draw.of(batch):
             with network.at(shape):
                 loss = hard_label_loss(network.from_batch(batch), labels)
             yield {"loss": loss}

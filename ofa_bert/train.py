@@ -28,7 +28,7 @@ from models.weights import layer_weights, set_weights
 from ofa_bert.importance import Importance, measure_importance, reordered
 from ofa_bert.options import OfaOptions
 from ofa_bert.shapes import NEAR, OfaRecord, Shape, make_shapes
-from ofa_bert.steps import StageStep, depth_step, final_step, width_step
+from ofa_bert.steps import Draw, StageStep, depth_step, final_step, width_step
 from ofa_bert.sub_model import cut
 from ofa_bert.supernet import elastic
 
@@ -292,12 +292,13 @@ def stage_step(
 ) -> StageStep:
     """The training step of a stage; see :mod:`ofa_bert.steps`."""
     numbers, lambdas = network.labelled.is_regression, options.lambdas_of(name)
+    draw = Draw(shapes, options.sub_networks_per_step, options.seed)
     if name == "width":
-        return width_step(network.model, start.model, shapes, lambdas, numbers)  # type: ignore[arg-type]
+        return width_step(network.model, start.model, draw, lambdas, numbers)  # type: ignore[arg-type]
     if name == "depth":
         guide, same_width = elastic(start).model, options.depth_guide == "same"
-        return depth_step(network.model, guide, shapes, lambdas, numbers, same_width)  # type: ignore[arg-type]
-    return final_step(network.model, shapes)  # type: ignore[arg-type]
+        return depth_step(network.model, guide, draw, lambdas, numbers, same_width)  # type: ignore[arg-type]
+    return final_step(network.model, draw)  # type: ignore[arg-type]
 
 
 def _row(shape: Shape, metrics: dict[str, float]) -> tuple[str, ...]:

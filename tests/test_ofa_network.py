@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import paddle
@@ -26,7 +27,7 @@ from models.weights import layer_weights, set_weights
 from ofa_bert.importance import Importance, measure_importance, reordered
 from ofa_bert.options import OfaOptions, amount
 from ofa_bert.shapes import OfaRecord, kept_layers, make_shape, make_shapes, whole
-from ofa_bert.steps import depth_step, final_step, width_step
+from ofa_bert.steps import Draw, depth_step, final_step, width_step
 from ofa_bert.sub_model import cut, encoder_parameters
 from ofa_bert.supernet import ElasticBert, ElasticLinear, elastic
 
@@ -396,6 +397,7 @@ def options(**changes):
     return OfaOptions(**{"task_name": "sst-2", "model_name_or_path": "t", "output_dir": "o", **changes})
 
 
+FOUR = {"num_attention_heads": 4, "intermediate_size": 32, "num_hidden_layers": 4}
 # Weights of logits and hidden states as published.
 WIDTH, DEPTH = (1.0, 0.1), (1.0, 1.0)
 
@@ -406,7 +408,7 @@ def test_the_teacher_speaks_once_a_batch_and_every_width_learns(teacher, rows, m
     calls = []
     ask = teacher.model.features_of
     monkeypatch.setattr(teacher.model, "features_of", lambda *a: calls.append(1) or ask(*a))
-    parts = list(width_step(network.model, teacher.model, shapes, WIDTH)(one_batch(teacher, rows)))
+    parts = list(width_step(network.model, teacher.model, Draw(shapes), WIDTH)(one_batch(teacher, rows)))
     assert len(calls) == 1
     assert len(parts) == len(shapes)
     # At full width network and teacher are the same: no hidden loss, and the teacher's own entropy.
@@ -423,9 +425,11 @@ def test_stored_logits_stand_in_for_the_teacher(teacher, rows, monkeypatch):
     network = elastic(teacher)
     batch = one_batch(teacher, rows)
     batch["teacher_logits"] = logits(teacher, rows)[batch["rows"]]
-    live = list(width_step(network.model, teacher.model, shapes_of(network), (1.0, 0.0))(one_batch(teacher, rows)))
+    live = list(
+        width_step(network.model, teacher.model, Draw(shapes_of(network)), (1.0, 0.0))(one_batch(teacher, rows))
+    )
     monkeypatch.setattr(teacher.model, "features_of", lambda *a: pytest.fail("the teacher must not be asked"))
-    stored = list(width_step(network.model, teacher.model, shapes_of(network), (1.0, 0.0))(batch))
+    stored = list(width_step(network.model, teacher.model, Draw(shapes_of(network)), (1.0, 0.0))(batch))
     assert [float(part["loss"]) for part in stored] == pytest.approx([float(part["loss"]) for part in live], rel=1e-5)
 
 
@@ -433,7 +437,7 @@ def test_a_depth_is_taught_by_the_network_at_the_same_width(teacher, rows):
     network = elastic(teacher)
     shapes = shapes_of(network)
     batch = one_batch(teacher, rows)
-    found = list(depth_step(network.model, elastic(teacher).model, shapes, DEPTH)(batch))
+    found = list(depth_step(network.model, elastic(teacher).model, Draw(shapes), DEPTH)(batch))
     assert len(found) == len(shapes)
     # Group by group: a width's whole depth first, which equals its teacher.
     for whole_depth, half in zip(found[::2], found[1::2], strict=True):
@@ -449,7 +453,7 @@ def test_every_depth_may_be_taught_by_the_network_at_full_width(teacher, rows, m
     batch, calls = one_batch(teacher, rows), []
     ask = guide.model.features_of
     monkeypatch.setattr(guide.model, "features_of", lambda *a: calls.append(1) or ask(*a))
-    found = list(depth_step(network.model, guide.model, shapes, DEPTH, same_width=False)(batch))
+    found = list(depth_step(network.model, guide.model, Draw(shapes), DEPTH, same_width=False)(batch))
     assert len(calls) == 1
     assert float(found[0]["hidden"]) == pytest.approx(0, abs=1e-8)
     # A narrow network is not its own teacher any more.
@@ -463,14 +467,45 @@ def test_every_depth_may_be_taught_by_the_network_at_full_width(teacher, rows, m
         assert float(part["logits"]) == pytest.approx(-(probabilities * said).sum(1).mean(), rel=1e-4)
 
 
+@given(st.integers(3, 12), st.integers(0, 10**6), st.integers(0, 100))
+def test_the_largest_the_smallest_and_others_learn_from_a_batch(count, first, seed):
+    shapes = make_shapes(FOUR, (1.0, 0.75, 0.5), (1.0, 0.75, 0.5))
+    drawn = Draw(shapes, count, seed).of({"first": np.asarray(first)})
+    assert len(set(drawn)) == len(drawn) == min(count, len(shapes))
+    assert (drawn[0], drawn[-1]) == (shapes[0], shapes[-1])
+    assert drawn == [shape for shape in shapes if shape in drawn]
+    assert drawn == Draw(shapes, count, seed).of({"first": np.asarray(first)})
+
+
+def test_every_sub_network_is_drawn_as_often_as_the_others():
+    shapes = make_shapes(FOUR, (1.0, 0.75, 0.5), (1.0, 0.75, 0.5))
+    counts = Counter(shape for first in range(700) for shape in Draw(shapes, 4).of({"first": np.asarray(first)}))
+    assert counts[shapes[0]] == counts[shapes[-1]] == 700
+    # Two of the seven between: 200 times each, with a deviation of 12.
+    assert all(abs(counts[shape] - 200) < 50 for shape in shapes[1:-1])
+
+
+def test_a_guide_speaks_for_the_widths_that_are_drawn(teacher, rows, monkeypatch):
+    network, guide = elastic(teacher), elastic(teacher)
+    shapes, batch, calls = shapes_of(network), one_batch(teacher, rows), []
+    draw = Draw(shapes, 3)
+    ask = guide.model.features_of
+    monkeypatch.setattr(guide.model, "features_of", lambda *a: calls.append(1) or ask(*a))
+    for same_width in (True, False):
+        calls.clear()
+        found = list(depth_step(network.model, guide.model, draw, DEPTH, same_width=same_width)(batch))
+        assert len(found) == 3
+        assert len(calls) == (len({shape.width for shape in draw.of(batch)}) if same_width else 1)
+
+
 def test_the_final_stage_learns_from_labels_of_rows_that_have_one(teacher, rows):
     network = elastic(teacher)
     batch = one_batch(teacher, rows)
-    parts = list(final_step(network.model, shapes_of(network))(batch))
+    parts = list(final_step(network.model, Draw(shapes_of(network)))(batch))
     whole = hard_label_loss(teacher.model.from_batch(batch), paddle.to_tensor(batch["labels"]))
     assert float(parts[0]["loss"]) == pytest.approx(float(whole), rel=1e-5)
     batch["labels"] = np.full(len(rows), -1)
-    assert all(float(part["loss"]) == 0 for part in final_step(network.model, shapes_of(network))(batch))
+    assert all(float(part["loss"]) == 0 for part in final_step(network.model, Draw(shapes_of(network)))(batch))
 
 
 def test_gradients_of_all_widths_add_up(teacher, rows):
@@ -478,11 +513,11 @@ def test_gradients_of_all_widths_add_up(teacher, rows):
     together, single = elastic(teacher), elastic(teacher)
     together.model.train()
     single.model.train()
-    for part in width_step(together.model, teacher.model, shapes, WIDTH)(batch):
+    for part in width_step(together.model, teacher.model, Draw(shapes), WIDTH)(batch):
         part["loss"].backward()
     total = {}
     for shape in shapes:
-        next(iter(width_step(single.model, teacher.model, [shape], WIDTH)(batch)))["loss"].backward()
+        next(iter(width_step(single.model, teacher.model, Draw([shape]), WIDTH)(batch)))["loss"].backward()
         for name, parameter in single.model.named_parameters():
             if parameter.grad is not None:
                 total[name] = total.get(name, 0) + parameter.grad.numpy()
@@ -561,6 +596,7 @@ def test_each_stage_has_its_own_passes_rates_and_lambdas():
         ({"stage": "width", "final_epochs": 1}, "--final_epochs: this run has no final stage"),
         ({"final_learning_rate": 1e-3}, "--final_learning_rate: this run has no final stage; it takes --stage final"),
         ({"depth_guide": "full"}, "--depth_guide: this run has no depth stage; it takes --stage all or depth"),
+        ({"sub_networks_per_step": 2}, "--sub_networks_per_step 2: must be 0, for all, or at least 3"),
         ({"stage": "final", "choose_by": "teacher"}, "--choose_by teacher: the final stage learns from labels; it"),
     ],
 )

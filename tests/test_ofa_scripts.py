@@ -426,7 +426,13 @@ def test_a_teacher_with_a_broken_config_is_one_line(inputs, tmp_path):
 # Resuming
 
 
-KILLED = {"depth_mult_list": (1.0, 0.5), "num_train_epochs": 4, "save_steps": 3, "eval_steps": 5}
+KILLED = {
+    "depth_mult_list": (1.0, 0.5),
+    "num_train_epochs": 4,
+    "save_steps": 3,
+    "eval_steps": 5,
+    "sub_networks_per_step": 4,
+}
 
 
 @pytest.fixture(scope="module")
