@@ -6,8 +6,10 @@ The teacher is that of benchmarks.sst2 or benchmarks.tasks. SST-2's training row
 thousand sentences: a part of them is learnt from, and sentences of film reviews without labels. Every sub-network is
 compared with the same part cut from the teacher (heads and neurons in the order of their importance) without training,
 and four of them with that part fine-tuned alone on the labels. Checkpoints are chosen on rows held out of train, dev is
-only reported. With ``--closer`` a few sub-networks learn from a batch and there are more batches, the network at full width
-teaches all depths, the distance to the teacher chooses checkpoints, and only the network itself is measured.
+only reported.
+
+With ``--closer`` a few sub-networks learn from a batch and there are more batches, the network at full width teaches
+all depths, the distance to the teacher chooses checkpoints, and only the network itself is measured.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Who should teach the depths of a once-for-all network: the network at the same width, or at full width?
+"""How the depths of a once-for-all network should learn: from whom, and how many sub-networks from a batch.
 
     python -m benchmarks.ofa_guides --data_dir DIR
 
 The teacher is that of ``benchmarks.sst2``. For every seed there is one width stage over a part of SST-2's training
-rows, and from it depth stages that differ in nothing else. A task's metric on 872 rows cannot tell them apart; how far
-answers are from the teacher's can: all sub-networks are compared with it on dev, as probabilities and as labels.
+rows, and from it depth stages that take about as long as each other. A task's metric on 872 rows cannot tell them apart;
+how far answers are from the teacher's can: all sub-networks are compared with it on dev, as probabilities and as labels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from core.checkpoint import read_metrics
 
 SETTINGS = {"holdout": 0.02, "max_train_rows": 6000, "num_train_epochs": 1, "batch_size": 64, "choose_by": "teacher"}
 WAYS: dict[str, dict[str, Any]] = {
-    "same": {"depth_guide": "same"},
-    "full": {"depth_guide": "full"},
-    "full, weight of states 0.1": {"depth_guide": "full", "depth_lambda_rep": 0.1},
+    "taught at the same width": {"depth_guide": "same"},
+    "taught at full width": {"depth_guide": "full"},
+    "four sub-networks a batch": {"depth_guide": "full", "sub_networks_per_step": 4, "max_train_rows": 18000},
 }
 TWO_THIRDS = (2 / 3, 1.0)
 
@@ -57,6 +57,7 @@ def measure(data_dir: str, place: Path, seeds: Sequence[int], precision: str) ->
     shared = {name: value for name, value in OFA.items() if not name.endswith("_mult_list")}
     shared |= {**recipe.shared_options(planned, data_dir, folder), **SETTINGS}
     found: dict[str, list[dict[str, float]]] = {"width stage": [], **{name: [] for name in WAYS}}
+    seconds: dict[str, list[float]] = {name: [] for name in found}
     for seed in seeds:
         start = folder / f"guides-{seed}-width"
         first = {**shared, **widths, "model_name_or_path": str(teacher), "stage": "width", "seed": seed}
@@ -68,6 +69,7 @@ def measure(data_dir: str, place: Path, seeds: Sequence[int], precision: str) ->
         for name, (output, options) in runs.items():
             recipe.run("ofa_bert.run_glue_ofa", {**options, "output_dir": str(output)}, jobs=1)
             found[name].append(nearness(output, teacher, data_dir, name == "width stage"))
+            seconds[name].append(read_metrics(output / options["stage"])["training"]["seconds"])
     return {
         "settings": {**OFA, **SETTINGS, "ways": WAYS},
         "teacher": read_metrics(teacher)["dev"],
@@ -75,15 +77,16 @@ def measure(data_dir: str, place: Path, seeds: Sequence[int], precision: str) ->
         "ways": {
             name: {
                 **{key: statistics.mean(each[key] for each in parts) for key in parts[0]},
-                "deviation": {key: _deviation([each[key] for each in parts]) for key in parts[0]},
+                **({"deviation": _deviations(parts)} if len(parts) > 1 else {}),
+                "training_seconds": statistics.mean(seconds[name]),
             }
             for name, parts in found.items()
         },
     }
 
 
-def _deviation(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+def _deviations(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {key: statistics.stdev(each[key] for each in parts) for key in parts[0]}
 
 
 def nearness(network: Path, teacher: Path, data_dir: str, at_full_depth: bool) -> dict[str, float]:
