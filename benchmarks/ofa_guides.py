@@ -3,8 +3,8 @@
     python -m benchmarks.ofa_guides --data_dir DIR
 
 The teacher is that of ``benchmarks.sst2``. For every seed there is one width stage over a part of SST-2's training
-rows, and from it depth stages that take about as long as each other. A task's metric on 872 rows cannot tell them apart;
-how far answers are from the teacher's can: all sub-networks are compared with it on dev, as probabilities and as labels.
+rows, and from it depth stages that take about as long as each other. A task's metric on 872 rows cannot tell them
+apart; how far answers are from the teacher's can: all sub-networks are compared with it on dev.
 """
 
 from __future__ import annotations

@@ -309,6 +309,63 @@ def _ofa(figures: Mapping[str, Any]) -> str:
     )
 
 
+def _ofa_closer(figures: Mapping[str, Any]) -> str:
+    """The earlier way of the same task stands beside it, each below its own teacher."""
+    earlier = read_result("ofa_qqp" if "f1" in figures["teacher"] else "ofa_sst2")["figures"]
+    known = {(part["width"], part["depth"]): part["trained"]["accuracy"] for part in earlier["sub_networks"]}
+
+    def below(accuracy: float, teacher: Mapping[str, float]) -> str:
+        return f"{100 * (accuracy - teacher['accuracy']):+.2f}"
+
+    rows = [
+        [
+            f"{part['width']:.4g} × {part['depth']:.4g}",
+            f"{part['encoder_parameters'] / 1e6:.2f} M",
+            f"{100 * part['after_width_stage']['accuracy']:.2f}" if "after_width_stage" in part else "",
+            f"{100 * part['trained']['accuracy']:.2f}",
+            below(part["trained"]["accuracy"], figures["teacher"]),
+            below(known[part["width"], part["depth"]], earlier["teacher"]),
+            f"{100 * part['near']['agreement']:.1f} %",
+            f"{part['near']['kl']:.3f}",
+        ]
+        for part in figures["sub_networks"]
+    ]
+    header = ["width × depth", "encoder", "dev accuracy, %, after the width stage", "after the depth stage"]
+    header += ["points to the teacher", "as above", "same label as the teacher", "divergence"]
+    settings, counted = figures["settings"], figures["rows"]
+    minutes = ", ".join(f"{stage} {value:g}" for stage, value in figures["minutes"].items())
+    return (
+        f"Teacher: {100 * figures['teacher']['accuracy']:.2f} %. {counted['learning_rows']:,} rows, of which "
+        f"{counted['train_rows']:,} have labels; {settings['num_train_epochs']} epochs over widths and "
+        f"{settings['depth_epochs']} over depths, {settings['sub_networks_per_step']} sub-networks a batch. Training, "
+        f"minutes: {minutes}.\n\n{_table(header, rows)}"
+    )
+
+
+def _ofa_guides(figures: Mapping[str, Any]) -> str:
+    def spread(part: Mapping[str, Any], name: str, digits: int, factor: int = 1) -> str:
+        deviation = f" ± {factor * part['deviation'][name]:.{digits}f}" if "deviation" in part else ""
+        return f"{factor * part[name]:.{digits}f}{deviation}"
+
+    rows = [
+        [
+            name,
+            f"{figures['settings']['ways'].get(name, {}).get('max_train_rows', figures['settings']['max_train_rows']):,}",
+            f"{part['training_seconds']:.0f}",
+            spread(part, "accuracy", 2, 100),
+            spread(part, "agreement", 1, 100),
+            spread(part, "kl", 4),
+            spread(part, "two_thirds_kl", 4),
+        ]
+        for name, part in figures["ways"].items()
+    ]
+    header = ["depth stage", "rows", "seconds", "dev accuracy, mean of all, %", "same label as the teacher, %"]
+    header += ["divergence", "of 0.6667 × 1"]
+    seeds = figures["seeds"]
+    counted = "one seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    return f"Teacher: {100 * figures['teacher']['accuracy']:.2f} %; {counted}.\n\n{_table(header, rows)}"
+
+
 def _ofa_step(figures: Mapping[str, Any]) -> str:
     titles = {"fine_tuning": "our fine-tuning", "stock": "stock dygraph", "stock_tuned": "the same, given our kernels"}
     rows = [[titles[name], f"{value:.2f}"] for name, value in figures["in_steps_of"].items()]
@@ -800,6 +857,9 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "augment_speed": _augment_speed,
     "ofa_sst2": _ofa,
     "ofa_qqp": _ofa,
+    "ofa_sst2_closer": _ofa_closer,
+    "ofa_qqp_closer": _ofa_closer,
+    "ofa_guides": _ofa_guides,
     "ofa_step": _ofa_step,
     "tinybert_sst2": _tinybert,
     "tinybert_qqp": _tinybert,

@@ -160,6 +160,8 @@ BY_TASK = {
     **{task: ("tasks", task) for task in ("qqp", "chnsenticorp", "tnews", "afqmc")},
     "ofa_sst2": ("ofa", "sst-2"),
     "ofa_qqp": ("ofa", "qqp"),
+    "ofa_sst2_closer": ("ofa", "sst-2"),
+    "ofa_qqp_closer": ("ofa", "qqp"),
     "tinybert_sst2": ("tinybert", "sst-2"),
     "tinybert_qqp": ("tinybert", "qqp"),
     "tinybert_sst2_copies": ("tinybert", "sst-2"),
