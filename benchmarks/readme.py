@@ -347,10 +347,11 @@ def _ofa_guides(figures: Mapping[str, Any]) -> str:
         deviation = f" ± {factor * part['deviation'][name]:.{digits}f}" if "deviation" in part else ""
         return f"{factor * part[name]:.{digits}f}{deviation}"
 
+    settings = figures["settings"]
     rows = [
         [
             name,
-            f"{figures['settings']['ways'].get(name, {}).get('max_train_rows', figures['settings']['max_train_rows']):,}",
+            f"{({**settings, **settings['ways'].get(name, {})})['max_train_rows']:,}",
             f"{part['training_seconds']:.0f}",
             spread(part, "accuracy", 2, 100),
             spread(part, "agreement", 1, 100),
