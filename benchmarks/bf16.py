@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks import recipe
 from benchmarks.common import Side, alternate, parser, work_dir, write_result
 from console import InputError, run_script
-from core.arithmetic import BF16, FP32, PRECISIONS, bf16_fault
+from core.arithmetic import BF16, FP32, PRECISIONS
 from demo import STUDENT
 
 ROWS = {"n_iter": 1, "max_train_rows": 20000, "holdout": 0.02}
@@ -47,8 +47,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
-    if fault := bf16_fault():
-        raise InputError(f"bf16: {fault}")
+    recipe.check_precision(BF16)
     began = time.perf_counter()
     folder = work_dir(arguments.work_dir) / "sst-2"
     teacher, place = folder / "teacher", folder / "bf16"

@@ -139,42 +139,32 @@ def sides_of(part: str, arguments: argparse.Namespace, place: Path) -> dict[str,
     def theirs(name: str, maker: str, **options: Any) -> Side:
         return Side(name, f"{THERE}:{maker}", {"place": str(place), **options}, plain, arguments.torch)
 
-    def name_of(precision: str) -> str:
-        return f"ours {precision}" if len(precisions) > 1 else "ours"
-
     precisions = PRECISIONS if has_bf16() else PRECISIONS[:1]
+
+    def ours_in_each(maker: str, **options: Any) -> list[Side]:
+        names = [f"ours {name}" for name in precisions] if len(precisions) > 1 else ["ours"]
+        return [ours(name, maker, **options, precision=p) for name, p in zip(names, precisions, strict=True)]
+
+    def theirs_in_each(maker: str, **options: Any) -> list[Side]:
+        return [theirs(p, maker, **options, seed=seed, precision=p) for p in precisions]
+
     shared = {"place": str(place), "seed": seed}
     if part == "fine-tuning":
-        mine = [
-            ours(
-                name_of(p),
-                "benchmarks.sides:our_finetuning",
-                data_dir=arguments.data_dir,
-                batches=20,
-                seed=seed,
-                precision=p,
-            )
-            for p in precisions
-        ]
-        return {part: [*mine, *(theirs(p, "finetuning", batches=20, seed=seed, precision=p) for p in precisions)]}
+        mine = ours_in_each("benchmarks.sides:our_finetuning", data_dir=arguments.data_dir, batches=20, seed=seed)
+        return {part: [*mine, *theirs_in_each("finetuning", batches=20)]}
     if part == "teacher":
-        others = [theirs(p, "teacher", rows=2048, seed=seed, precision=p) for p in precisions]
+        others = theirs_in_each("teacher", rows=2048)
         others.append(theirs("compiled", "teacher", rows=2048, seed=seed, precision=precisions[-1], compiled=True))
-        mine = [ours(name_of(p), f"{HERE}:our_teacher", **shared, rows=2048, precision=p) for p in precisions]
-        return {part: [*mine, *others]}
+        return {part: [*ours_in_each(f"{HERE}:our_teacher", **shared, rows=2048), *others]}
     if part == "student":
-        mine = [ours(name_of(p), f"{HERE}:our_student", **shared, batches=40, precision=p) for p in precisions]
-        return {part: [*mine, *(theirs(p, "student", batches=40, seed=seed, precision=p) for p in precisions)]}
+        mine = ours_in_each(f"{HERE}:our_student", **shared, batches=40)
+        return {part: [*mine, *theirs_in_each("student", batches=40)]}
     if part == "distillation":
-        live = {"batches": 24, "seed": seed, "live_teacher": True}
-        return {
-            part: [
-                *(ours(name_of(p), f"{HERE}:our_distillation", **shared, batches=60, precision=p) for p in precisions),
-                *(theirs(p, "student", **live, precision=p) for p in precisions),
-                # As the published recipes cut batches: in random order.
-                theirs("fp32, random batches", "student", **live, by_length=False),
-            ]
-        }
+        live = {"batches": 24, "live_teacher": True}
+        mine = ours_in_each(f"{HERE}:our_distillation", **shared, batches=60)
+        # As the published recipes cut batches: in random order.
+        at_random = theirs("fp32, random batches", "student", **live, seed=seed, by_length=False)
+        return {part: [*mine, *theirs_in_each("student", **live), at_random]}
     topics = {}
     for kind in ("bert", "bilstm"):
         for batch_size, rows in ((1, 100), (32, 256)):
@@ -184,7 +174,6 @@ def sides_of(part: str, arguments: argparse.Namespace, place: Path) -> dict[str,
                 "batch_size": batch_size,
                 "threads": len(os.sched_getaffinity(0)),
             }
-            mine = {**common, "place": str(place)}
             topics[f"serving {kind}, batch {batch_size}"] = [
                 *(
                     ours(f"ours {form}", f"{HERE}:our_serving", place=str(place), form=form, **common)

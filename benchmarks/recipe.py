@@ -78,7 +78,7 @@ def check_precision(precision: str) -> None:
         InputError: it has none.
     """
     if precision == BF16 and (fault := bf16_fault()):
-        raise InputError(f"--precision bf16: {fault}")
+        raise InputError(f"bf16: {fault}")
 
 
 def suffix(precision: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import bf16, common, mlm_stages, peers, readme, recipe, sst2, tasks
+from benchmarks import bf16, common, mlm_stages, ofa, ofa_guides, peers, readme, recipe, sst2, tasks
 from benchmarks.sides import bert_flops, lstm_flops
 from benchmarks.word_vectors import LENGTH, word_vectors, write_vectors
 from console import InputError
@@ -264,7 +264,7 @@ def test_what_was_made_with_other_options_is_made_anew(tmp_path, monkeypatch):
 
 
 def test_bf16_is_not_measured_where_it_cannot_be_had(monkeypatch):
-    monkeypatch.setattr(bf16, "bf16_fault", lambda: "this processor has none")
+    monkeypatch.setattr(recipe, "bf16_fault", lambda: "this processor has none")
     with pytest.raises(InputError, match="bf16: this processor has none"):
         bf16.main(["--data_dir", "d"])
 
@@ -272,8 +272,9 @@ def test_bf16_is_not_measured_where_it_cannot_be_had(monkeypatch):
 def test_recipes_in_bf16_have_a_folder_and_options_of_their_own(monkeypatch):
     monkeypatch.setattr(recipe, "bf16_fault", lambda: "this processor has none")
     recipe.check_precision("fp32")
-    for module, words in ((sst2, ["--reviews_dir", "r"]), (tasks, ["--task", "qqp"])):
-        with pytest.raises(InputError, match="--precision bf16: this processor has none"):
+    reviews = ["--reviews_dir", "r"]
+    for module, words in ((sst2, reviews), (tasks, ["--task", "qqp"]), (ofa, reviews), (ofa_guides, [])):
+        with pytest.raises(InputError, match="bf16: this processor has none"):
             module.main(["--data_dir", "d", *words, "--precision", "bf16"])
     assert (recipe.suffix("fp32"), recipe.suffix("bf16")) == ("", "_bf16")
     assert sst2.plan("r", 1, "bf16").precision == "bf16"
@@ -326,3 +327,44 @@ def test_topics_of_an_earlier_run_say_how_they_were_measured():
     text = readme._peers({**found, "has_bf16": False})
     assert text.endswith(f"\n\nteacher: an earlier run, {how}.")
     assert "(no bf16: the processor has none)" in text
+
+
+def closer(accuracy):
+    near = {"agreement": 0.99, "kl": 0.0123}
+    part = {
+        "width": 2 / 3,
+        "depth": 1.0,
+        "encoder_parameters": 7_251_074,
+        "trained": {"accuracy": accuracy},
+        "near": near,
+    }
+    return {
+        "teacher": {"accuracy": 0.9},
+        "sub_networks": [{**part, "after_width_stage": {"accuracy": 0.895}}],
+        "settings": {"num_train_epochs": 1, "depth_epochs": 2, "sub_networks_per_step": 4},
+        "rows": {"learning_rows": 30_000, "train_rows": 20_000},
+        "minutes": {"width": 10.0, "depth": 20.5},
+    }
+
+
+def test_a_sub_network_stands_beside_what_it_was_earlier(monkeypatch):
+    """Each below its own teacher: 89.8 - 90.0 now, 89.0 - 91.0 before."""
+    before = {"teacher": {"accuracy": 0.91}, "sub_networks": [{**closer(0.89)["sub_networks"][0]}]}
+    monkeypatch.setattr(readme, "read_result", lambda name: {"figures": before} if name == "ofa_sst2" else None)
+    told = readme.TABLES["ofa_sst2_closer"](closer(0.898))
+    assert "| 0.6667 × 1 | 7.25 M | 89.50 | 89.80 | -0.20 | -2.00 | 99.0 % | 0.012 |" in told
+    assert "Training, minutes: width 10, depth 20.5." in told
+
+
+def test_ways_to_teach_depths_are_shown_with_their_rows():
+    part = {"accuracy": 0.8, "agreement": 0.95, "kl": 0.1, "two_thirds_kl": 0.05, "training_seconds": 239.6}
+    settings = {"max_train_rows": 6000, "ways": {"four": {"max_train_rows": 18000}}}
+    figures = {"teacher": {"accuracy": 0.9}, "seeds": [1], "settings": settings, "ways": {"all": part, "four": part}}
+    told = readme.TABLES["ofa_guides"](figures)
+    assert "; one seed." in told
+    assert "| all | 6,000 | 240 | 80.00 | 95.0 | 0.1000 | 0.0500 |" in told
+    assert "| four | 18,000 | 240 |" in told
+    spread = {**part, "deviation": dict.fromkeys(part, 0.01)}
+    told = readme.TABLES["ofa_guides"]({**figures, "seeds": [1, 2], "ways": {"all": spread}})
+    assert "2 seeds" in told
+    assert "80.00 ± 1.00" in told
