@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -120,7 +120,7 @@ def main(argv: list[str]) -> None:
     alone = {name: settings[name] for name in ("batch_size", "eval_steps", "max_train_rows") if name in settings}
     alone |= {**FINE_TUNED, "num_train_epochs": ALONE_EPOCHS[arguments.task]}
     network = folder / ("network-closer" if arguments.closer else "network")
-    earlier = finished_seconds(folder, network)
+    earlier = finished_seconds(network, () if arguments.closer else folder.glob("cut-*-tuned"))
     options = {**shared, **OFA, **settings, **more, "model_name_or_path": str(teacher), "output_dir": str(network)}
     run("ofa_bert.run_glue_ofa", options, jobs=1)
     figures = {
@@ -142,10 +142,11 @@ def main(argv: list[str]) -> None:
     write_result(name, arguments, figures, seconds, "ofa")
 
 
-def finished_seconds(folder: Path, network: Path) -> float:
+def finished_seconds(network: Path, alone: Iterable[Path]) -> float:
     """The training time of what an interrupted measurement had finished, which the measurement took as well."""
-    finished = [*network.glob("*/metrics.json"), *folder.glob("cut-*-tuned/metrics.json")]
-    return sum(read_metrics(path.parent)["training"]["seconds"] for path in finished)
+    stages = [path.parent for path in network.glob("*/metrics.json")]
+    finished = [*stages, *(place for place in alone if (place / "metrics.json").is_file())]
+    return sum(read_metrics(place)["training"]["seconds"] for place in finished)
 
 
 def accuracies(
@@ -155,8 +156,10 @@ def accuracies(
     alone: Mapping[str, Any] | None,
     jobs: int,
 ) -> list[dict[str, Any]]:
-    """Dev metrics of every sub-network: trained, cut from the teacher, and for some fine-tuned alone, where options are
-    given for it; and how near the trained one is to the teacher there."""
+    """Dev metrics of every sub-network, and how near it is to the teacher there.
+
+    Where options are given for what is fine-tuned alone: of some of them so, and of all as cut from the teacher.
+    """
     from core.evaluate import evaluate_model
     from core.metrics import bootstrap_interval
     from data.sources import load_task_data
@@ -172,8 +175,8 @@ def accuracies(
     sorted_teacher, trained = starting_network(teacher, OFA["max_seq_length"], "width", data), load(network)
     after_width = {part["width"]: part["dev"] for part in read_metrics(network / "width")["sub_networks"]}
     shapes = make_shapes(vars(trained.model.config), WIDTHS, DEPTHS)
-    places, alone = {}, alone or {}
-    if alone:
+    places = {}
+    if alone is not None:
         wanted = [each for each in shapes if among(each, ALONE)]
         places = fine_tuned_alone(wanted, sorted_teacher, folder, alone, jobs)
     answers = dev_logits(Path(teacher), options["data_dir"])[0]
@@ -186,11 +189,12 @@ def accuracies(
             "encoder_parameters": encoder_parameters(part),
             "trained": metrics,
             "near": near,
-            "cut": evaluate_model(cut(sorted_teacher, shape), data.dev),
         }
         if shape.depth == 1:
             record["after_width_stage"] = after_width[shape.width]
-        if place := places.get(shape):
+        if alone is not None:
+            record["cut"] = evaluate_model(cut(sorted_teacher, shape), data.dev)
+        if alone is not None and (place := places.get(shape)):
             record["alone"] = read_metrics(place)["dev"]
             record["alone_bootstrap_95"] = bootstrap_interval(correct_rows(place, alone["data_dir"])[0])
         found.append(record)

@@ -48,7 +48,8 @@ class RunRecord(TypedDict, total=False):
         train_rows: labelled rows that were learnt from.
         skipped_rows: rows that could not be read and were left out.
         selection_rows: rows on which checkpoints were chosen.
-        selected_on: ``dev`` or ``held-out training rows``.
+        selected_on: ``dev`` or ``held-out training rows``; of a once-for-all network also by what, where that is not
+            the task's metric.
         training: steps, rows visited, seconds, which checkpoint was chosen, and its score there.
         processes: that worked together.
         parameters: number of weights of the model that was written.

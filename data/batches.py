@@ -128,8 +128,8 @@ class Batches:
 
         ``count`` is what the losses of the whole batch are means over, and ``weight`` this rank's share of it: losses
         are means over what a rank has, and their weighted sum over all ranks is the mean over the whole batch. A rank
-        without rows gets a row of weight 0. ``size`` is the number of rows over all ranks, and ``first`` the number of
-        the first one, by which all ranks know the batch.
+        without rows gets a row of weight 0. ``size`` is the number of rows over all ranks. By ``epoch`` and
+        ``first``, the number of the first row, all ranks know the batch.
         """
         places = np.arange(len(rows))[self.rank :: self.world]
         own = places if len(places) else np.arange(min(1, len(rows)))
@@ -144,7 +144,7 @@ class Batches:
                 columns, mine = columns.take(mine), np.arange(len(mine))
         count, total = counts[places].sum(), counts.sum()
         batch: Batch = {"weight": np.asarray(count / max(total, 1)), "count": np.asarray(total)}
-        batch["size"], batch["first"] = np.asarray(len(rows)), np.asarray(rows[0])
+        batch |= {"size": np.asarray(len(rows)), "epoch": np.asarray(epoch), "first": np.asarray(rows[0])}
         ragged = {name: column for name, column in columns.items() if isinstance(column, Ragged)}
         widths = {name: self._width(column, mine) for name, column in ragged.items()}
         return {**batch, "rows": rows[own], **columns.padded(mine, self.pad_id, widths)}

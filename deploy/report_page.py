@@ -38,6 +38,8 @@ SHARES = set(MAIN_METRIC.values())
 LOSSES = {"loss": "all", "hard": "labels (class loss)", "soft": "teacher (distillation loss)"}
 # Of more models than these trainings are folded up.
 OPEN = 4
+# Evaluations that tell how far a student is from its teacher.
+DISTANCES = ("kl", "mse")
 MOST_LABELS = 20
 LONGEST_TEXT = 400
 CSS = """
@@ -269,6 +271,10 @@ def training_part(models: Sequence[Found]) -> str:
                 caption = f"{stage}: evaluations on the rows that choose checkpoints"
                 unit = next(iter(scores)) if len(scores) == 1 else "distance"
                 charts.append(chart(lines(scores, "step", unit, tuple(scores)), caption))
+            # Beside the task's metric, what chose where the teacher did.
+            for name in [name for name in DISTANCES if name in curve.evaluations and name not in scores]:
+                shown = lines({name: curve.evaluations[name]}, "step", name, (name,))
+                charts.append(chart(shown, f"{stage}: distance to the teacher's answers, on these rows and others"))
         if charts:
             opened = " open" if len(models) <= OPEN else ""
             shown = f"<summary>{escape(one.name)}</summary><div class='charts'>{''.join(charts)}</div>"

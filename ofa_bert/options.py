@@ -87,7 +87,7 @@ class OfaOptions(UnlabeledOptions, BertTrainingOptions):
         "task",
         "what chooses checkpoints, as a mean over the sub-networks: the task's metric, or teacher: how near their "
         "answers are to its own, on the rows that choose and, with --holdout, on the same share of the rows without "
-        "labels, which then are not learnt from; the training on labels is always chosen by the task",
+        "labels (2,000 at most), which then are not learnt from; the training on labels is always chosen by the task",
         choices=("task", "teacher"),
     )
     sub_networks_per_step: int = option(
@@ -140,6 +140,14 @@ class OfaOptions(UnlabeledOptions, BertTrainingOptions):
         for stage in ("width", "depth"):
             if stage in self.stages and not any(self.lambdas_of(stage)):
                 found.append(f"the {stage} stage has no loss: both of its lambdas are 0")
+        largest = len(self.width_mult_list) * (1 if self.stages == ("width",) else len(self.depth_mult_list))
+        if self.sub_networks_per_step >= max(largest, 3):
+            found.append(
+                f"--sub_networks_per_step {self.sub_networks_per_step}: no stage of this run has more than {largest} "
+                "sub-networks; leave it out, and all learn from every batch"
+            )
+        if self.depth_guide == "full" and len(self.width_mult_list) == 1:
+            found.append("--depth_guide full: there is no other width in --width_mult_list; leave it out")
         if self.choose_by == "teacher" and self.stages == ("final",):
             found.append("--choose_by teacher: the final stage learns from labels; it takes a width or a depth stage")
         if self.stage == "depth" and min(self.depth_mult_list) == 1:

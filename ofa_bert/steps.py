@@ -28,8 +28,8 @@ class Draw:
     Attributes:
         shapes: all of them, the largest first and the smallest last.
         count: how many learn from a batch; 0 means all.
-        seed: of the run. What is drawn follows from it and the batch's first row, so that a resumed run draws the same,
-            and so do all processes.
+        seed: of the run. What is drawn follows from it, the epoch and the batch's first row: a resumed run draws the
+            same, and so do all processes.
     """
 
     shapes: Sequence[Shape]
@@ -40,7 +40,7 @@ class Draw:
         """Those of a batch, in their order."""
         if not self.count or self.count >= len(self.shapes):
             return list(self.shapes)
-        random = generator(self.seed, "sub-networks", int(batch["first"]))
+        random = generator(self.seed, "sub-networks", int(batch["epoch"]), int(batch["first"]))
         between = random.permutation(len(self.shapes) - 2)[: self.count - 2] + 1
         return [self.shapes[i] for i in sorted({0, *between.tolist(), len(self.shapes) - 1})]
 

@@ -17,6 +17,7 @@ from core.metrics import Selection, agreement, compute_metrics
 from core.predictions import write_predictions
 from core.run import Run
 from core.teacher import Teacher, load_teacher
+from data.augment import row_hashes
 from data.columns import Column, Columns
 from data.learning import rows_with_more
 from data.sources import Rows, TaskData
@@ -33,6 +34,9 @@ from ofa_bert.sub_model import cut
 from ofa_bert.supernet import elastic
 
 SCRIPT = "ofa_bert.run_glue_ofa"
+IDS = "input_ids"
+# Rows without labels that choose checkpoints: with more, every evaluation takes longer and says the same.
+CHOOSING_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -190,14 +194,14 @@ def rows_to_learn_from(
         say(f"more rows: {len(sets[1]):,}, {new:,} of them not among the training rows")
     choice = None
     if options.choose_by == "teacher":
-        columns, choice = parted_for_choice(columns, data, loaded, options)
+        columns, choice = parted_for_choice(columns, data, loaded, options, world)
         if world.is_main:
             say(f"checkpoints are chosen by the teacher's answers on {choice.columns.rows:,} rows")
     return {"width": columns, "depth": columns, "final": with_labels_only(columns)}, choice
 
 
 def parted_for_choice(
-    columns: Columns, data: TaskData, loaded: LoadedModel, options: OfaOptions
+    columns: Columns, data: TaskData, loaded: LoadedModel, options: OfaOptions, world: World
 ) -> tuple[Columns, Choice]:
     """Parts rows without labels from those to learn from; with the task's rows, they choose checkpoints.
 
@@ -206,19 +210,24 @@ def parted_for_choice(
         data: gives the task's rows.
         loaded: answers.
         options: give the share, and the seed that draws.
+        world: the processes of the run.
 
     Returns:
         The others in their order, and the choice.
     """
-    unlabelled = np.flatnonzero(~labelled_rows(columns))
-    drawn = generator(options.seed, "choose_by").permutation(unlabelled)[: round(options.holdout * len(unlabelled))]
-    parted = np.zeros(columns.rows, bool)
-    parted[drawn] = True
-    asked = loaded.encoder.encode(data.validation.texts)
-    of_task = asked.rows
-    asked = Columns.concat([asked, Columns({name: columns[name] for name in asked}).take(np.flatnonzero(parted))])
-    answers = predict_logits(dygraph_forward(loaded.model), asked, loaded.encoder.pad_id, what="the teacher's answers")
-    return columns.take(np.flatnonzero(~parted)), Choice(asked, answers, of_task)
+    of_task = loaded.encoder.encode(data.validation.texts)
+    hashes, unlabelled = row_hashes((columns[IDS],)), ~labelled_rows(columns)  # type: ignore[arg-type]
+    # What is the same to the model stays on one side: nothing that chooses is learnt from.
+    known = np.isin(hashes, row_hashes((of_task[IDS],))) & unlabelled  # type: ignore[arg-type]
+    different, first = np.unique(hashes[unlabelled & ~known], return_index=True)
+    wanted = min(round(options.holdout * len(different)), CHOOSING_ROWS)
+    drawn = np.sort(generator(options.seed, "choose_by").permutation(len(different))[:wanted])
+    parted = np.isin(hashes, different[drawn]) & unlabelled
+    places = np.flatnonzero(unlabelled & ~known)[first[drawn]]
+    asked = Columns.concat([of_task, Columns({name: columns[name] for name in of_task}).take(places)])
+    with Teacher(loaded, options.cache()) as teacher:
+        answers = main_first(world, lambda: teacher.outputs_for(asked).logits)
+    return columns.take(np.flatnonzero(~(parted | known))), Choice(asked, answers, of_task.rows)
 
 
 def train_stage(

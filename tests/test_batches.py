@@ -121,6 +121,8 @@ def test_fields_are_padded_with_their_true_lengths_beside_them():
         "weight": 1.0,
         "count": 2,
         "size": 2,
+        "epoch": 0,
+        "first": 0,
         "rows": [0, 1],
         "input_ids": [[5, 9, 9], [6, 7, 8]],
         "lengths": [1, 3],
@@ -130,6 +132,17 @@ def test_fields_are_padded_with_their_true_lengths_beside_them():
         "labels": [1, 0],
     }
     assert batch["input_ids"].dtype == batch["token_type_ids"].dtype == np.int64
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4))
+def test_all_ranks_know_a_batch_by_its_epoch_and_its_first_row(rows, batch_size, world):
+    data = {"input_ids": Ragged.from_rows([[n] * (1 + n % 7) for n in range(rows)])}
+    ranks = [Batches(data, batch_size, seed=3, rank=rank, world=world) for rank in range(world)]
+    for epoch in (0, 2):
+        plan = ranks[0].plan(epoch)
+        for batches in ranks:
+            told = [(int(batch["epoch"]), int(batch["first"])) for batch in batches.epoch(epoch)]
+            assert told == [(epoch, part[0]) for part in plan]
 
 
 @given(st.integers(1, 60), st.integers(1, 9))

@@ -93,6 +93,8 @@ def test_two_processes_train_a_once_for_all_network_as_one_does(inputs, tmp_path
             cache_dir=str(tmp_path / "cache"),
             width_mult_list=(1.0, 0.5),
             depth_mult_list=(1.0, 0.5),
+            sub_networks_per_step=3,
+            choose_by="teacher",
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
             max_seq_length=24,

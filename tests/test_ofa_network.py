@@ -397,6 +397,7 @@ def options(**changes):
     return OfaOptions(**{"task_name": "sst-2", "model_name_or_path": "t", "output_dir": "o", **changes})
 
 
+DEPTHS = {"depth_mult_list": (1.0, 0.5)}
 FOUR = {"num_attention_heads": 4, "intermediate_size": 32, "num_hidden_layers": 4}
 # Weights of logits and hidden states as published.
 WIDTH, DEPTH = (1.0, 0.1), (1.0, 1.0)
@@ -470,16 +471,18 @@ def test_every_depth_may_be_taught_by_the_network_at_full_width(teacher, rows, m
 @given(st.integers(3, 12), st.integers(0, 10**6), st.integers(0, 100))
 def test_the_largest_the_smallest_and_others_learn_from_a_batch(count, first, seed):
     shapes = make_shapes(FOUR, (1.0, 0.75, 0.5), (1.0, 0.75, 0.5))
-    drawn = Draw(shapes, count, seed).of({"first": np.asarray(first)})
+    drawn = Draw(shapes, count, seed).of({"epoch": np.asarray(0), "first": np.asarray(first)})
     assert len(set(drawn)) == len(drawn) == min(count, len(shapes))
     assert (drawn[0], drawn[-1]) == (shapes[0], shapes[-1])
     assert drawn == [shape for shape in shapes if shape in drawn]
-    assert drawn == Draw(shapes, count, seed).of({"first": np.asarray(first)})
+    assert drawn == Draw(shapes, count, seed).of({"epoch": np.asarray(0), "first": np.asarray(first)})
 
 
 def test_every_sub_network_is_drawn_as_often_as_the_others():
     shapes = make_shapes(FOUR, (1.0, 0.75, 0.5), (1.0, 0.75, 0.5))
-    counts = Counter(shape for first in range(700) for shape in Draw(shapes, 4).of({"first": np.asarray(first)}))
+    # The same rows come back in every epoch, and meet others.
+    batches = [{"epoch": np.asarray(epoch), "first": np.asarray(first)} for epoch in range(70) for first in range(10)]
+    counts = Counter(shape for batch in batches for shape in Draw(shapes, 4).of(batch))
     assert counts[shapes[0]] == counts[shapes[-1]] == 700
     # Two of the seven between: 200 times each, with a deviation of 12.
     assert all(abs(counts[shape] - 200) < 50 for shape in shapes[1:-1])
@@ -596,6 +599,11 @@ def test_each_stage_has_its_own_passes_rates_and_lambdas():
         ({"stage": "width", "final_epochs": 1}, "--final_epochs: this run has no final stage"),
         ({"final_learning_rate": 1e-3}, "--final_learning_rate: this run has no final stage; it takes --stage final"),
         ({"depth_guide": "full"}, "--depth_guide: this run has no depth stage; it takes --stage all or depth"),
+        ({"sub_networks_per_step": 4}, "--sub_networks_per_step 4: no stage of this run has more than 4 sub-networks"),
+        (
+            {"depth_guide": "full", "width_mult_list": (1.0,), "depth_mult_list": (1.0, 0.5)},
+            "--depth_guide full: there is",
+        ),
         ({"sub_networks_per_step": 2}, "--sub_networks_per_step 2: must be 0, for all, or at least 3"),
         ({"stage": "final", "choose_by": "teacher"}, "--choose_by teacher: the final stage learns from labels; it"),
     ],

@@ -221,8 +221,11 @@ def test_numbers_are_predicted_too(inputs, tmp_path):
         num_train_epochs=1,
         depth_mult_list=(1.0, 0.5),
         final_epochs=1,
+        choose_by="teacher",
     )
     metrics = ofa_train.train(options)
+    (chosen,) = [row for row in tiny.log_rows(tmp_path / "o" / "depth") if row["part"] == "evaluation"]
+    assert 0 < chosen["mse"] < np.inf
     assert metrics["learning_rows"] == len(tiny.GOOD)
     assert json.loads((tmp_path / "o" / "width" / "metrics.json").read_text())["learning_rows"] == len(tiny.GOOD) + 1
     assert "pearson" in metrics["sub_networks"][0]["dev"]
@@ -320,8 +323,10 @@ def test_a_transfer_set_is_learnt_from_by_stored_logits(inputs, tmp_path):
 
 def test_checkpoints_are_chosen_by_the_distance_to_the_teacher(inputs, tmp_path):
     """On the task's rows and a share of the rows without labels, which no stage learns from; labels choose the last."""
-    more = tmp_path / "more.txt"
-    more.write_text("".join(f"the film {word}\n" for word in (*tiny.GOOD, *tiny.BAD)), encoding="utf-8")
+    more, words = tmp_path / "more.txt", (*tiny.GOOD, *tiny.BAD)
+    # Each twice, and a row that chooses for the task: a text never stands on both sides.
+    asked = ofa_options(inputs, tmp_path / "o", holdout=0.25).rows().validation.texts[0]
+    more.write_text("".join(f"the film {word}\n" for word in (*words, *words)) + asked[0], encoding="utf-8")
     options = ofa_options(
         inputs,
         tmp_path / "o",
@@ -334,14 +339,14 @@ def test_checkpoints_are_chosen_by_the_distance_to_the_teacher(inputs, tmp_path)
     )
     metrics = ofa_train.train(options)
     width = json.loads((tmp_path / "o" / "width" / "metrics.json").read_text())
-    # A quarter of the 60 training rows, which are in pairs of the same text, and of the 12 rows without labels.
+    # A quarter of the 60 training rows, which are in pairs of the same text, and of the 12 texts without labels.
     of_task = len(options.rows().validation)
     assert width["selection_rows"] == of_task + 3
     assert (
         width["selected_on"]
         == "held-out training rows, and rows without labels, by the distance to the teacher's answers"
     )
-    assert width["learning_rows"] == (60 - of_task) + 9
+    assert width["learning_rows"] == (60 - of_task) + 2 * 9
     assert metrics["selected_on"] == "held-out training rows"
     assert metrics["selection_rows"] == of_task
     distances = [row["kl"] for row in tiny.log_rows(tmp_path / "o" / "width") if row["part"] == "evaluation"]
@@ -427,11 +432,14 @@ def test_a_teacher_with_a_broken_config_is_one_line(inputs, tmp_path):
 
 
 KILLED = {
+    "width_mult_list": (1.0, 0.75, 0.5, 0.25),
     "depth_mult_list": (1.0, 0.5),
     "num_train_epochs": 4,
     "save_steps": 3,
     "eval_steps": 5,
-    "sub_networks_per_step": 4,
+    "sub_networks_per_step": 3,
+    "depth_guide": "full",
+    "choose_by": "teacher",
 }
 
 

@@ -30,7 +30,7 @@ from deploy.report_data import (
     searches,
     teacher_of,
 )
-from deploy.report_page import summary
+from deploy.report_page import summary, training_part
 from deploy.reporting import report
 from distill_lstm.options import DistillOptions
 from distill_lstm.train import distill
@@ -143,6 +143,19 @@ def test_curves_are_those_of_the_log(runs):
     assert curve.losses["hard"] == [(row["step"], row["hard"]) for row in rows if row["part"] == "train"]
     assert set(curve.losses) == {"loss", "hard", "soft"}
     assert [step for step, _ in curve.evaluations["accuracy"]] == [3, 6]
+
+
+def test_what_the_teacher_chose_by_is_drawn_beside_the_metric(runs, tmp_path):
+    shutil.copytree(runs / "student-1", tmp_path / "student-1")
+    told = "distance to the teacher"
+    assert told not in training_part(find_models([str(tmp_path)]))
+    log = tmp_path / "student-1" / "metrics.jsonl"
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    near = [{**row, "kl": 0.1} if row["part"] == "evaluation" else row for row in rows]
+    log.write_text("".join(json.dumps(row) + "\n" for row in near))
+    page = training_part(find_models([str(tmp_path)]))
+    assert page.count(told) == 1
+    assert "evaluations on the rows that choose checkpoints" in page
 
 
 def test_a_log_whose_last_line_was_being_written_is_read_and_a_damaged_one_is_named(runs, tmp_path):
