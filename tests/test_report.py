@@ -154,7 +154,8 @@ def test_what_the_teacher_chose_by_is_drawn_beside_the_metric(runs, tmp_path):
     near = [{**row, "kl": 0.1} if row["part"] == "evaluation" else row for row in rows]
     log.write_text("".join(json.dumps(row) + "\n" for row in near))
     page = training_part(find_models([str(tmp_path)]))
-    assert page.count(told) == 1
+    # The caption, and what is read aloud in place of the picture.
+    assert page.count(told) == 2
     assert "evaluations on the rows that choose checkpoints" in page
 
 
