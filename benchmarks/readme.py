@@ -314,30 +314,34 @@ def _ofa_closer(figures: Mapping[str, Any]) -> str:
     earlier = read_result("ofa_qqp" if "f1" in figures["teacher"] else "ofa_sst2")["figures"]
     known = {(part["width"], part["depth"]): part["trained"]["accuracy"] for part in earlier["sub_networks"]}
 
-    def below(accuracy: float, teacher: Mapping[str, float]) -> str:
-        return f"{100 * (accuracy - teacher['accuracy']):+.2f}"
+    def beside(accuracy: float, teacher: Mapping[str, float]) -> float:
+        return 100 * (accuracy - teacher["accuracy"])
 
+    parts = figures["sub_networks"]
+    now = [beside(part["trained"]["accuracy"], figures["teacher"]) for part in parts]
+    before = [beside(known[part["width"], part["depth"]], earlier["teacher"]) for part in parts]
     rows = [
         [
             f"{part['width']:.4g} × {part['depth']:.4g}",
             f"{part['encoder_parameters'] / 1e6:.2f} M",
             f"{100 * part['after_width_stage']['accuracy']:.2f}" if "after_width_stage" in part else "",
             f"{100 * part['trained']['accuracy']:.2f}",
-            below(part["trained"]["accuracy"], figures["teacher"]),
-            below(known[part["width"], part["depth"]], earlier["teacher"]),
+            f"{mine:+.2f}",
+            f"{theirs:+.2f}",
             f"{100 * part['near']['agreement']:.1f} %",
             f"{part['near']['kl']:.3f}",
         ]
-        for part in figures["sub_networks"]
+        for part, mine, theirs in zip(parts, now, before, strict=True)
     ]
+    rows.append(["mean", "", "", "", f"{statistics.mean(now):+.2f}", f"{statistics.mean(before):+.2f}", "", ""])
     header = ["width × depth", "encoder", "dev accuracy, %, after the width stage", "after the depth stage"]
     header += ["points to the teacher", "as above", "same label as the teacher", "divergence"]
     settings, counted = figures["settings"], figures["rows"]
     minutes = ", ".join(f"{stage} {value:g}" for stage, value in figures["minutes"].items())
     return (
         f"Teacher: {100 * figures['teacher']['accuracy']:.2f} %. {counted['learning_rows']:,} rows, of which "
-        f"{counted['train_rows']:,} have labels; {settings['num_train_epochs']} epochs over widths and "
-        f"{settings['depth_epochs']} over depths, {settings['sub_networks_per_step']} sub-networks a batch. Training, "
+        f"{counted['train_rows']:,} have labels; passes over them with widths: {settings['num_train_epochs']}, with "
+        f"depths: {settings['depth_epochs']}; {settings['sub_networks_per_step']} sub-networks a batch. Training, "
         f"minutes: {minutes}.\n\n{_table(header, rows)}"
     )
 
