@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
-    recipe.check_precision(BF16)
+    recipe.check_precision(BF16, named="bf16")
     began = time.perf_counter()
     folder = work_dir(arguments.work_dir) / "sst-2"
     teacher, place = folder / "teacher", folder / "bf16"

@@ -172,11 +172,12 @@ def accuracies(
     rows = {name: options[name] for name in ("holdout", "max_train_rows") if name in options}
     data = load_task_data(get_task(options["task_name"]), options["data_dir"], **rows)
     teacher = options["model_name_or_path"]
-    sorted_teacher, trained = starting_network(teacher, OFA["max_seq_length"], "width", data), load(network)
+    trained = load(network)
     after_width = {part["width"]: part["dev"] for part in read_metrics(network / "width")["sub_networks"]}
     shapes = make_shapes(vars(trained.model.config), WIDTHS, DEPTHS)
     places = {}
     if alone is not None:
+        sorted_teacher = starting_network(teacher, OFA["max_seq_length"], "width", data)
         wanted = [each for each in shapes if among(each, ALONE)]
         places = fine_tuned_alone(wanted, sorted_teacher, folder, alone, jobs)
     answers = dev_logits(Path(teacher), options["data_dir"])[0]
@@ -205,15 +206,13 @@ def on_dev(
     network: LoadedModel, shapes: Sequence[Shape], rows: Rows, answers: np.ndarray
 ) -> list[tuple[dict[str, float], dict[str, float]]]:
     """Of every sub-network its metrics on dev, and how near it is there to the teacher's answers."""
-    from core.evaluate import dygraph_forward, predict_logits
     from core.metrics import agreement, compute_metrics
-    from ofa_bert.sub_model import cut
+    from ofa_bert.supernet import elastic
+    from ofa_bert.train import shape_logits
 
-    encoded, found = network.encoder.encode(rows.texts), []
-    for shape in shapes:
-        logits = predict_logits(dygraph_forward(cut(network, shape).model), encoded, network.encoder.pad_id)
-        found.append((compute_metrics(network.labelled.metric, logits, rows.labels), agreement(logits, answers)))
-    return found
+    said = shape_logits(elastic(network), shapes, network.encoder.encode(rows.texts))
+    metric = network.labelled.metric
+    return [(compute_metrics(metric, logits, rows.labels), agreement(logits, answers)) for logits in said]
 
 
 def among(shape: Shape, wanted: Sequence[tuple[float, float]]) -> bool:

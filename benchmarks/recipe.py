@@ -71,14 +71,18 @@ def add_precision(made: argparse.ArgumentParser) -> None:
     made.add_argument("--precision", default=FP32, choices=PRECISIONS, help="of trainings and of the teacher's answers")
 
 
-def check_precision(precision: str) -> None:
+def check_precision(precision: str, named: str = "--precision bf16") -> None:
     """Says at once that the processor has no bf16.
+
+    Args:
+        precision: asked for.
+        named: what asks for bf16, in the message.
 
     Raises:
         InputError: it has none.
     """
     if precision == BF16 and (fault := bf16_fault()):
-        raise InputError(f"bf16: {fault}")
+        raise InputError(f"{named}: {fault}")
 
 
 def suffix(precision: str) -> str:

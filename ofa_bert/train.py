@@ -12,13 +12,13 @@ import numpy as np
 from console import InputError, say, table
 from core.classifier import found_again, read_data, train_classifier
 from core.distributed import World, from_main, main_first, wait
-from core.evaluate import dygraph_forward, evaluate_model, predict_logits
+from core.evaluate import dygraph_forward, predict_logits
 from core.metrics import Selection, agreement, compute_metrics
 from core.predictions import write_predictions
 from core.run import Run
 from core.teacher import Teacher, load_teacher
 from data.augment import row_hashes
-from data.columns import Column, Columns
+from data.columns import IDS, Column, Columns
 from data.learning import rows_with_more
 from data.sources import Rows, TaskData
 from data.streams import generator
@@ -34,7 +34,6 @@ from ofa_bert.sub_model import cut
 from ofa_bert.supernet import elastic
 
 SCRIPT = "ofa_bert.run_glue_ofa"
-IDS = "input_ids"
 # Rows without labels that choose checkpoints: with more, every evaluation takes longer and says the same.
 CHOOSING_ROWS = 2000
 
@@ -66,13 +65,14 @@ class Choice:
     ) -> list[dict[str, float]]:
         """The task's metrics on its own rows and :func:`core.metrics.agreement` on all, of every sub-network."""
         assert labels is not None
-        task, found = network.labelled, []
-        for shape in shapes:
-            with network.model.at(shape):  # type: ignore[union-attr]
-                logits = predict_logits(dygraph_forward(network.model), self.columns, network.encoder.pad_id)
-            near = agreement(logits, self.answers, task.is_regression)
-            found.append({**compute_metrics(task.metric, logits[: self.of_task], labels), **near})
-        return found
+        task = network.labelled
+        return [
+            {
+                **compute_metrics(task.metric, logits[: self.of_task], labels),
+                **agreement(logits, self.answers, task.is_regression),
+            }
+            for logits in shape_logits(network, shapes, self.columns)
+        ]
 
 
 def train(options: OfaOptions) -> dict[str, Any]:
@@ -325,10 +325,24 @@ def evaluate_shapes(
         rows: with labels.
         encoded: the rows as the model reads them, when that is known already.
     """
+    assert rows.labels is not None
+    columns = network.encoder.encode(rows.texts) if encoded is None else encoded
+    metric = network.labelled.metric
+    return [compute_metrics(metric, logits, rows.labels) for logits in shape_logits(network, shapes, columns)]
+
+
+def shape_logits(network: LoadedModel, shapes: Sequence[Shape], columns: Mapping[str, Column]) -> list[np.ndarray]:
+    """The logits of every sub-network, each [rows, labels].
+
+    Args:
+        network: holds an :class:`ofa_bert.supernet.ElasticBert`.
+        shapes: the sub-networks.
+        columns: encoded rows.
+    """
     found = []
     for shape in shapes:
         with network.model.at(shape):  # type: ignore[union-attr]
-            found.append(evaluate_model(network, rows, encoded=encoded))
+            found.append(predict_logits(dygraph_forward(network.model), columns, network.encoder.pad_id))
     return found
 
 

@@ -274,7 +274,7 @@ def test_recipes_in_bf16_have_a_folder_and_options_of_their_own(monkeypatch):
     recipe.check_precision("fp32")
     reviews = ["--reviews_dir", "r"]
     for module, words in ((sst2, reviews), (tasks, ["--task", "qqp"]), (ofa, reviews), (ofa_guides, [])):
-        with pytest.raises(InputError, match="bf16: this processor has none"):
+        with pytest.raises(InputError, match="--precision bf16: this processor has none"):
             module.main(["--data_dir", "d", *words, "--precision", "bf16"])
     assert (recipe.suffix("fp32"), recipe.suffix("bf16")) == ("", "_bf16")
     assert sst2.plan("r", 1, "bf16").precision == "bf16"
