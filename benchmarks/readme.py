@@ -857,7 +857,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "student_step": _student,
     "memory": _memory,
     "serving": _serving,
-    **dict.fromkeys(("qqp", "qqp_partners", "tnews", "afqmc", "ablation"), _task),
+    **dict.fromkeys(("qqp", "qqp_partners", "qqp_aligned", "tnews", "afqmc", "ablation"), _task),
     **dict.fromkeys((f"chnsenticorp{way}" for way in ("", "_adapted", "_relearnt", "_together")), _task),
     "augment_speed": _augment_speed,
     "ofa_sst2": _ofa,

@@ -94,6 +94,7 @@ def main(argv: list[str]) -> None:
     made.add_argument(
         "--partners", type=int, default=1, help="of qqp, more than 1: new pairs of each question, and nothing else"
     )
+    made.add_argument("--pair_alignment", action="store_true", help="of qqp: students align the questions of a pair")
     recipe.add_precision(made)
     made.add_argument("--without_distilled", action="store_true", help="measure teachers and students alone")
     made.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="of the students, two at least")
@@ -106,9 +107,13 @@ def main(argv: list[str]) -> None:
     # What begins with an encoder has another teacher.
     kind = "_adapted" if arguments.adapt else ""
     folder = work_dir(arguments.work_dir) / f"{arguments.task}{kind}{recipe.suffix(arguments.precision)}"
-    planned = plan(arguments, folder)
+    planned, teacher = plan(arguments, folder), None
+    if arguments.pair_alignment:
+        # Other students of the same teacher.
+        teacher = recipe.trained_teacher(planned, arguments.data_dir, folder)
+        folder = folder.with_name(f"{folder.name}_aligned")
     with_distilled = not arguments.without_distilled
-    figures = measure(planned, arguments.data_dir, folder, arguments.jobs, with_distilled=with_distilled)
+    figures = measure(planned, arguments.data_dir, folder, arguments.jobs, teacher, with_distilled)
     spent = 60 * recipe.training_minutes(figures, arguments.jobs)
     if arguments.adapt:
         figures["settings"]["adaptation"] = ADAPTATION
@@ -126,13 +131,16 @@ def result_name(arguments: argparse.Namespace) -> str:
         return f"{arguments.task}_relearnt"
     if arguments.adapt:
         return f"{arguments.task}_adapted"
+    if arguments.pair_alignment:
+        return f"{arguments.task}_aligned"
     return arguments.task if arguments.partners == 1 else f"{arguments.task}_partners"
 
 
 def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
     """What is trained on a task."""
-    if arguments.partners != 1 and arguments.task != "qqp":
-        raise InputError(f"--partners goes with --task qqp: the rows of {arguments.task} are no pairs of questions")
+    for option, given in (("--partners", arguments.partners != 1), ("--pair_alignment", arguments.pair_alignment)):
+        if given and arguments.task != "qqp":
+            raise InputError(f"{option} goes with --task qqp: the rows of {arguments.task} are no pairs of questions")
     if arguments.adapt and (arguments.task != "chnsenticorp" or not arguments.teacher):
         raise InputError("--adapt goes with --task chnsenticorp and the encoder that --teacher names")
     if arguments.relearn < 0:
@@ -146,21 +154,22 @@ def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
     if (arguments.relearn or arguments.together) and len(set(arguments.seeds)) != len(TOGETHER) - 1:
         raise InputError(f"--seeds: expected {len(TOGETHER) - 1} where the students on labels alone teach too")
     if arguments.task == "qqp":
-        made = question_pairs(arguments.data_dir, arguments.partners)
+        made = question_pairs(arguments.data_dir, arguments.partners, arguments.pair_alignment)
     else:
         made = chinese(arguments, folder)
     return replace(made, seeds=tuple(dict.fromkeys(arguments.seeds)), precision=arguments.precision)
 
 
-def question_pairs(data_dir: str, partners: int = 1) -> Plan:
+def question_pairs(data_dir: str, partners: int = 1, aligned: bool = False) -> Plan:
     """QQP: once over augmented rows, once with questions that meet new partners, also those of the extra file.
 
     Args:
         data_dir: of the task.
         partners: more than 1: that many new ones of each question, and neither copies nor the first two.
+        aligned: students compare the tokens of a pair before they read them.
     """
     teacher = {**TEACHER, "batch_size": 32, "num_train_epochs": 5, "eval_steps": 0, "holdout": 0.05}
-    student = {**STUDENT, "holdout": 0.05}
+    student = {**STUDENT, "holdout": 0.05, **({"pair_alignment": True} if aligned else {})}
     extra = os.path.join(data_dir, EXTRA_PAIRS)
     epochs = 3
     transfer_sets: dict[str, dict[str, Any]] = {

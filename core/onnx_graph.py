@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -177,21 +178,21 @@ def _name_outputs(model: Any, names: Sequence[str]) -> None:
 def _tell_lengths(model: Any) -> None:
     """Tells every LSTM where its rows end, which the converter leaves out: the backward one would begin in the padding.
 
-    An LSTM's fifth input are the lengths. Which ones is told by the ids that it reads, through whatever layers.
+    An LSTM's fifth input are the lengths. Which ones is told by the ids nearest to what it reads, through whatever
+    layers: where the texts of a pair are aligned it reads both, its own by fewer of them.
     """
     from onnx import TensorProto, helper
 
     graph = model.graph
     made_by = {value: node for node in graph.node for value in node.output}
+    known = {given.name for given in graph.input if given.name.startswith("input_ids")}
     casts: dict[str, Any] = {}
     for node in (node for node in graph.node if node.op_type == "LSTM"):
-        seen, waiting = set(), [node.input[0]]
-        while waiting:
-            value = waiting.pop()
-            if value not in seen:
-                seen.add(value)
-                waiting += made_by[value].input if value in made_by else []
-        (ids,) = [known.name for known in graph.input if known.name in seen and known.name.startswith("input_ids")]
+        waiting, seen = deque([node.input[0]]), set()
+        while (ids := waiting.popleft()) not in known:
+            if ids not in seen and ids in made_by:
+                waiting += made_by[ids].input
+            seen.add(ids)
         lengths = ids.replace("input_ids", "lengths")
         if lengths not in casts:
             casts[lengths] = helper.make_node("Cast", [lengths], [f"{lengths}.int32"], to=TensorProto.INT32)

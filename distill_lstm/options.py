@@ -75,6 +75,9 @@ class StudentOptions(ClassifierOptions):
     pair_features: str = option(
         "sum", "third feature of a pair: h1+h2 as in Paddle's code, or h1*h2", choices=("sum", "product")
     )
+    pair_alignment: bool = option(
+        False, "compare every token of a pair with what the other text says of it, before the LSTM reads it"
+    )
     pooling: str = option(
         "last", "what stands for a text: the last states, or the maxima of all, for long ones", choices=("last", "max")
     )
@@ -105,10 +108,9 @@ class StudentOptions(ClassifierOptions):
         Raises:
             InputError: there is one.
         """
-        if self.asks("pair_features") and not task.is_pair:
-            raise InputError(
-                f"--pair_features {self.pair_features}: goes with pairs, rows of {task.name} have one text"
-            )
+        for name in ("pair_features", "pair_alignment"):
+            if self.asks(name) and not task.is_pair:
+                raise InputError(f"--{name} {getattr(self, name)}: goes with pairs, rows of {task.name} have one text")
         if self.asks("vocab_min_count") and (task.language != "zh" or self.vocab_path):
             raise InputError(
                 f"--vocab_min_count {self.vocab_min_count}: goes with vocabularies of Chinese words that are made "

@@ -44,6 +44,7 @@ def build_student(options: StudentOptions, data: TaskData, teacher: LoadedModel 
         is_pair=data.task.is_pair,
         pair_features=options.pair_features,
         pooling=options.pooling,
+        pair_alignment=options.pair_alignment,
         pad_token_id=tokenizer.token_id("[PAD]"),
     )
     student = new_bilstm(config, tokenizer, data.task, options.max_seq_length, options.seed)

@@ -1,4 +1,8 @@
-"""The student of Tang et al. 2019: a bidirectional LSTM over token embeddings, siamese for sentence pairs."""
+"""The student of Tang et al. 2019: a bidirectional LSTM over token embeddings, siamese for sentence pairs.
+
+A siamese network has read each text of a pair to its end, into a single vector, before the two meet. On demand every
+token is compared with what the other text says of it before the LSTM reads it (:class:`PairAlignment`).
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,8 @@ class BiLSTMConfig:
         is_pair: whether a row has two texts.
         pair_features: classify [h1, h2, h1+h2, |h1-h2|] (``sum``, the Paddle code) or with h1*h2 in the third place
             (``product``, the paper).
+        pooling: what stands for a text: the ``last`` states of both directions, or the maxima (``max``) of all.
+        pair_alignment: whether tokens of a pair are compared with the other text before the LSTM reads them.
         pad_token_id: fills short rows up; its embedding stays zero.
     """
 
@@ -52,6 +58,7 @@ class BiLSTMConfig:
     is_pair: bool = False
     pair_features: str = "sum"
     pooling: str = "last"
+    pair_alignment: bool = False
     pad_token_id: int = 0
 
     @classmethod
@@ -68,11 +75,65 @@ class BiLSTMConfig:
                 raise ValueError(f"{name} {value!r}: expected a whole number from 1 to {most:,}")
         if config.pair_features not in PAIR_FEATURES or config.pooling not in POOLING:
             raise ValueError(f"pair_features {config.pair_features!r} and pooling {config.pooling!r}: unknown here")
+        if type(config.pair_alignment) is not bool or config.pair_alignment > config.is_pair:
+            raise ValueError(f"pair_alignment {config.pair_alignment!r}: expected true or false, of pairs alone")
         if type(config.dropout_prob) not in (int, float) or not 0 <= config.dropout_prob < 1:
             raise ValueError(f"dropout_prob {config.dropout_prob!r}: expected a number from 0 to below 1")
         if type(config.pad_token_id) is not int or not 0 <= config.pad_token_id < config.vocab_size:
             raise ValueError(f"pad_token_id {config.pad_token_id!r}: expected an id of the vocabulary")
         return config
+
+
+class PairAlignment(nn.Layer):
+    """Lets every token read what the other text of a pair says of it.
+
+    Attention over projected embeddings gives each token a mean of the other text's tokens, those most like it first
+    (decomposable attention: Parikh et al. 2016). Token and mean are compared as in ESIM (Chen et al. 2017), though
+    before the LSTM instead of between two of them, as Wang and Jiang (2017) do.
+
+    Args:
+        embedding_size: width of the embeddings, in and out.
+        hidden_size: width of the projection.
+    """
+
+    def __init__(self, embedding_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.project = Linear(embedding_size, hidden_size)
+        self.compare = Linear(4 * embedding_size, embedding_size)
+
+    def forward(
+        self,
+        first: paddle.Tensor,
+        second: paddle.Tensor,
+        lengths: paddle.Tensor | None,
+        lengths_b: paddle.Tensor | None,
+    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Both texts anew, in their shapes.
+
+        Args:
+            first: embeddings, [batch, tokens, embedding].
+            second: of the other text, which may have more or fewer tokens.
+            lengths: true ones of the first texts, [batch]; None when none is padded.
+            lengths_b: of the second ones.
+        """
+        likeness = paddle.matmul(self.project(first), self.project(second), transpose_y=True)  # [batch, tokens, tokens]
+        return (
+            self._compared(first, second, likeness, lengths_b),
+            self._compared(second, first, likeness.transpose([0, 2, 1]), lengths),
+        )
+
+    def _compared(
+        self, own: paddle.Tensor, other: paddle.Tensor, likeness: paddle.Tensor, lengths: paddle.Tensor | None
+    ) -> paddle.Tensor:
+        if lengths is not None:
+            likeness = likeness - 1e4 * behind_end(other, lengths).unsqueeze(1)
+        found = paddle.matmul(nn.functional.softmax(likeness, axis=-1), other)
+        return nn.functional.relu(self.compare(paddle.concat([own, found, own - found, own * found], axis=-1)))
+
+
+def behind_end(states: paddle.Tensor, lengths: paddle.Tensor) -> paddle.Tensor:
+    """1 where a row [batch, tokens, ...] is padded and 0 elsewhere, [batch, tokens]."""
+    return (paddle.arange(states.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)).astype(states.dtype)
 
 
 class BiLSTM(nn.Layer):
@@ -87,6 +148,8 @@ class BiLSTM(nn.Layer):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
+        if config.pair_alignment:
+            self.alignment = PairAlignment(config.embedding_size, config.hidden_size)
         self.lstm = LSTM(
             config.embedding_size,
             config.hidden_size,
@@ -99,22 +162,24 @@ class BiLSTM(nn.Layer):
         self.output_layer = Linear(config.hidden_size, config.num_labels)
         self.dropout = Dropout(config.dropout_prob)
 
-    def sentence(self, input_ids: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
+    def embedded(self, input_ids: paddle.Tensor) -> paddle.Tensor:
+        """Tokens [batch, tokens] as the LSTM or the alignment reads them, [batch, tokens, embedding]."""
+        return self.dropout(self.embedding(input_ids))
+
+    def sentence(self, embedded: paddle.Tensor, lengths: paddle.Tensor | None) -> paddle.Tensor:
         """One vector for every text, [batch, 2 * hidden]: the last states of both directions, or their maxima.
 
         Args:
-            input_ids: [batch, tokens].
+            embedded: [batch, tokens, embedding].
             lengths: true lengths, [batch]; None when no row is padded.
         """
-        embedded = self.dropout(self.embedding(input_ids))  # [batch, tokens, embedding]
         last_only = self.config.pooling == "last"
         states = self.lstm.sentences(embedded, lengths, last_only)
         if last_only:
             return states
         if lengths is not None:
             # States are within (-1, 1), so that no padded position is ever the largest.
-            padding = paddle.arange(states.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)
-            states = states - 2.0 * padding.astype(states.dtype).unsqueeze(-1)
+            states = states - 2.0 * behind_end(states, lengths).unsqueeze(-1)
         if not self.training:
             return states.max(axis=1)
         # The gradient of Paddle's max takes a thousand times as long as that of picking where the maxima are.
@@ -132,9 +197,14 @@ class BiLSTM(nn.Layer):
         Returns:
             Logits, [batch, num_labels].
         """
-        features = self.sentence(input_ids, lengths)
-        if input_ids_b is not None:
-            first, second = features, self.sentence(input_ids_b, lengths_b)
+        embedded = self.embedded(input_ids)
+        if input_ids_b is None:
+            features = self.sentence(embedded, lengths)
+        else:
+            other = self.embedded(input_ids_b)
+            if self.config.pair_alignment:
+                embedded, other = self.alignment(embedded, other, lengths, lengths_b)
+            first, second = self.sentence(embedded, lengths), self.sentence(other, lengths_b)
             third = first * second if self.config.pair_features == "product" else first + second
             features = paddle.concat([first, second, third, (first - second).abs()], axis=-1)
         return self.output_layer(self.dropout(paddle.tanh(self.fc(features))))
@@ -175,6 +245,8 @@ def check_weights(config: BiLSTMConfig, weights: Mapping[str, np.ndarray], sourc
         "lstm.weight_ih_l0": [4 * config.hidden_size, config.embedding_size],
         "output_layer.weight": [config.hidden_size, config.num_labels],
     }
+    if config.pair_alignment:
+        expected["alignment.compare.weight"] = [4 * config.embedding_size, config.embedding_size]
     for name, shape in expected.items():
         if name in weights and list(weights[name].shape) != shape:
             raise ValueError(f"{name} has the shape {list(weights[name].shape)} in {source}, expected {shape}")

@@ -101,6 +101,7 @@ def test_more_partners_are_a_measurement_of_their_own():
         defaults = {
             "precision": "fp32",
             "partners": 1,
+            "pair_alignment": False,
             "adapt": False,
             "relearn": 0,
             "together": False,
@@ -114,6 +115,11 @@ def test_more_partners_are_a_measurement_of_their_own():
     assert tasks.result_name(of(task="chnsenticorp", adapt=True, relearn=1)) == "chnsenticorp_relearnt"
     found = tasks.result_name(of(task="chnsenticorp", adapt=True, relearn=1, together=True))
     assert found == "chnsenticorp_together"
+    assert tasks.result_name(of(task="qqp", partners=8, pair_alignment=True)) == "qqp_aligned"
+    assert "pair_alignment" not in tasks.question_pairs("d").student
+    assert tasks.question_pairs("d", 8, aligned=True).student["pair_alignment"]
+    with pytest.raises(InputError, match="--pair_alignment goes with --task qqp"):
+        tasks.plan(of(task="tnews", pair_alignment=True), common.ROOT)
     with pytest.raises(InputError, match="--partners goes with --task qqp"):
         tasks.plan(of(task="tnews", partners=8), common.ROOT)
     with pytest.raises(InputError, match="--adapt goes with --task chnsenticorp and the encoder"):
@@ -183,8 +189,8 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     monkeypatch.setattr(recipe, "one", lambda folder, data: {**stub, "of": folder.name})
     monkeypatch.setattr(recipe, "many", lambda folders, data: {**stub, "of": [folder.name for folder in folders]})
     arguments = argparse.Namespace(
-        precision="bf16", task="chnsenticorp", adapt=True, relearn=2, teacher="encoder", partners=1, seed=0,
-        reviews_dir="r", data_dir="d", max_train_rows=0, together=False, seeds=[1, 2, 3],
+        precision="bf16", task="chnsenticorp", adapt=True, relearn=2, teacher="encoder", partners=1,
+        pair_alignment=False, seed=0, reviews_dir="r", data_dir="d", max_train_rows=0, together=False, seeds=[1, 2, 3],
     )  # fmt: skip
     monkeypatch.setattr(tasks, "adapted", lambda given, folder: folder / "adapted")
     monkeypatch.setattr(tasks, "vectors", lambda given, path: path)

@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from core.optim import make_optimizer
-from models.bilstm import embeddings_from_teacher
+from models.bilstm import BiLSTMConfig, embeddings_from_teacher
 from models.occurring import occurring_rows
 from models.weights import layer_weights
 
@@ -37,8 +37,15 @@ def numpy_states(weights, inputs, suffix, hidden):
 
 def numpy_sentence(loaded, ids):
     """The last states of both directions of the top layer, or the largest of each when the model pools so."""
+    return numpy_read(loaded, numpy_embedded(loaded, ids))
+
+
+def numpy_embedded(loaded, ids):
+    return layer_weights(loaded.model)["embedding.weight"][ids].astype(np.float64)
+
+
+def numpy_read(loaded, inputs):
     weights, config = layer_weights(loaded.model), loaded.model.config
-    inputs = weights["embedding.weight"][ids].astype(np.float64)
     for layer in range(config.num_layers):
         forward = numpy_states(weights, inputs, f"l{layer}", config.hidden_size)
         backward = numpy_states(weights, inputs[::-1], f"l{layer}_reverse", config.hidden_size)
@@ -46,6 +53,20 @@ def numpy_sentence(loaded, ids):
     if config.pooling == "max":
         return inputs.max(axis=0)
     return np.concatenate([forward[-1], backward[-1]])
+
+
+def numpy_aligned(loaded, ids, other_ids):
+    """Every token compared with the mean of the other text's tokens, each weighted by its likeness."""
+    weights = layer_weights(loaded.model)
+    project, bias = weights["alignment.project.weight"], weights["alignment.project.bias"]
+    compared, others = [], numpy_embedded(loaded, other_ids)
+    for token in numpy_embedded(loaded, ids):
+        likeness = [np.exp((token @ project + bias) @ (other @ project + bias)) for other in others]
+        found = sum(weight * other for weight, other in zip(likeness, others, strict=True)) / sum(likeness)
+        features = np.concatenate([token, found, token - found, token * found])
+        made = features @ weights["alignment.compare.weight"] + weights["alignment.compare.bias"]
+        compared.append(np.maximum(made, 0))
+    return np.array(compared)
 
 
 def numpy_logits(loaded, features):
@@ -95,7 +116,8 @@ def test_no_padded_position_is_the_largest():
     bias = weights["lstm.bias_ih_l0"]
     bias[:] = [10.0] * 6 + [-10.0] * 6 + [-10.0] * 6 + [10.0] * 6
     loaded.model.lstm.bias_ih_l0.set_value(bias)
-    features = loaded.model.sentence(*padded(ROWS)).numpy()
+    ids, lengths = padded(ROWS)
+    features = loaded.model.sentence(loaded.model.embedded(ids), lengths).numpy()
     assert (features[1, :6] < -0.7).all()
 
 
@@ -109,8 +131,46 @@ def test_pair_features_by_hand(kind):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_a_batch_gives_the_logits_of_its_rows():
-    loaded = tiny.bilstm(tiny.PAIR)
+@pytest.mark.parametrize("pooling", ["last", "max"])
+def test_aligned_pairs_by_hand(pooling):
+    loaded = aligned(pooling=pooling)
+    ids = (ROWS[0], ROWS[1]), (ROWS[1], ROWS[0])
+    expected = []
+    for first, second in ids:
+        read = [numpy_read(loaded, numpy_aligned(loaded, *pair)) for pair in ((first, second), (second, first))]
+        features = np.concatenate([*read, read[0] + read[1], np.abs(read[0] - read[1])])
+        expected.append(numpy_logits(loaded, features))
+    # Both together: what is padded takes no part.
+    found = loaded.model(*padded([ROWS[0], ROWS[1]]), *padded([ROWS[1], ROWS[0]])).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def aligned(**changes):
+    """A model that aligns pairs, whose weights are large enough for likeness to matter."""
+    loaded = tiny.bilstm(tiny.PAIR, pair_alignment=True, **changes)
+    for weight in loaded.model.alignment.parameters():
+        weight.set_value(weight.numpy() + np.random.default_rng(7).normal(0, 0.5, weight.shape).astype(np.float32))
+    return loaded
+
+
+def test_alignment_learns_and_its_padding_does_not():
+    model = aligned(dropout_prob=0.0).model
+    model.train()
+    model(*padded(ROWS), *padded(ROWS[::-1])).sum().backward()
+    assert all(weight.grad.numpy().any() for weight in model.alignment.parameters())
+    gradient = model.embedding.weight.grad.numpy()
+    assert not gradient[0].any() and gradient[7].any()
+
+
+@pytest.mark.parametrize("changes", [{"pair_alignment": "yes"}, {"pair_alignment": True, "is_pair": False}])
+def test_only_pairs_are_aligned(changes):
+    with pytest.raises(ValueError, match=f"pair_alignment {changes['pair_alignment']!r}: expected true or false"):
+        BiLSTMConfig.from_dict({"vocab_size": 9, "is_pair": True, **changes})
+
+
+@pytest.mark.parametrize("make", [lambda: tiny.bilstm(tiny.PAIR), aligned])
+def test_a_batch_gives_the_logits_of_its_rows(make):
+    loaded = make()
     columns = loaded.encoder.encode([["the good film", "a"], ["bad", "the cast is weak"]])
     from data.batches import Batches
 

@@ -36,13 +36,14 @@ PAIRS = [("how to swim", "the very end of swim"), ("how to cook", "the end of si
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Four model folders, with what is exported of them below ``exported``."""
+    """Model folders, with what is exported of them below ``exported``."""
     root = tmp_path_factory.mktemp("models")
     made = {
         "bert": tiny.bert(),
         "bert_pairs": tiny.bert(tiny.PAIR),
         "bilstm": tiny.bilstm(num_layers=2),
         "bilstm_pairs": tiny.bilstm(tiny.PAIR, pooling="max"),
+        "aligned_pairs": tiny.bilstm(tiny.PAIR, pair_alignment=True),
         "chinese": tiny.chinese_bilstm(),
         "narrow": tiny.bert(head_size=3),
     }
@@ -213,7 +214,7 @@ def dygraph(models, name, rows):
     return predict_logits(dygraph_forward(loaded.model), columns, loaded.encoder.pad_id, 2)
 
 
-@pytest.mark.parametrize("name", ["bert", "bilstm", "narrow", "bert_pairs", "bilstm_pairs", "chinese"])
+@pytest.mark.parametrize("name", ["bert", "bilstm", "narrow", "bert_pairs", "bilstm_pairs", "aligned_pairs", "chinese"])
 def test_the_predictor_says_what_the_model_says(models, name):
     rows = PAIRS if "pairs" in name else [(text,) for text in TEXTS]
     if name == "chinese":

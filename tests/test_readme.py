@@ -168,6 +168,7 @@ BY_TASK = {
     "tinybert_qqp_copies": ("tinybert", "qqp"),
     "sst2_averaged": ("sst2", None),
     "qqp_partners": ("tasks", "qqp"),
+    "qqp_aligned": ("tasks", "qqp"),
     "mlm_stages_with_text": ("mlm_stages", None),
     "chnsenticorp_adapted": ("tasks", "chnsenticorp"),
     "chnsenticorp_relearnt": ("tasks", "chnsenticorp"),

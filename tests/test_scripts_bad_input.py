@@ -105,6 +105,7 @@ CASES = [
     (SMALL, {"vocab_size": "10"}, r"--vocab_size 10: the vocabulary has \d+ pieces"),
     (SMALL, {"embedding_std": "0.1"}, "--embedding_std goes with --embedding_init teacher"),
     (SMALL, {"pair_features": "product"}, "--pair_features product: goes with pairs, rows of sst-2 have one text"),
+    (SMALL, {"pair_alignment": True}, "--pair_alignment True: goes with pairs, rows of sst-2 have one text"),
     (SMALL, {"vocab_min_count": "3"}, "--vocab_min_count 3: goes with vocabularies of Chinese words"),
     (SMALL, {"init_from_ckpt": "nope"}, "nope: no such model folder"),
     (SMALL, {"holdout": "0.001"}, "--holdout 0.001: leaves no rows on one side of 60"),

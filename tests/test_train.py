@@ -394,8 +394,10 @@ def test_pairs_are_distilled(inputs, tmp_path, distilled):
     assert (config.pair_features, config.pooling) == ("product", "max")
 
 
-def test_pairs_are_learned_from_labels(inputs, small):
-    folder, metrics = small(data="pairs", task_name="qqp", max_epoch=15)
+@pytest.mark.parametrize("pair_alignment", [False, True])
+def test_pairs_are_learned_from_labels(inputs, small, pair_alignment):
+    folder, metrics = small(data="pairs", task_name="qqp", max_epoch=15, pair_alignment=pair_alignment)
+    assert model_folder.load(folder).model.config.pair_alignment == pair_alignment
     check_run(folder, metrics, inputs / "pairs")
     found = losses(folder)
     assert np.mean(found[-4:]) < np.mean(found[:4])

@@ -36,9 +36,10 @@ def logits(loaded, texts):
         (lambda: tiny.bert(tiny.PAIR), PAIR_TEXTS),
         (lambda: tiny.bilstm(num_layers=2), TEXTS),
         (lambda: tiny.bilstm(tiny.PAIR, pair_features="product", pooling="max"), PAIR_TEXTS),
+        (lambda: tiny.bilstm(tiny.PAIR, pair_alignment=True), PAIR_TEXTS),
         (lambda: tiny.chinese_bilstm(), CHINESE),
     ],
-    ids=["bert", "bert pairs", "bilstm", "bilstm pairs", "bilstm chinese"],
+    ids=["bert", "bert pairs", "bilstm", "bilstm pairs", "bilstm aligned", "bilstm chinese"],
 )
 def test_saved_models_come_back_with_equal_logits(tmp_path, make, texts):
     before = make()
