@@ -28,6 +28,7 @@ from benchmarks.encoders import CORPUS
 from benchmarks.recipe import SEEDS, Plan, measure
 from console import InputError, run_script
 from core.checkpoint import read_metrics
+from data.pairs import NEAREST, RARE_WORD, REPAIRS
 from demo import STUDENT, TEACHER
 from files import write_atomically
 
@@ -94,6 +95,7 @@ def main(argv: list[str]) -> None:
     made.add_argument(
         "--partners", type=int, default=1, help="of qqp, more than 1: new pairs of each question, and nothing else"
     )
+    made.add_argument("--repair_with", choices=REPAIRS, default=RARE_WORD, help="of qqp: who the new partners are")
     made.add_argument("--pair_alignment", action="store_true", help="of qqp: students align the questions of a pair")
     recipe.add_precision(made)
     made.add_argument("--without_distilled", action="store_true", help="measure teachers and students alone")
@@ -102,6 +104,8 @@ def main(argv: list[str]) -> None:
     arguments = made.parse_args(argv)
     if arguments.partners < 1:
         raise InputError(f"--partners {arguments.partners}: expected at least 1")
+    if arguments.partners == 1 and arguments.repair_with != RARE_WORD:
+        raise InputError("--repair_with goes with --partners of more than 1")
     recipe.check_precision(arguments.precision)
     began = time.perf_counter()
     # What begins with an encoder has another teacher.
@@ -131,14 +135,20 @@ def result_name(arguments: argparse.Namespace) -> str:
         return f"{arguments.task}_relearnt"
     if arguments.adapt:
         return f"{arguments.task}_adapted"
-    if arguments.pair_alignment:
-        return f"{arguments.task}_aligned"
+    nearest = "_nearest" if arguments.repair_with == NEAREST else ""
+    if nearest or arguments.pair_alignment:
+        return f"{arguments.task}{nearest}{'_aligned' if arguments.pair_alignment else ''}"
     return arguments.task if arguments.partners == 1 else f"{arguments.task}_partners"
 
 
 def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
     """What is trained on a task."""
-    for option, given in (("--partners", arguments.partners != 1), ("--pair_alignment", arguments.pair_alignment)):
+    of_pairs = {
+        "--partners": arguments.partners != 1,
+        "--repair_with": arguments.repair_with != RARE_WORD,
+        "--pair_alignment": arguments.pair_alignment,
+    }
+    for option, given in of_pairs.items():
         if given and arguments.task != "qqp":
             raise InputError(f"{option} goes with --task qqp: the rows of {arguments.task} are no pairs of questions")
     if arguments.adapt and (arguments.task != "chnsenticorp" or not arguments.teacher):
@@ -154,19 +164,20 @@ def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
     if (arguments.relearn or arguments.together) and len(set(arguments.seeds)) != len(TOGETHER) - 1:
         raise InputError(f"--seeds: expected {len(TOGETHER) - 1} where the students on labels alone teach too")
     if arguments.task == "qqp":
-        made = question_pairs(arguments.data_dir, arguments.partners, arguments.pair_alignment)
+        made = question_pairs(arguments.data_dir, arguments.partners, arguments.pair_alignment, arguments.repair_with)
     else:
         made = chinese(arguments, folder)
     return replace(made, seeds=tuple(dict.fromkeys(arguments.seeds)), precision=arguments.precision)
 
 
-def question_pairs(data_dir: str, partners: int = 1, aligned: bool = False) -> Plan:
+def question_pairs(data_dir: str, partners: int = 1, aligned: bool = False, repair_with: str = RARE_WORD) -> Plan:
     """QQP: once over augmented rows, once with questions that meet new partners, also those of the extra file.
 
     Args:
         data_dir: of the task.
         partners: more than 1: that many new ones of each question, and neither copies nor the first two.
         aligned: students compare the tokens of a pair before they read them.
+        repair_with: who the new partners are.
     """
     teacher = {**TEACHER, "batch_size": 32, "num_train_epochs": 5, "eval_steps": 0, "holdout": 0.05}
     student = {**STUDENT, "holdout": 0.05, **({"pair_alignment": True} if aligned else {})}
@@ -179,9 +190,11 @@ def question_pairs(data_dir: str, partners: int = 1, aligned: bool = False) -> P
     if partners > 1:
         # Other pairs say more than the same ones a third time.
         epochs = 2
-        transfer_sets = {
-            f"{partners}-new-partners": {"n_iter": 0, "repair_pairs": partners, "unlabeled_file": (extra,)}
-        }
+        made = {"n_iter": 0, "repair_pairs": partners, "unlabeled_file": (extra,)}
+        name = f"{partners}-new-partners"
+        if repair_with != RARE_WORD:
+            made, name = {**made, "repair_with": repair_with}, f"{partners}-{repair_with}-partners"
+        transfer_sets = {name: made}
     return Plan(
         "qqp",
         teacher,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from data.pairs import more_rows, with_unlabeled
+from data.pairs import Unlabeled, more_rows, with_unlabeled
 from data.sources import Rows
 from data.tasks import Task
 from data.tokenization import Tokenizer
 from data.transfer import TransferSet, in_memory, transfer_set_from_path
+
+NO_MORE = Unlabeled()
 
 
 def rows_with_more(
@@ -18,9 +18,7 @@ def rows_with_more(
     task: Task,
     tokenizer: Tokenizer | None,
     transfer_set: str | None = None,
-    unlabeled_files: Sequence[str] = (),
-    split_sentences: bool = False,
-    repair_pairs: int = 0,
+    unlabeled: Unlabeled = NO_MORE,
     seed: int = 0,
     skip_bad_rows: bool = False,
 ) -> tuple[Rows, list[TransferSet], str]:
@@ -31,9 +29,7 @@ def rows_with_more(
         task: of them.
         tokenizer: of the model that learns; None keeps texts, for models that read them in different ways.
         transfer_set: see :func:`data.transfer.transfer_set_from_path`; the options after it then add nothing.
-        unlabeled_files: see :func:`data.pairs.with_unlabeled`, as those after it.
-        split_sentences: cut the lines of .txt files into sentences.
-        repair_pairs: new pairs for each text.
+        unlabeled: see :func:`data.pairs.with_unlabeled`, as those after it.
         seed: of the run.
         skip_bad_rows: leave out rows that cannot be read, and count them.
 
@@ -44,8 +40,8 @@ def rows_with_more(
     sets = [in_memory(train, tokenizer)]
     if transfer_set:
         return train, [*sets, transfer_set_from_path(transfer_set, task, tokenizer, False, skip_bad_rows)], ""
-    if not unlabeled_files and not repair_pairs:
+    if not unlabeled:
         return train, sets, ""
-    rows = with_unlabeled(train, task, unlabeled_files, split_sentences, repair_pairs, seed, skip_bad_rows)
+    rows = with_unlabeled(train, task, unlabeled, seed, skip_bad_rows)
     sets.append(in_memory(rows.take(np.arange(len(train), len(rows))), tokenizer))
     return rows, sets, more_rows(train, rows)

@@ -7,6 +7,7 @@ from typing import Any
 
 from args import Options, below_one, between, not_negative, option, proper_share, size
 from console import InputError
+from data.pairs import RARE_WORD, REPAIRS, Unlabeled
 from data.sources import DEV_SHARE, TaskData, load_task_data
 from data.tasks import LANGUAGES, METRICS, TASKS, Task, custom_task, get_task
 from files import cache_folder
@@ -115,15 +116,26 @@ class UnlabeledOptions(Options):
     split_sentences: bool = option(False, "cut the lines of a .txt in --unlabeled_file into sentences")
     repair_pairs: int = option(
         0,
-        "new pairs for every text of a pair task, without labels: near ones and random ones",
+        "new pairs for every text of a pair task, without labels",
         check=between(0, 10_000),
+    )
+    repair_with: str = option(
+        RARE_WORD,
+        "partners in new pairs: by turns a text that shares a rare word and any other; or those that share most words",
+        choices=REPAIRS,
     )
 
     def faults(self) -> list[str]:
         found = super().faults()
         if self.split_sentences and not self.unlabeled_file:
             found.append("--split_sentences goes with --unlabeled_file")
+        if self.asks("repair_with") and not self.repair_pairs:
+            found.append("--repair_with goes with --repair_pairs")
         for name in ("unlabeled_file", "repair_pairs"):
             if getattr(self, name) and getattr(self, "transfer_set", None):
                 found.append(f"--{name} and --transfer_set exclude each other: a transfer set has all its rows")
         return found
+
+    def unlabeled(self) -> Unlabeled:
+        """The rows that these options name."""
+        return Unlabeled(self.unlabeled_file, self.split_sentences, self.repair_pairs, self.repair_with)

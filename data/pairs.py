@@ -1,14 +1,19 @@
 """Rows without labels beside the training rows: those of files, and new sentence pairs from known ones.
 
-In new pairs texts meet other texts, near ones that share a rare word and random ones.
+In new pairs texts meet other texts: by turns one that shares a rare word and a random one, or those most like them.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from console import InputError
+from data.nearest import nearest_texts
 from data.segmentation import jieba_words
 from data.sources import Rows, join_rows, read_unlabeled
 from data.streams import generator
@@ -17,39 +22,58 @@ from data.tasks import Task
 # Words in more texts than this say nothing on what a text is about.
 COMMON = 200
 RAREST = 4
+RARE_WORD, NEAREST = "rare_word", "nearest"
+REPAIRS = (RARE_WORD, NEAREST)
+ENGLISH_WORDS = re.compile(r"\w+")
 
 
-def with_unlabeled(
-    train: Rows,
-    task: Task,
-    unlabeled_files: Sequence[str] = (),
-    split_sentences: bool = False,
-    repair_pairs: int = 0,
-    seed: int = 0,
-    skip_bad_rows: bool = False,
-) -> Rows:
+@dataclass(frozen=True)
+class Unlabeled:
+    """Which rows without labels are learnt from.
+
+    Attributes:
+        files: see :func:`data.sources.read_unlabeled`.
+        split_sentences: cut the lines of .txt files into sentences.
+        repair_pairs: new pairs for each text, see :func:`repaired_pairs`.
+        repair_with: which texts they are with.
+    """
+
+    files: Sequence[str] = ()
+    split_sentences: bool = False
+    repair_pairs: int = 0
+    repair_with: str = RARE_WORD
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.files or self.repair_pairs)
+
+
+def with_unlabeled(train: Rows, task: Task, unlabeled: Unlabeled, seed: int = 0, skip_bad_rows: bool = False) -> Rows:
     """The training rows, behind them rows without labels, and pairs made anew from both.
 
     Args:
         train: the training rows.
         task: of them all.
-        unlabeled_files: see :func:`data.sources.read_unlabeled`.
-        split_sentences: cut the lines of .txt files into sentences.
-        repair_pairs: new pairs for each text, see :func:`repaired_pairs`.
+        unlabeled: says which rows.
         seed: of the run.
         skip_bad_rows: leave out rows of the files that cannot be read, and count them.
 
     Raises:
         InputError: a file that cannot be read, or new pairs of single texts.
     """
-    if repair_pairs and not task.is_pair:
+    if unlabeled.repair_pairs and not task.is_pair:
         raise InputError(f"--repair_pairs: the rows of {task.name} are single texts")
     rows = train
-    if unlabeled_files:
-        rows = join_rows([rows, read_unlabeled(unlabeled_files, task, skip_bad_rows, split_sentences)])
-    if repair_pairs:
-        words = jieba_words if task.language == "zh" else str.split
-        rows = join_rows([rows, repaired_pairs(rows, repair_pairs, seed, words)])
+    if unlabeled.files:
+        rows = join_rows([rows, read_unlabeled(unlabeled.files, task, skip_bad_rows, unlabeled.split_sentences)])
+    if unlabeled.repair_pairs:
+        words: Callable[[str], Sequence[str]] = str.split
+        if task.language == "zh":
+            words = jieba_words
+        elif unlabeled.repair_with == NEAREST:
+            # Without the marks that end a sentence, which would hide that its last word is another's.
+            words = ENGLISH_WORDS.findall
+        rows = join_rows([rows, repaired_pairs(rows, unlabeled.repair_pairs, seed, words, unlabeled.repair_with)])
     return rows
 
 
@@ -60,23 +84,48 @@ def more_rows(train: Rows, rows: Rows) -> str:
     return f"{len(rows):,} rows{more}" + (f"; {skipped:,} bad rows without labels skipped" if skipped else "")
 
 
-def repaired_pairs(rows: Rows, copies: int, seed: int, words: Callable[[str], Sequence[str]] = str.split) -> Rows:
+def repaired_pairs(
+    rows: Rows,
+    copies: int,
+    seed: int,
+    words: Callable[[str], Sequence[str]] = str.split,
+    repair_with: str = RARE_WORD,
+) -> Rows:
     """Pairs that are not among ``rows``, without labels, for a teacher to label.
 
-    Every text of both columns gets ``copies`` new partners: by turns one that shares one of its four rarest words,
-    and any other. Near pairs are what a model of duplicates finds hard; random ones keep its answer to easy ones.
+    Every text of both columns gets ``copies`` new partners. With ``rare_word`` that is by turns one that shares one of
+    its four rarest words, and any other: near pairs are what a model of duplicates finds hard, random ones keep its
+    answer to easy ones. With ``nearest`` it is the texts most like it (:func:`data.nearest.nearest_texts`), which a
+    teacher is as much in doubt about as about the pairs of a task that people collected (Thakur et al. 2020, arXiv
+    2010.08240, find partners so for a faster student).
 
     Args:
         rows: pairs.
         copies: new pairs for each text; fewer come out where texts have no other partner left.
         seed: of the run.
         words: cuts a text into words.
+        repair_with: ``rare_word`` or ``nearest``.
     """
     first, second = rows.texts
     texts = list(dict.fromkeys([*first, *second]))
     number = {text: i for i, text in enumerate(texts)}
     taken = {frozenset((number[a], number[b])) for a, b in zip(first, second, strict=True)}
     bags = [set(map(str.lower, words(text))) for text in texts]
+    rng = generator(seed, "repaired pairs")
+    wanted = _nearest(bags, copies, taken) if repair_with == NEAREST else _rare_and_random(bags, copies, rng)
+    found: tuple[list[str], list[str]] = ([], [])
+    for i, partner in wanted:
+        pair = frozenset((i, partner))
+        if partner == i or pair in taken:
+            continue
+        taken.add(pair)
+        sides = (texts[i], texts[partner]) if rng.random() < 0.5 else (texts[partner], texts[i])
+        for column, side in zip(found, sides, strict=True):
+            column.append(side)
+    return Rows(found, None)
+
+
+def _rare_and_random(bags: Sequence[set[str]], copies: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
     having: dict[str, list[int]] = defaultdict(list)
     for i, bag in enumerate(bags):
         for word in bag:
@@ -86,19 +135,16 @@ def repaired_pairs(rows: Rows, copies: int, seed: int, words: Callable[[str], Se
         sorted((w for w in bag if 1 < len(having[w]) <= COMMON), key=lambda w: (len(having[w]), w))[:RAREST]
         for bag in bags
     ]
-    rng = generator(seed, "repaired pairs")
-    found: tuple[list[str], list[str]] = ([], [])
     for copy in range(copies):
-        for i, text in enumerate(texts):
-            near = having[rare[i][rng.integers(len(rare[i]))]] if copy % 2 == 0 and rare[i] else range(len(texts))
+        for i in range(len(bags)):
+            near = having[rare[i][rng.integers(len(rare[i]))]] if copy % 2 == 0 and rare[i] else range(len(bags))
             # One place less, and those from this text's own place on move up by one: never the text itself.
             place = int(rng.integers(len(near) - 1)) if len(near) > 1 else 0
-            partner = near[place + (place >= near.index(i))] if len(near) > 1 else i
-            pair = frozenset((i, partner))
-            if partner == i or pair in taken:
-                continue
-            taken.add(pair)
-            sides = (text, texts[partner]) if rng.random() < 0.5 else (texts[partner], text)
-            for column, side in zip(found, sides, strict=True):
-                column.append(side)
-    return Rows(found, None)
+            yield i, near[place + (place >= near.index(i))] if len(near) > 1 else i
+
+
+def _nearest(bags: Sequence[set[str]], copies: int, taken: set[frozenset[int]]) -> Iterator[tuple[int, int]]:
+    for i, others in enumerate(nearest_texts(bags)):
+        # What was met as another's partner is taken by now.
+        free = (int(other) for other in others if frozenset((i, int(other))) not in taken)
+        yield from ((i, other) for _, other in zip(range(copies), free, strict=False))

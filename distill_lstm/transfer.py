@@ -63,9 +63,7 @@ def rows_to_augment(options: AugmentOptions, train: Rows, task: Task, seed: int,
     if options.p_pos:
         # A tagger that is missing is told before there is work to lose.
         make_tagger(options.pos_tagger, task.language, options.spacy_model)
-    return with_unlabeled(
-        train, task, options.unlabeled_file, options.split_sentences, options.repair_pairs, seed, skip_bad_rows
-    )
+    return with_unlabeled(train, task, options.unlabeled(), seed, skip_bad_rows)
 
 
 def transfer_set(

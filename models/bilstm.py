@@ -116,7 +116,7 @@ class PairAlignment(nn.Layer):
             lengths: true ones of the first texts, [batch]; None when none is padded.
             lengths_b: of the second ones.
         """
-        likeness = paddle.matmul(self.project(first), self.project(second), transpose_y=True)  # [batch, tokens, tokens]
+        likeness = paddle.matmul(self.project(first), self.project(second), transpose_y=True)  # [batch, tokens, others]
         return (
             self._compared(first, second, likeness, lengths_b),
             self._compared(second, first, likeness.transpose([0, 2, 1]), lengths),

@@ -176,9 +176,7 @@ def rows_to_learn_from(
         data.task,
         loaded.tokenizer,
         options.transfer_set,
-        options.unlabeled_file,
-        options.split_sentences,
-        options.repair_pairs,
+        options.unlabeled(),
         options.seed,
         options.skip_bad_rows,
     )

@@ -117,10 +117,12 @@ def test_only_graphs_that_want_it_compute_in_bf16(tmp_path, environment):
 
 
 @tiny.needs_bf16
-def test_a_graph_in_bf16_gives_what_one_in_fp32_gives_within_its_precision(tmp_path, new):
-    save_graph(tiny.bert(), tmp_path)
-    ids = np.full((2, 8), 7)
-    inputs = {"input_ids": ids, "token_type_ids": np.zeros_like(ids)}
+@pytest.mark.parametrize("make", [tiny.bert, lambda: tiny.bilstm(tiny.PAIR, pair_alignment=True)])
+def test_a_graph_in_bf16_gives_what_one_in_fp32_gives_within_its_precision(tmp_path, new, make):
+    save_graph(make(), tmp_path)
+    ids, lengths = np.array([[7] * 8, [9, 8, *[0] * 6]]), np.array([8, 2])
+    inputs = {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "lengths": lengths}
+    inputs |= {"input_ids_b": ids[::-1], "lengths_b": lengths[::-1]}
     exact = StaticGraph(tmp_path).run(inputs)["logits"]
     np.testing.assert_allclose(StaticGraph(tmp_path, precision="bf16").run(inputs)["logits"], exact, atol=0.02)
 

@@ -57,6 +57,18 @@ def test_pairs_are_made_anew(inputs, tmp_path):
     assert len(rows) > 60 and set(labels[60:].tolist()) == {-1}
 
 
+def test_new_pairs_are_of_texts_that_share_words(inputs, tmp_path):
+    made = {"task_name": "qqp", "n_iter": 0, "repair_pairs": 4}
+    augment(options(inputs, tmp_path / "near.tsv", "pairs", **made, repair_with="nearest"))
+    augment(options(inputs, tmp_path / "rare.tsv", "pairs", **made))
+
+    def sharing(name):
+        new = read(tmp_path / name, QQP)[0][60:]
+        return np.mean([bool(set(a.split()) & set(b.split())) for a, b in new])
+
+    assert sharing("near.tsv") == 1 > sharing("rare.tsv")
+
+
 def test_chinese_rows_are_of_words(inputs, tmp_path):
     augment(options(inputs, tmp_path / "store", "chinese", task_name="chnsenticorp", p_pos=0.2))
     found = transfer_set_from_path(tmp_path / "store", get_task("chnsenticorp"), WordPieceTokenizer(tiny.VOCAB), True)

@@ -102,6 +102,7 @@ def test_more_partners_are_a_measurement_of_their_own():
             "precision": "fp32",
             "partners": 1,
             "pair_alignment": False,
+            "repair_with": "rare_word",
             "adapt": False,
             "relearn": 0,
             "together": False,
@@ -116,6 +117,11 @@ def test_more_partners_are_a_measurement_of_their_own():
     found = tasks.result_name(of(task="chnsenticorp", adapt=True, relearn=1, together=True))
     assert found == "chnsenticorp_together"
     assert tasks.result_name(of(task="qqp", partners=8, pair_alignment=True)) == "qqp_aligned"
+    nearest = {"repair_with": "nearest", "partners": 4}
+    assert tasks.result_name(of(task="qqp", **nearest)) == "qqp_nearest"
+    assert tasks.result_name(of(task="qqp", **nearest, pair_alignment=True)) == "qqp_nearest_aligned"
+    (made,) = tasks.question_pairs("d", 4, repair_with="nearest").transfer_sets.items()
+    assert (made[0], made[1]["repair_with"], made[1]["repair_pairs"]) == ("4-nearest-partners", "nearest", 4)
     assert "pair_alignment" not in tasks.question_pairs("d").student
     assert tasks.question_pairs("d", 8, aligned=True).student["pair_alignment"]
     with pytest.raises(InputError, match="--pair_alignment goes with --task qqp"):
@@ -190,7 +196,8 @@ def test_a_teacher_learns_once_more_after_the_students_on_labels_alone(tmp_path,
     monkeypatch.setattr(recipe, "many", lambda folders, data: {**stub, "of": [folder.name for folder in folders]})
     arguments = argparse.Namespace(
         precision="bf16", task="chnsenticorp", adapt=True, relearn=2, teacher="encoder", partners=1,
-        pair_alignment=False, seed=0, reviews_dir="r", data_dir="d", max_train_rows=0, together=False, seeds=[1, 2, 3],
+        pair_alignment=False, repair_with="rare_word", seed=0, reviews_dir="r", data_dir="d", max_train_rows=0,
+        together=False, seeds=[1, 2, 3],
     )  # fmt: skip
     monkeypatch.setattr(tasks, "adapted", lambda given, folder: folder / "adapted")
     monkeypatch.setattr(tasks, "vectors", lambda given, path: path)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.pairs import repaired_pairs
+import data.nearest
+from data.nearest import nearest_texts
+from data.pairs import NEAREST, repaired_pairs
 from data.sources import Rows
 
 TEXTS = [f"how to {verb} {noun}" for verb in ("swim", "cook", "paint") for noun in ("well", "fast", "alone", "today")]
@@ -49,3 +53,50 @@ def test_both_orders_occur():
 @given(st.integers(0, 50))
 def test_the_seed_decides(seed):
     assert repaired_pairs(ROWS, 2, seed) == repaired_pairs(ROWS, 2, seed)
+
+
+def test_likeness_by_hand():
+    bags = [{"learn", "python", "fast"}, {"learn", "python"}, {"learn", "rust"}, {"bread"}, {"python", "snake", "zoo"}]
+    # Of five texts "learn" and "python" are in three each and count log(5/3), the others log(5).
+    common, rare = np.log(5 / 3), np.log(5)
+    to_first = {
+        1: 2 * common**2 / np.sqrt(2 * common**2 + rare**2) / np.sqrt(2 * common**2),
+        2: common**2 / np.sqrt(2 * common**2 + rare**2) / np.sqrt(common**2 + rare**2),
+        4: common**2 / np.sqrt(2 * common**2 + rare**2) / np.sqrt(common**2 + 2 * rare**2),
+    }
+    found = [others.tolist() for others in nearest_texts(bags)]
+    assert found[0] == sorted(to_first, key=to_first.__getitem__, reverse=True) == [1, 2, 4]
+    assert found[3] == []
+    assert list(nearest_texts([])) == []
+
+
+def test_words_of_too_many_texts_do_not_count(monkeypatch):
+    monkeypatch.setattr(data.nearest, "COMMON", 2)
+    assert [others.tolist() for others in nearest_texts([{"a", "b"}, {"a"}, {"a", "b"}])] == [[2], [], [0]]
+
+
+@pytest.mark.parametrize("block", [1, 2, 1000])
+def test_blocks_do_not_matter(monkeypatch, block):
+    bags = [set(text.split()) for text in TEXTS]
+    whole = [others.tolist() for others in nearest_texts(bags)]
+    monkeypatch.setattr(data.nearest, "BLOCK", block)
+    assert [others.tolist() for others in nearest_texts(bags)] == whole
+
+
+def test_the_nearest_that_are_free_become_partners():
+    near = ["learn python", "learn python fast", "learn python today", "bake bread", "bake rye bread"]
+    rows = Rows(([near[0], near[3]], [near[1], "sing"]), None)
+    rows = Rows(([*rows.texts[0], near[2]], [*rows.texts[1], near[4]]), None)
+    made = repaired_pairs(rows, 1, seed=0, repair_with=NEAREST)
+    pairs = {frozenset(pair) for pair in zip(*made.texts, strict=True)}
+    # The first two are a pair already, so that each meets the third; nobody shares a word with "sing".
+    assert pairs == {frozenset((near[0], near[2])), frozenset((near[1], near[2])), frozenset((near[3], near[4]))}
+
+
+@given(st.integers(0, 20), st.integers(1, 8))
+def test_nearest_pairs_are_new_and_few_enough(seed, copies):
+    made = repaired_pairs(ROWS, copies, seed, repair_with=NEAREST)
+    pairs = [frozenset(pair) for pair in zip(*made.texts, strict=True)]
+    assert 0 < len(pairs) == len(set(pairs)) <= copies * len(TEXTS)
+    assert all(len(pair) == 2 for pair in pairs)
+    assert set(pairs).isdisjoint(frozenset(pair) for pair in zip(*ROWS.texts, strict=True))

@@ -96,6 +96,7 @@ CASES = [
     (DISTILL, {"unlabeled_file": "<bert>/config.json"}, "config.json, line 1: missing field 'sentence'"),
     (DISTILL, {"unlabeled_file": "a.txt", "transfer_set": "b.txt"}, "--unlabeled_file and --transfer_set exclude"),
     (DISTILL, {"split_sentences": "True"}, "--split_sentences goes with --unlabeled_file"),
+    (DISTILL, {"repair_with": "nearest"}, "--repair_with goes with --repair_pairs"),
     (DISTILL, {"ngram_range": "6 2"}, "--ngram_range 6 2: expected two numbers from 1 up, smaller first"),
     (DISTILL, {"temperature": "2"}, "--temperature goes with --distill_loss soft_ce"),
     (DISTILL, {"distill_loss": "kl"}, "--distill_loss kl: expected one of mse, soft_ce"),

@@ -64,16 +64,8 @@ def augment(options: TinyAugmentOptions) -> int:
         options.trust_pickle,
         architecture="BertModel",
     )
-    rows = with_unlabeled(
-        data.train,
-        data.task,
-        options.unlabeled_file,
-        options.split_sentences,
-        options.repair_pairs,
-        options.seed,
-        options.skip_bad_rows,
-    )
-    if options.unlabeled_file or options.repair_pairs:
+    rows = with_unlabeled(data.train, data.task, options.unlabeled(), options.seed, options.skip_bad_rows)
+    if options.unlabeled():
         say(more_rows(data.train, rows))
     made = augmented_set(options, rows, data.task, teacher, options.seed, options.cache())
     with scratch_folder(target.parent, f"{target.name}.made") as scratch:

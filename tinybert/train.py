@@ -93,9 +93,7 @@ def sets_to_learn_from(
         # Several teachers read a text each in its own way.
         None if len(teachers) > 1 else teachers[0].tokenizer,
         options.transfer_set,
-        options.unlabeled_file,
-        options.split_sentences,
-        options.repair_pairs,
+        options.unlabeled(),
         options.seed,
         options.skip_bad_rows,
     )
