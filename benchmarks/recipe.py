@@ -48,6 +48,7 @@ class Plan:
         rounds: how many of those there are.
         seeds: of the students, two at least.
         precision: in which all is trained, and teachers answer.
+        kind: of the students, behind the names of their folders, where another kind stands beside them.
         hidden: values of options that are not to stand in the result, such as folders of this machine.
     """
 
@@ -63,6 +64,7 @@ class Plan:
     rounds: int = 0
     seeds: Sequence[int] = SEEDS
     precision: str = FP32
+    kind: str = ""
     hidden: Sequence[str] = field(default=("unlabeled_file", "model_name_or_path", "embedding_path"))
 
 
@@ -198,7 +200,7 @@ def training_minutes(figures: Mapping[str, Any], jobs: int) -> float:
 
 def students_of(plan: Plan, name: str, folder: Path) -> dict[int, Path]:
     """The folders of students that differ in their seed."""
-    return {seed: folder / f"{name}-{seed}" for seed in plan.seeds}
+    return {seed: folder / f"{name}{plan.kind}-{seed}" for seed in plan.seeds}
 
 
 def asking(plan: Plan) -> dict[str, Any]:

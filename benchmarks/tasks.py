@@ -104,20 +104,16 @@ def main(argv: list[str]) -> None:
     arguments = made.parse_args(argv)
     if arguments.partners < 1:
         raise InputError(f"--partners {arguments.partners}: expected at least 1")
-    if arguments.partners == 1 and arguments.repair_with != RARE_WORD:
-        raise InputError("--repair_with goes with --partners of more than 1")
+    if arguments.partners == 1 and (arguments.pair_alignment or arguments.repair_with != RARE_WORD):
+        raise InputError("--pair_alignment and --repair_with go with --partners of more than 1")
     recipe.check_precision(arguments.precision)
     began = time.perf_counter()
     # What begins with an encoder has another teacher.
     kind = "_adapted" if arguments.adapt else ""
     folder = work_dir(arguments.work_dir) / f"{arguments.task}{kind}{recipe.suffix(arguments.precision)}"
-    planned, teacher = plan(arguments, folder), None
-    if arguments.pair_alignment:
-        # Other students of the same teacher.
-        teacher = recipe.trained_teacher(planned, arguments.data_dir, folder)
-        folder = folder.with_name(f"{folder.name}_aligned")
+    planned = plan(arguments, folder)
     with_distilled = not arguments.without_distilled
-    figures = measure(planned, arguments.data_dir, folder, arguments.jobs, teacher, with_distilled)
+    figures = measure(planned, arguments.data_dir, folder, arguments.jobs, with_distilled=with_distilled)
     spent = 60 * recipe.training_minutes(figures, arguments.jobs)
     if arguments.adapt:
         figures["settings"]["adaptation"] = ADAPTATION
@@ -150,7 +146,7 @@ def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
     }
     for option, given in of_pairs.items():
         if given and arguments.task != "qqp":
-            raise InputError(f"{option} goes with --task qqp: the rows of {arguments.task} are no pairs of questions")
+            raise InputError(f"{option} goes with --task qqp: it is not measured on {arguments.task}")
     if arguments.adapt and (arguments.task != "chnsenticorp" or not arguments.teacher):
         raise InputError("--adapt goes with --task chnsenticorp and the encoder that --teacher names")
     if arguments.relearn < 0:
@@ -202,6 +198,7 @@ def question_pairs(data_dir: str, partners: int = 1, aligned: bool = False, repa
         alone={"max_epoch": 12, "eval_steps": 0},
         distilled={"max_epoch": epochs, "eval_steps": 0},
         transfer_sets=transfer_sets,
+        kind="_aligned" if aligned else "",
     )
 
 

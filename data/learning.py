@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.pairs import Unlabeled, more_rows, with_unlabeled
-from data.sources import Rows
-from data.tasks import Task
+from data.sources import Rows, TaskData
 from data.tokenization import Tokenizer
 from data.transfer import TransferSet, in_memory, transfer_set_from_path
 
@@ -14,8 +13,7 @@ NO_MORE = Unlabeled()
 
 
 def rows_with_more(
-    train: Rows,
-    task: Task,
+    data: TaskData,
     tokenizer: Tokenizer | None,
     transfer_set: str | None = None,
     unlabeled: Unlabeled = NO_MORE,
@@ -25,8 +23,7 @@ def rows_with_more(
     """The training rows, and what further options name.
 
     Args:
-        train: the training rows.
-        task: of them.
+        data: the training rows, and those that judge what learns.
         tokenizer: of the model that learns; None keeps texts, for models that read them in different ways.
         transfer_set: see :func:`data.transfer.transfer_set_from_path`; the options after it then add nothing.
         unlabeled: see :func:`data.pairs.with_unlabeled`, as those after it.
@@ -37,11 +34,11 @@ def rows_with_more(
         The training rows with those without labels behind them; both, or the transfer set, as sets, the training rows
         first; and a line for the screen, empty where nothing was added.
     """
-    sets = [in_memory(train, tokenizer)]
+    train, sets = data.train, [in_memory(data.train, tokenizer)]
     if transfer_set:
-        return train, [*sets, transfer_set_from_path(transfer_set, task, tokenizer, False, skip_bad_rows)], ""
+        return train, [*sets, transfer_set_from_path(transfer_set, data.task, tokenizer, False, skip_bad_rows)], ""
     if not unlabeled:
         return train, sets, ""
-    rows = with_unlabeled(train, task, unlabeled, seed, skip_bad_rows)
+    rows = with_unlabeled(data, unlabeled, seed, skip_bad_rows)
     sets.append(in_memory(rows.take(np.arange(len(train), len(rows))), tokenizer))
     return rows, sets, more_rows(train, rows)

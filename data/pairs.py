@@ -15,9 +15,8 @@ import numpy as np
 from console import InputError
 from data.nearest import nearest_texts
 from data.segmentation import jieba_words
-from data.sources import Rows, join_rows, read_unlabeled
+from data.sources import Rows, TaskData, join_rows, read_unlabeled
 from data.streams import generator
-from data.tasks import Task
 
 # Words in more texts than this say nothing on what a text is about.
 COMMON = 200
@@ -48,32 +47,36 @@ class Unlabeled:
         return bool(self.files or self.repair_pairs)
 
 
-def with_unlabeled(train: Rows, task: Task, unlabeled: Unlabeled, seed: int = 0, skip_bad_rows: bool = False) -> Rows:
+def with_unlabeled(data: TaskData, unlabeled: Unlabeled, seed: int = 0, skip_bad_rows: bool = False) -> Rows:
     """The training rows, behind them rows without labels, and pairs made anew from both.
 
     Args:
-        train: the training rows.
-        task: of them all.
+        data: the training rows, and those that judge what learns, which are never made.
         unlabeled: says which rows.
         seed: of the run.
         skip_bad_rows: leave out rows of the files that cannot be read, and count them.
 
     Raises:
-        InputError: a file that cannot be read, or new pairs of single texts.
+        InputError: a file that cannot be read, new pairs of single texts, or of texts that have no partner.
     """
-    if unlabeled.repair_pairs and not task.is_pair:
+    task, wanted = data.task, unlabeled.repair_pairs
+    if wanted and not task.is_pair:
         raise InputError(f"--repair_pairs: the rows of {task.name} are single texts")
-    rows = train
+    rows = data.train
     if unlabeled.files:
         rows = join_rows([rows, read_unlabeled(unlabeled.files, task, skip_bad_rows, unlabeled.split_sentences)])
-    if unlabeled.repair_pairs:
+    if wanted:
         words: Callable[[str], Sequence[str]] = str.split
         if task.language == "zh":
             words = jieba_words
         elif unlabeled.repair_with == NEAREST:
             # Without the marks that end a sentence, which would hide that its last word is another's.
             words = ENGLISH_WORDS.findall
-        rows = join_rows([rows, repaired_pairs(rows, unlabeled.repair_pairs, seed, words, unlabeled.repair_with)])
+        judging = [data.validation, data.dev, *data.further_dev.values()]
+        made = repaired_pairs(rows, wanted, seed, words, unlabeled.repair_with, judging)
+        if not len(made):
+            raise InputError(f"--repair_pairs {wanted}: no text has another one to meet; leave the option out")
+        rows = join_rows([rows, made])
     return rows
 
 
@@ -90,6 +93,7 @@ def repaired_pairs(
     seed: int,
     words: Callable[[str], Sequence[str]] = str.split,
     repair_with: str = RARE_WORD,
+    judging: Sequence[Rows] = (),
 ) -> Rows:
     """Pairs that are not among ``rows``, without labels, for a teacher to label.
 
@@ -101,18 +105,27 @@ def repaired_pairs(
 
     Args:
         rows: pairs.
-        copies: new pairs for each text; fewer come out where texts have no other partner left.
+        copies: new pairs for each text; fewer come out where texts have no other partner left, or share no word.
         seed: of the run.
         words: cuts a text into words.
         repair_with: ``rare_word`` or ``nearest``.
+        judging: pairs that choose or judge what learns, and do not come out either.
     """
     first, second = rows.texts
     texts = list(dict.fromkeys([*first, *second]))
     number = {text: i for i, text in enumerate(texts)}
-    taken = {frozenset((number[a], number[b])) for a, b in zip(first, second, strict=True)}
+
+    def known(pairs: Rows) -> set[frozenset[int]]:
+        return {frozenset((number[a], number[b])) for a, b in zip(*pairs.texts, strict=True) if {a, b} <= number.keys()}
+
+    taken, never = known(rows), set().union(*map(known, judging))
     bags = [set(map(str.lower, words(text))) for text in texts]
     rng = generator(seed, "repaired pairs")
-    wanted = _nearest(bags, copies, taken) if repair_with == NEAREST else _rare_and_random(bags, copies, rng)
+    if repair_with == NEAREST:
+        taken |= never
+        wanted = _nearest(bags, copies, taken)
+    else:
+        wanted = _rare_and_random(bags, copies, rng)
     found: tuple[list[str], list[str]] = ([], [])
     for i, partner in wanted:
         pair = frozenset((i, partner))
@@ -120,8 +133,10 @@ def repaired_pairs(
             continue
         taken.add(pair)
         sides = (texts[i], texts[partner]) if rng.random() < 0.5 else (texts[partner], texts[i])
-        for column, side in zip(found, sides, strict=True):
-            column.append(side)
+        # After the draw, so that all others stay as they were without such rows.
+        if pair not in never:
+            for column, side in zip(found, sides, strict=True):
+                column.append(side)
     return Rows(found, None)
 
 

@@ -59,6 +59,11 @@ def build_student(options: StudentOptions, data: TaskData, teacher: LoadedModel 
         start = load(options.init_from_ckpt)
         if start.tokenizer.vocab != tokenizer.vocab:
             raise InputError(f"--init_from_ckpt {options.init_from_ckpt}: its vocabulary differs from this student's")
+        if getattr(start.model.config, "pair_alignment", False) != config.pair_alignment:
+            raise InputError(
+                f"--init_from_ckpt {options.init_from_ckpt}: with --pair_alignment {not config.pair_alignment}, this "
+                f"student has {config.pair_alignment}"
+            )
         set_weights(student.model, layer_weights(start.model), f"--init_from_ckpt {options.init_from_ckpt}")
     return student
 

@@ -65,7 +65,6 @@ def distill(options: DistillOptions) -> dict[str, Any]:
         task = data.task
         if task.is_regression and options.distill_loss != "mse":
             raise InputError(f"--distill_loss {options.distill_loss}: {task.name} predicts a number; use mse")
-        rows = rows_to_augment(options, data.train, task, options.seed, options.skip_bad_rows)
         for folder in options.teacher_dir:
             check_same_part(folder, options)
         # Vocabulary and first embeddings come from the first.
@@ -73,6 +72,7 @@ def distill(options: DistillOptions) -> dict[str, Any]:
             load_teacher(folder, task, "--teacher_dir", is_bert=number == 0)
             for number, folder in enumerate(options.teacher_dir)
         ]
+        rows = rows_to_augment(options, data, options.seed, options.skip_bad_rows)
         student = build_student(options, replace(data, train=rows), loaded[0])
 
         def make_transfer_set() -> TransferSet:

@@ -8,7 +8,7 @@ from console import InputError, say
 from core.checkpoint import inputs_inside
 from data.pairs import more_rows, with_unlabeled
 from data.part_of_speech import make_tagger
-from data.sources import Rows, describe
+from data.sources import Rows, TaskData, describe
 from data.tasks import Task
 from data.tokenization import JiebaTokenizer, Tokenizer, WordPieceTokenizer, read_vocab
 from data.transfer import TransferSet, build_transfer_set, check_target, publish_transfer_set, transfer_key
@@ -28,7 +28,7 @@ def augment(options: AugmentDataOptions) -> int:
         raise InputError(f"--output_file {target}: holds {inside}, which is read; choose another")
     data = options.rows()
     say(describe(data))
-    rows = rows_to_augment(options, data.train, data.task, options.seed, options.skip_bad_rows)
+    rows = rows_to_augment(options, data, options.seed, options.skip_bad_rows)
     say(more_rows(data.train, rows))
     tokenizer = _tokenizer(options, data.task.language)
     with scratch_folder(target.parent, f"{target.name}.made") as scratch:
@@ -50,20 +50,19 @@ def _tokenizer(options: AugmentDataOptions, language: str) -> Tokenizer:
     return WordPieceTokenizer.load(resolve_pretrained(options.model_name, options.cache()))
 
 
-def rows_to_augment(options: AugmentOptions, train: Rows, task: Task, seed: int, skip_bad_rows: bool) -> Rows:
+def rows_to_augment(options: AugmentOptions, data: TaskData, seed: int, skip_bad_rows: bool) -> Rows:
     """The training rows, the unlabelled ones, and pairs made anew from both.
 
     Args:
         options: say where further rows are, and which tagger will be needed.
-        train: the training rows.
-        task: of them.
+        data: the training rows, and those that judge what learns.
         seed: of the run.
         skip_bad_rows: leave out further rows that cannot be read, and count them.
     """
     if options.p_pos:
         # A tagger that is missing is told before there is work to lose.
-        make_tagger(options.pos_tagger, task.language, options.spacy_model)
-    return with_unlabeled(train, task, options.unlabeled(), seed, skip_bad_rows)
+        make_tagger(options.pos_tagger, data.task.language, options.spacy_model)
+    return with_unlabeled(data, options.unlabeled(), seed, skip_bad_rows)
 
 
 def transfer_set(

@@ -245,8 +245,8 @@ def check_weights(config: BiLSTMConfig, weights: Mapping[str, np.ndarray], sourc
         "lstm.weight_ih_l0": [4 * config.hidden_size, config.embedding_size],
         "output_layer.weight": [config.hidden_size, config.num_labels],
     }
-    if config.pair_alignment:
-        expected["alignment.compare.weight"] = [4 * config.embedding_size, config.embedding_size]
+    if any(name.startswith("alignment.") for name in weights) != config.pair_alignment:
+        raise ValueError(f"pair_alignment {config.pair_alignment}: {source} holds another network")
     for name, shape in expected.items():
         if name in weights and list(weights[name].shape) != shape:
             raise ValueError(f"{name} has the shape {list(weights[name].shape)} in {source}, expected {shape}")

@@ -172,8 +172,7 @@ def rows_to_learn_from(
     among them; with the teacher's logits where those are enough. Final stage: the rows of both that have a label.
     """
     _, sets, note = rows_with_more(
-        data.train,
-        data.task,
+        data,
         loaded.tokenizer,
         options.transfer_set,
         options.unlabeled(),

@@ -117,7 +117,7 @@ def test_only_graphs_that_want_it_compute_in_bf16(tmp_path, environment):
 
 
 @tiny.needs_bf16
-@pytest.mark.parametrize("make", [tiny.bert, lambda: tiny.bilstm(tiny.PAIR, pair_alignment=True)])
+@pytest.mark.parametrize("make", [tiny.bert, tiny.aligned_bilstm])
 def test_a_graph_in_bf16_gives_what_one_in_fp32_gives_within_its_precision(tmp_path, new, make):
     save_graph(make(), tmp_path)
     ids, lengths = np.array([[7] * 8, [9, 8, *[0] * 6]]), np.array([8, 2])

@@ -23,6 +23,11 @@ def inputs(tmp_path_factory):
     tiny.write_single(folder / "data")
     tiny.write_pairs(folder / "pairs")
     tiny.write_chinese(folder / "chinese")
+    # No two texts share a word.
+    tiny.write_pairs(folder / "apart")
+    rows = [f"{n}\t{n}\t{n}\tword{n}\tother{n}\t{n % 2}" for n in range(8)]
+    header = (folder / "apart" / "train.tsv").read_text(encoding="utf-8").splitlines()[0]
+    (folder / "apart" / "train.tsv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
     (folder / "vocab.txt").write_text("\n".join(tiny.VOCAB) + "\n", encoding="utf-8")
     return folder
 
@@ -79,6 +84,10 @@ def test_chinese_rows_are_of_words(inputs, tmp_path):
     ("changes", "message"),
     [
         ({"repair_pairs": 1}, "--repair_pairs: the rows of sst-2 are single texts"),
+        (
+            {"data": "apart", "task_name": "qqp", "repair_pairs": 3, "repair_with": "nearest"},
+            "--repair_pairs 3: no text has another one to meet; leave the option out",
+        ),
         ({"unlabeled_file": ("nope.txt",)}, "nope.txt: no such file"),
         ({"vocab_path": "nope"}, "nope: no vocabulary here"),
         ({"output_file": "rows.txt"}, "--output_file rows.txt: expected a name that ends in .tsv, or the name of"),

@@ -500,6 +500,15 @@ def test_so_is_that_of_a_bilstm(tmp_path, monkeypatch, change):
         model_folder.load(folder)
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_a_bilstm_that_aligns_pairs_is_told_from_one_that_does_not(tmp_path, made):
+    folder = tiny.write_model(tmp_path / "model", tiny.bilstm(tiny.PAIR, pair_alignment=made))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "pair_alignment": not made}))
+    with pytest.raises(InputError, match=f"pair_alignment {not made}: .* holds another network"):
+        model_folder.load(folder)
+
+
 def test_the_last_layer_computes_what_the_pooled_state_needs():
     """Its other tokens are looked at and look at nothing: their queries and their feed-forward network are left out."""
     model = tiny.bert().model

@@ -133,7 +133,7 @@ def test_pair_features_by_hand(kind):
 
 @pytest.mark.parametrize("pooling", ["last", "max"])
 def test_aligned_pairs_by_hand(pooling):
-    loaded = aligned(pooling=pooling)
+    loaded = tiny.aligned_bilstm(pooling=pooling)
     ids = (ROWS[0], ROWS[1]), (ROWS[1], ROWS[0])
     expected = []
     for first, second in ids:
@@ -145,21 +145,20 @@ def test_aligned_pairs_by_hand(pooling):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def aligned(**changes):
-    """A model that aligns pairs, whose weights are large enough for likeness to matter."""
-    loaded = tiny.bilstm(tiny.PAIR, pair_alignment=True, **changes)
-    for weight in loaded.model.alignment.parameters():
-        weight.set_value(weight.numpy() + np.random.default_rng(7).normal(0, 0.5, weight.shape).astype(np.float32))
-    return loaded
-
-
-def test_alignment_learns_and_its_padding_does_not():
-    model = aligned(dropout_prob=0.0).model
+def test_alignment_learns_from_a_batch_what_it_learns_from_its_rows():
+    model = tiny.aligned_bilstm(dropout_prob=0.0).model
     model.train()
-    model(*padded(ROWS), *padded(ROWS[::-1])).sum().backward()
-    assert all(weight.grad.numpy().any() for weight in model.alignment.parameters())
-    gradient = model.embedding.weight.grad.numpy()
-    assert not gradient[0].any() and gradient[7].any()
+
+    def gradients(rows, others):
+        model.clear_gradients()
+        model(*padded(rows), *padded(others)).sum().backward()
+        return {name: weight.grad.numpy().copy() for name, weight in model.named_parameters()}
+
+    together = gradients(ROWS, ROWS[::-1])
+    alone = [gradients([row], [other]) for row, other in zip(ROWS, ROWS[::-1], strict=True)]
+    for name, found in together.items():
+        np.testing.assert_allclose(found, alone[0][name] + alone[1][name], atol=1e-5, err_msg=name)
+        assert found.any(), name
 
 
 @pytest.mark.parametrize("changes", [{"pair_alignment": "yes"}, {"pair_alignment": True, "is_pair": False}])
@@ -168,7 +167,7 @@ def test_only_pairs_are_aligned(changes):
         BiLSTMConfig.from_dict({"vocab_size": 9, "is_pair": True, **changes})
 
 
-@pytest.mark.parametrize("make", [lambda: tiny.bilstm(tiny.PAIR), aligned])
+@pytest.mark.parametrize("make", [lambda: tiny.bilstm(tiny.PAIR), tiny.aligned_bilstm])
 def test_a_batch_gives_the_logits_of_its_rows(make):
     loaded = make()
     columns = loaded.encoder.encode([["the good film", "a"], ["bad", "the cast is weak"]])

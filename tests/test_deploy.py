@@ -43,7 +43,7 @@ def models(tmp_path_factory):
         "bert_pairs": tiny.bert(tiny.PAIR),
         "bilstm": tiny.bilstm(num_layers=2),
         "bilstm_pairs": tiny.bilstm(tiny.PAIR, pooling="max"),
-        "aligned_pairs": tiny.bilstm(tiny.PAIR, pair_alignment=True),
+        "aligned_pairs": tiny.aligned_bilstm(),
         "chinese": tiny.chinese_bilstm(),
         "narrow": tiny.bert(head_size=3),
     }

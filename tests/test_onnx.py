@@ -35,7 +35,7 @@ SHAPES = {
     "largest": lambda: tiny.bilstm(pooling="max"),
     "pairs": lambda: tiny.bilstm(tiny.PAIR, pooling="max"),
     "pairs_two_layers": lambda: tiny.bilstm(tiny.PAIR, num_layers=2),
-    "aligned_pairs": lambda: tiny.bilstm(tiny.PAIR, num_layers=2, pair_alignment=True),
+    "aligned_pairs": lambda: tiny.aligned_bilstm(num_layers=2),
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import data.nearest
 from data.nearest import nearest_texts
-from data.pairs import NEAREST, repaired_pairs
+from data.pairs import NEAREST, RARE_WORD, REPAIRS, repaired_pairs
 from data.sources import Rows
 
 TEXTS = [f"how to {verb} {noun}" for verb in ("swim", "cook", "paint") for noun in ("well", "fast", "alone", "today")]
@@ -72,7 +72,11 @@ def test_likeness_by_hand():
 
 def test_words_of_too_many_texts_do_not_count(monkeypatch):
     monkeypatch.setattr(data.nearest, "COMMON", 2)
-    assert [others.tolist() for others in nearest_texts([{"a", "b"}, {"a"}, {"a", "b"}])] == [[2], [], [0]]
+    bags = [{"a", "b"}, {"a"}, {"a", "b"}]
+    assert [others.tolist() for others in nearest_texts(bags)] == [[2], [], [0]]
+    # Of very many texts a word may stand in more.
+    monkeypatch.setattr(data.nearest, "COMMON_SHARE", 0.75)
+    assert [others.tolist() for others in nearest_texts([*bags, {"c"}])] == [[2, 1], [0, 2], [0, 1], []]
 
 
 @pytest.mark.parametrize("block", [1, 2, 1000])
@@ -91,6 +95,20 @@ def test_the_nearest_that_are_free_become_partners():
     pairs = {frozenset(pair) for pair in zip(*made.texts, strict=True)}
     # The first two are a pair already, so that each meets the third; nobody shares a word with "sing".
     assert pairs == {frozenset((near[0], near[2])), frozenset((near[1], near[2])), frozenset((near[3], near[4]))}
+
+
+@pytest.mark.parametrize("repair_with", REPAIRS)
+def test_pairs_that_judge_are_not_made(repair_with):
+    made = repaired_pairs(ROWS, 4, seed=1, repair_with=repair_with)
+    known = list(zip(*made.texts, strict=True))
+    (first, second), other = known[0], known[1]
+    judging = [Rows((["how to sing", second], [second, first]), None), Rows(([other[0]], [other[1]]), None)]
+    again = repaired_pairs(ROWS, 4, seed=1, repair_with=repair_with, judging=judging)
+    pairs = {frozenset(pair) for pair in zip(*again.texts, strict=True)}
+    assert pairs.isdisjoint({frozenset(known[0]), frozenset(other)})
+    if repair_with == RARE_WORD:
+        # The others stay as they were.
+        assert list(zip(*again.texts, strict=True)) == known[2:]
 
 
 @given(st.integers(0, 20), st.integers(1, 8))

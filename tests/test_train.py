@@ -695,6 +695,12 @@ def test_a_checkpoint_of_another_vocabulary_is_refused(small, tmp_path):
         small(init_from_ckpt=str(folder))
 
 
+def test_a_checkpoint_that_reads_pairs_in_another_way_is_refused(small, tmp_path):
+    folder = tiny.write_model(tmp_path / "other", tiny.aligned_bilstm())
+    with pytest.raises(InputError, match="other: with --pair_alignment True, this student has False"):
+        small(data="pairs", task_name="qqp", init_from_ckpt=str(folder))
+
+
 def test_frozen_parameters_of_the_padding_row_stay_zero(small):
     folder, _ = small(max_epoch=2)
     assert not read_safetensors(folder / "model.safetensors")["embedding.weight"][0].any()

@@ -36,7 +36,7 @@ def logits(loaded, texts):
         (lambda: tiny.bert(tiny.PAIR), PAIR_TEXTS),
         (lambda: tiny.bilstm(num_layers=2), TEXTS),
         (lambda: tiny.bilstm(tiny.PAIR, pair_features="product", pooling="max"), PAIR_TEXTS),
-        (lambda: tiny.bilstm(tiny.PAIR, pair_alignment=True), PAIR_TEXTS),
+        (lambda: tiny.aligned_bilstm(), PAIR_TEXTS),
         (lambda: tiny.chinese_bilstm(), CHINESE),
     ],
     ids=["bert", "bert pairs", "bilstm", "bilstm pairs", "bilstm aligned", "bilstm chinese"],

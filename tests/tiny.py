@@ -94,6 +94,16 @@ def bilstm(task: Task = SINGLE, seed: int = 0, max_seq_length: int = 32, **chang
     return loaded
 
 
+def aligned_bilstm(**changes: Any) -> LoadedModel:
+    """A tiny Bi-LSTM that aligns pairs, whose weights are large enough for likeness to matter."""
+    loaded = bilstm(PAIR, pair_alignment=True, **changes)
+    rng = np.random.default_rng(7)
+    for weight in (loaded.model.embedding.weight, *loaded.model.alignment.parameters()):
+        noise = rng.normal(0, 0.5, weight.shape).astype(np.float32)
+        weight.set_value(np.where(weight.numpy() == 0, 0, weight.numpy() + noise).astype(np.float32))
+    return loaded
+
+
 def chinese_bilstm(seed: int = 0) -> LoadedModel:
     """A tiny Bi-LSTM over words."""
     words = ["[PAD]", "[UNK]", "[MASK]", *"房间干净服务很好书的内容看得失望，。", "房间", "服务", "内容"]

@@ -64,7 +64,7 @@ def augment(options: TinyAugmentOptions) -> int:
         options.trust_pickle,
         architecture="BertModel",
     )
-    rows = with_unlabeled(data.train, data.task, options.unlabeled(), options.seed, options.skip_bad_rows)
+    rows = with_unlabeled(data, options.unlabeled(), options.seed, options.skip_bad_rows)
     if options.unlabeled():
         say(more_rows(data.train, rows))
     made = augmented_set(options, rows, data.task, teacher, options.seed, options.cache())

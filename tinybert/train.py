@@ -88,8 +88,7 @@ def sets_to_learn_from(
 ) -> list[TransferSet]:
     """The training rows, those of a transfer set or without labels, and on demand augmented copies of all."""
     rows, sets, note = rows_with_more(
-        data.train,
-        data.task,
+        data,
         # Several teachers read a text each in its own way.
         None if len(teachers) > 1 else teachers[0].tokenizer,
         options.transfer_set,
