@@ -240,13 +240,13 @@ def check_weights(config: BiLSTMConfig, weights: Mapping[str, np.ndarray], sourc
     layers = sum(name.startswith("lstm.weight_ih_") and not name.endswith("_reverse") for name in weights)
     if layers != config.num_layers:
         raise ValueError(f"num_layers {config.num_layers}: {source} holds {layers}")
+    if any(name.startswith("alignment.") for name in weights) != config.pair_alignment:
+        raise ValueError(f"pair_alignment {config.pair_alignment}: {source} holds another network")
     expected = {
         "embedding.weight": [config.vocab_size, config.embedding_size],
         "lstm.weight_ih_l0": [4 * config.hidden_size, config.embedding_size],
         "output_layer.weight": [config.hidden_size, config.num_labels],
     }
-    if any(name.startswith("alignment.") for name in weights) != config.pair_alignment:
-        raise ValueError(f"pair_alignment {config.pair_alignment}: {source} holds another network")
     for name, shape in expected.items():
         if name in weights and list(weights[name].shape) != shape:
             raise ValueError(f"{name} has the shape {list(weights[name].shape)} in {source}, expected {shape}")
