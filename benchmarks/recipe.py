@@ -87,6 +87,23 @@ def check_precision(precision: str, named: str = "--precision bf16") -> None:
         raise InputError(f"{named}: {fault}")
 
 
+def add_seeds(made: argparse.ArgumentParser) -> None:
+    """The option of measurements that train students with several seeds."""
+    made.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="of the students, two at least")
+
+
+def distinct(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds that were asked for, each once.
+
+    Raises:
+        InputError: there are not two of them.
+    """
+    found = tuple(dict.fromkeys(seeds))
+    if len(found) < 2:
+        raise InputError("--seeds: expected two at least, whose deviation the result tells")
+    return found
+
+
 def suffix(precision: str) -> str:
     """Of the folder of what is trained in another number format than usual: it has another teacher."""
     return "" if precision == FP32 else f"_{precision}"

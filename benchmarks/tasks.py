@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks import recipe
 from benchmarks.common import parser, work_dir, write_result
 from benchmarks.encoders import CORPUS
-from benchmarks.recipe import SEEDS, Plan, measure
+from benchmarks.recipe import Plan, measure
 from console import InputError, run_script
 from core.checkpoint import read_metrics
 from data.pairs import NEAREST, RARE_WORD, REPAIRS
@@ -99,7 +99,7 @@ def main(argv: list[str]) -> None:
     made.add_argument("--pair_alignment", action="store_true", help="of qqp: students align the questions of a pair")
     recipe.add_precision(made)
     made.add_argument("--without_distilled", action="store_true", help="measure teachers and students alone")
-    made.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="of the students, two at least")
+    recipe.add_seeds(made)
     made.add_argument("--jobs", type=int, default=2, help="students trained at the same time")
     arguments = made.parse_args(argv)
     if arguments.partners < 1:
@@ -155,15 +155,14 @@ def plan(arguments: argparse.Namespace, folder: Path) -> Plan:
         raise InputError("--relearn goes with --adapt")
     if arguments.together and not arguments.adapt:
         raise InputError("--together goes with --adapt")
-    if len(set(arguments.seeds)) < 2:
-        raise InputError("--seeds: expected two at least, whose deviation the result tells")
-    if (arguments.relearn or arguments.together) and len(set(arguments.seeds)) != len(TOGETHER) - 1:
+    seeds = recipe.distinct(arguments.seeds)
+    if (arguments.relearn or arguments.together) and len(seeds) != len(TOGETHER) - 1:
         raise InputError(f"--seeds: expected {len(TOGETHER) - 1} where the students on labels alone teach too")
     if arguments.task == "qqp":
         made = question_pairs(arguments.data_dir, arguments.partners, arguments.pair_alignment, arguments.repair_with)
     else:
         made = chinese(arguments, folder)
-    return replace(made, seeds=tuple(dict.fromkeys(arguments.seeds)), precision=arguments.precision)
+    return replace(made, seeds=seeds, precision=arguments.precision)
 
 
 def question_pairs(data_dir: str, partners: int = 1, aligned: bool = False, repair_with: str = RARE_WORD) -> Plan:

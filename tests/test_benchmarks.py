@@ -293,6 +293,45 @@ def test_recipes_in_bf16_have_a_folder_and_options_of_their_own(monkeypatch):
     assert sst2.plan("r", 1, "bf16").precision == "bf16"
 
 
+@pytest.mark.parametrize("seeds", [["1"], ["2", "2"]])
+def test_one_seed_has_no_deviation(seeds):
+    for module, words in ((sst2, ["--reviews_dir", "r"]), (tasks, ["--task", "qqp"])):
+        with pytest.raises(InputError, match="--seeds: expected two at least"):
+            module.main(["--data_dir", "d", *words, "--seeds", *seeds])
+
+
+def test_sst2_counts_what_earlier_commands_took_and_names_its_seeds(monkeypatch, tmp_path):
+    """Three teachers of a minute, four students of 30 minutes two at a time, and 90 seconds of answers."""
+    about = {"bootstrap_95": [0.8, 1.0], "held_out": 0.9, "parameters": 5, "rows_visited": 7}
+    students = {
+        **about, "dev": {"accuracy": 0.85}, "standard_deviation": {"accuracy": 0.07}, "chosen": [1, 2],
+        "per_seed": {"accuracy": [0.8, 0.9]}, "training_minutes": [30.0, 30.0],
+    }  # fmt: skip
+    teachers = {**students, "per_seed": {"accuracy": [0.8, 0.9, 0.85]}, "training_minutes": [1.0, 1.0, 1.0]}
+    planned = []
+
+    def measured(plan, data_dir, folder, jobs):
+        planned.append(plan)
+        return {
+            "settings": recipe.settings(plan), "teacher": teachers, "alone": students, "averaged": students,
+            "transfer_sets": {"averaged": {"rows": 9, "teacher_seconds": 90}}, "together": {"dev": {"accuracy": 0.9}},
+            "gap_closed": {"averaged": {"accuracy": 1.0}},
+        }  # fmt: skip
+
+    monkeypatch.setattr(recipe, "measure", measured)
+    written = []
+    monkeypatch.setattr(sst2, "write_result", lambda name, arguments, figures, seconds, script: written.append(
+        (name, figures, seconds)
+    ))  # fmt: skip
+    words = ["--data_dir", "d", "--reviews_dir", "r", "--work_dir", str(tmp_path)]
+    sst2.main([*words, "--teachers", "3", "--seeds", "4", "5", "4"])
+    ((name, figures, seconds),) = written
+    assert (name, planned[0].seeds) == ("sst2_averaged", (4, 5))
+    assert figures["distilled"]["per_seed"] == {"4": 0.8, "5": 0.9}
+    assert figures["teacher"]["per_seed"] == {"42": 0.8, "1": 0.9, "2": 0.85}
+    assert seconds == 60 * (3 + 120 / 2 + 1.5)
+
+
 def test_what_bf16_changes_is_shown_beside_fp32():
     exact = {"dev": {"accuracy": 0.88}, "standard_deviation": {"accuracy": 0.002}}
     near = {**exact, "dev": {"accuracy": 0.8812}}
