@@ -10,9 +10,10 @@ from typing import Any
 from args import below_one, between, not_negative, option, positive, probability, size
 from core.options import AdamWOptions, BertTrainingOptions, PickleOptions, RunOptions, SweepOptions, TeacherPassOptions
 from core.shapes import SHAPES
+from data.options import CACHE_DIR, DataOptions
 from data.questions import QUESTION_TASKS, Windows, own_questions
 from data.tasks import LANGUAGES, QUESTIONS, TEACHERS, Task, get_task
-from files import read_json
+from files import cache_folder, read_json
 
 # Tasks with enough rows for large batches.
 MANY_ROWS = ("sst-2", "qqp", "mnli", "qnli", "tnews", "cmnli", "lcqmc", "bq_corpus")
@@ -108,6 +109,28 @@ class FinetuneOptions(PickleOptions, BertTrainingOptions):
     def untrained_shape(self) -> dict[str, int]:
         """The shape of a model from scratch."""
         return {name: getattr(self, name) for name in UNTRAINED}
+
+
+class ImportOptions(PickleOptions, DataOptions):
+    """Options of ``finetune.import_classifier``."""
+
+    group = "model"
+
+    model_name_or_path: str = option(
+        help="the classifier: a folder of Hugging Face or PaddleNLP, or a name that PaddleNLP downloads"
+    )
+    label_order: tuple[str, ...] = option(
+        (),
+        "the labels of your rows in the order of the classifier's outputs; by the names in its config.json when left "
+        "out",
+    )
+    output_dir: str = option(help="folder that receives the model", state=False, group="output")
+    overwrite: bool = option(False, "replace what --output_dir holds", state=False, group="output")
+    cache_dir: str | None = option(None, CACHE_DIR, state=False, group="output")
+
+    def cache(self) -> Path:
+        """The folder for stages that later runs can use again."""
+        return cache_folder(self.cache_dir)
 
 
 class MrcOptions(PickleOptions, SweepOptions, AdamWOptions, TeacherPassOptions, RunOptions):

@@ -41,8 +41,12 @@ def pretrained_bert(
     cache: Path,
     trust_pickle: bool = False,
     architecture: str = "BertForSequenceClassification",
+    outputs: Sequence[str] | None = None,
 ) -> LoadedModel:
     """A pre-trained BERT with a head.
+
+    A classifier's head is kept where it has as many outputs as the task has labels, and is sorted by the task's labels
+    where the folder calls its outputs so.
 
     Args:
         name_or_path: a local folder, of any of the architectures and of PaddleNLP or Hugging Face; the bundled
@@ -53,9 +57,12 @@ def pretrained_bert(
         cache: where a downloaded model is kept as safetensors.
         trust_pickle: whether pickled weights may be opened that hold more than numbers.
         architecture: see :data:`models.bert.ARCHITECTURES`.
+        outputs: the task's labels in the order of the outputs of the classifier that the folder holds (none of a number
+            to predict), which then takes no fresh weights; None where it need not hold one.
 
     Raises:
-        InputError: cannot be had, damaged, not a BERT, or too short for ``max_seq_length``.
+        InputError: cannot be had, damaged, not a BERT, too short for ``max_seq_length``, or not the classifier that it
+            is said to be.
     """
     folder = resolve_pretrained(name_or_path, cache, trust_pickle)
     shape = bert_shape(folder)
@@ -69,17 +76,46 @@ def pretrained_bert(
         )
     weights = to_ours(read_weights(folder, trust_pickle), architecture)
     classifier = list(weights.get("classifier.weight", np.empty(0)).shape)
-    outputs = 2 if architecture == "BertForQuestionAnswering" else shape.num_labels
-    if classifier != [shape.hidden_size, outputs] or _other_head(folder, architecture):
+    wanted = 2 if architecture == "BertForQuestionAnswering" else shape.num_labels
+    other = _other_head(folder, architecture)
+    if other or classifier != [shape.hidden_size, wanted]:
+        if outputs is not None:
+            what = "no classifier" if other or len(classifier) != 2 else f"a classifier with {classifier[1]} output(s)"
+            raise InputError(f"{name_or_path}: holds {what}, expected one with {wanted}; fine-tune it first")
         weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
+    elif task is not None and task.labels:
+        weights = by_labels(weights, outputs or output_names(read_config(folder)), task.labels)
     try:
         bert.check_weights(shape, weights, str(folder), architecture)
     except ValueError as error:
         raise InputError(f"{folder / 'config.json'}: {error}") from error
     model = bert.ARCHITECTURES[architecture](shape)  # type: ignore[call-arg]
     set_weights(model, bert.initial_weights(shape, generator(seed, "initialisation"), architecture), "fresh weights")
-    set_weights(model, weights, str(folder), optional=HEADS)
+    set_weights(model, weights, str(folder), optional=HEADS if outputs is None else ())
     return LoadedModel(model, tokenizer, task, max_seq_length)
+
+
+def output_names(config: Mapping[str, Any]) -> list[str]:
+    """What a ``config.json`` calls a classifier's outputs, in their order; none where it counts them only."""
+    named = config.get("id2label")
+    if not isinstance(named, Mapping) or set(named) != {str(number) for number in range(len(named))}:
+        return []
+    found = [str(named[str(number)]) for number in range(len(named))]
+    return [] if found == [f"LABEL_{number}" for number in range(len(found))] else found
+
+
+def by_labels(weights: Mapping[str, np.ndarray], names: Sequence[str], labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """A classifier whose outputs stand in the order of a task's labels; as it is where it calls them otherwise.
+
+    Args:
+        weights: with ``classifier.weight`` [width, outputs] and ``classifier.bias`` [outputs].
+        names: of its outputs.
+        labels: of the task.
+    """
+    if sorted(names) != sorted(labels):
+        return dict(weights)
+    order = [names.index(label) for label in labels]
+    return {name: value[..., order] if name.startswith("classifier.") else value for name, value in weights.items()}
 
 
 def _other_head(folder: Path, architecture: str) -> bool:

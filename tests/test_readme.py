@@ -18,7 +18,7 @@ from core import arithmetic
 from data.overview import OverviewOptions
 from deploy.options import BenchmarkOptions, EvaluateOptions, ExportOptions, PredictOptions, ReportOptions, ServeOptions
 from distill_lstm.options import AugmentDataOptions, DistillOptions, SmallOptions
-from finetune.options import FinetuneOptions, MrcOptions
+from finetune.options import FinetuneOptions, ImportOptions, MrcOptions
 from mlm_distill.options import (
     CorpusOptions,
     InitStudentOptions,
@@ -58,6 +58,7 @@ OPTIONS = {
     "mlm_distill.run_distill": RunDistillOptions,
     "mlm_distill.two_stage": TwoStageOptions,
     "finetune.run_mrc": MrcOptions,
+    "finetune.import_classifier": ImportOptions,
 }
 
 
