@@ -17,7 +17,7 @@ DATA_DIR ?=
 TEACHER ?=
 REVIEWS_DIR ?=
 CHINESE_DIR ?=
-LANGUAGE ?=
+BENCH_LANGUAGE ?=
 TASKS_DIR ?=
 FRESH ?=
 
@@ -98,7 +98,7 @@ test-hf: setup
 bench-%: setup
 	$(BIN)/python -m benchmarks.$(subst -,_,$*) $(if $(DATA_DIR),--data_dir "$(DATA_DIR)") \
 		$(if $(filter-out demo,$(TASK)),--task "$(TASK)") $(if $(REVIEWS_DIR),--reviews_dir "$(REVIEWS_DIR)") \
-		$(if $(CHINESE_DIR),--chinese_dir "$(CHINESE_DIR)") $(if $(LANGUAGE),--language "$(LANGUAGE)") \
+		$(if $(CHINESE_DIR),--chinese_dir "$(CHINESE_DIR)") $(if $(BENCH_LANGUAGE),--language "$(BENCH_LANGUAGE)") \
 		$(if $(TASKS_DIR),--tasks_dir "$(TASKS_DIR)")
 
 clean:

@@ -642,8 +642,9 @@ def _recipes() -> str:
     return (
         f"{_table(header, rows)}\n\nAccuracies: means over three seeds, of the once-for-all network and the "
         f"teacher one run. Speed: one thread of {machine['processor']}, static graphs{int8}, text in and label out. "
-        "Minutes: the median of the seeds, two trainings at a time on two cores of the processors that "
-        "[docs/results.md](docs/results.md) names. The Bi-LSTM and the teacher learnt from all training rows, the "
+        "Minutes: of the Bi-LSTM and the TinyBERTs the median of the seeds, two trainings at a time with a core each; "
+        "the once-for-all network and the teacher had both cores; the processors are in "
+        "[docs/results.md](docs/results.md). The Bi-LSTM and the teacher learnt from all training rows, the "
         f"others from {read_result('ofa_sst2')['figures']['settings']['max_train_rows']:,} of them; all students "
         "also from sentences of reviews without labels."
     )

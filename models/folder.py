@@ -129,7 +129,8 @@ def load(folder: str | os.PathLike[str]) -> LoadedModel:
     config = read_config(folder)
     if OURS not in config:
         raise InputError(
-            f"{folder}: this model was not trained by PaddleDistill; fine-tune it first with finetune.run_classifier"
+            f"{folder}: this model was not trained by PaddleDistill; take it with finetune.import_classifier, or "
+            "fine-tune it first with finetune.run_classifier"
         )
     try:
         ours = config[OURS]

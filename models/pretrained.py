@@ -81,7 +81,10 @@ def pretrained_bert(
     if other or classifier != [shape.hidden_size, wanted]:
         if outputs is not None:
             what = "no classifier" if other or len(classifier) != 2 else f"a classifier with {classifier[1]} output(s)"
-            raise InputError(f"{name_or_path}: holds {what}, expected one with {wanted}; fine-tune it first")
+            raise InputError(
+                f"{name_or_path}: holds {what}, expected one with {wanted}; fine-tune it first with "
+                "finetune.run_classifier"
+            )
         weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
     elif task is not None and task.labels:
         weights = by_labels(weights, outputs or output_names(read_config(folder)), task.labels)

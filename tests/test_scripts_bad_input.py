@@ -87,7 +87,7 @@ CASES = [
     (FINETUNE, {"output_dir": None}, "--output_dir is required"),
     (DISTILL, {"teacher_dir": None}, "--teacher_dir is required"),
     (DISTILL, {"teacher_dir": "nope"}, "nope: no such model folder"),
-    (DISTILL, {"teacher_dir": "<bert>"}, "not trained by PaddleDistill; fine-tune it first"),
+    (DISTILL, {"teacher_dir": "<bert>"}, "not trained by PaddleDistill; take it with finetune.import_classifier"),
     (DISTILL, {"teacher_dir": "<broken>"}, "model.safetensors: not a complete safetensors file"),
     (DISTILL, {"transfer_set": "nope.txt"}, "--transfer_set nope.txt: no such file or folder"),
     (DISTILL, {"transfer_set": "<teacher>"}, "no usable transfer set"),

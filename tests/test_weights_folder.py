@@ -199,7 +199,10 @@ def spoil_vocab(folder):
         (lambda folder: (folder / "config.json").unlink(), "no config.json here, so this is no model folder"),
         (spoil_config_text("{not json"), "config.json: not valid JSON"),
         (spoil_config_text("[1, 2]"), r"config.json: not valid JSON \(expected a JSON object, found list\)"),
-        (spoil_config_text('{"model_type": "bert"}'), "not trained by PaddleDistill; fine-tune it first"),
+        (
+            spoil_config_text('{"model_type": "bert"}'),
+            "not trained by PaddleDistill; take it with finetune.import_classifier",
+        ),
         (spoil_config(lambda c: c.update(model_type="gpt")), "model_type 'gpt': expected bert or bilstm"),
         (spoil_config(lambda c: c.update(hidden_act="swish")), "hidden_act 'swish'"),
         (spoil_config(lambda c: c.update(hidden_size="wide")), "config.json: "),
