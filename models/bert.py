@@ -70,7 +70,7 @@ class BertConfig:
             ValueError: a shape or an activation that this encoder cannot build.
         """
         known = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values}
-        if "num_labels" not in known and "id2label" in values:
+        if "num_labels" not in known and isinstance(values.get("id2label"), Mapping):
             known["num_labels"] = len(values["id2label"])
         config = cls(**known)
         for name, most in {**COUNTS, "num_labels": 1_000_000, "head_size": 65_536}.items():

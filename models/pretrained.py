@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from paddle import nn
 
 from console import InputError
 from data.download import Silent, keep_downloads_in, patiently, why
@@ -86,8 +87,6 @@ def pretrained_bert(
                 "finetune.run_classifier"
             )
         weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
-    elif task is not None and task.labels:
-        weights = by_labels(weights, outputs or output_names(read_config(folder)), task.labels)
     try:
         bert.check_weights(shape, weights, str(folder), architecture)
     except ValueError as error:
@@ -95,6 +94,8 @@ def pretrained_bert(
     model = bert.ARCHITECTURES[architecture](shape)  # type: ignore[call-arg]
     set_weights(model, bert.initial_weights(shape, generator(seed, "initialisation"), architecture), "fresh weights")
     set_weights(model, weights, str(folder), optional=HEADS if outputs is None else ())
+    if "classifier.weight" in weights and task is not None and task.labels:
+        sort_outputs(model.classifier, outputs or output_names(read_config(folder)), task.labels)
     return LoadedModel(model, tokenizer, task, max_seq_length)
 
 
@@ -107,18 +108,19 @@ def output_names(config: Mapping[str, Any]) -> list[str]:
     return [] if found == [f"LABEL_{number}" for number in range(len(found))] else found
 
 
-def by_labels(weights: Mapping[str, np.ndarray], names: Sequence[str], labels: Sequence[str]) -> dict[str, np.ndarray]:
-    """A classifier whose outputs stand in the order of a task's labels; as it is where it calls them otherwise.
+def sort_outputs(classifier: nn.Linear, names: Sequence[str], labels: Sequence[str]) -> None:
+    """Brings a classifier's outputs into the order of a task's labels; where it calls them otherwise they stay.
 
     Args:
-        weights: with ``classifier.weight`` [width, outputs] and ``classifier.bias`` [outputs].
+        classifier: changed in place.
         names: of its outputs.
         labels: of the task.
     """
     if sorted(names) != sorted(labels):
-        return dict(weights)
+        return
     order = [names.index(label) for label in labels]
-    return {name: value[..., order] if name.startswith("classifier.") else value for name, value in weights.items()}
+    for parameter in (classifier.weight, classifier.bias):  # [width, outputs], [outputs]
+        parameter.set_value(parameter.numpy()[..., order])
 
 
 def _other_head(folder: Path, architecture: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import paddle
 import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from console import InputError, run_script
 from core.evaluate import dygraph_forward, predict_logits
@@ -18,7 +20,7 @@ from finetune import import_classifier
 from finetune.imported import outputs_of
 from models.bert_names import to_hugging_face
 from models.folder import load
-from models.pretrained import by_labels, output_names, pretrained_bert
+from models.pretrained import output_names, pretrained_bert, sort_outputs
 from models.weights import layer_weights, write_safetensors
 
 LABELS = ["bad", "good"]
@@ -144,12 +146,15 @@ def test_fine_tuning_begins_with_a_head_sorted_by_labels(classifier, tmp_path):
 @given(st.permutations(["a", "b", "c", "d"]))
 def test_outputs_are_sorted_by_their_names(names):
     """Output i says i; sorted by labels, that of a label says where the label stood."""
-    weights = {"classifier.weight": np.tile(np.arange(4.0), (3, 1)), "classifier.bias": np.arange(4.0), "x": np.ones(4)}
-    made = by_labels(weights, names, ["a", "b", "c", "d"])
+    head = paddle.nn.Linear(3, 4)
+    head.weight.set_value(np.tile(np.arange(4, dtype=np.float32), (3, 1)))
+    head.bias.set_value(np.arange(4, dtype=np.float32))
+    sort_outputs(head, names, ["a", "b", "c", "d"])
     expected = [names.index(label) for label in "abcd"]
-    np.testing.assert_array_equal(made["classifier.bias"], expected)
-    np.testing.assert_array_equal(made["classifier.weight"], np.tile(expected, (3, 1)))
-    np.testing.assert_array_equal(made["x"], np.ones(4))
+    np.testing.assert_array_equal(head.bias.numpy(), expected)
+    np.testing.assert_array_equal(head.weight.numpy(), np.tile(expected, (3, 1)))
+    sort_outputs(head, names, ["a", "b", "c", "e"])
+    np.testing.assert_array_equal(head.bias.numpy(), expected)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +191,9 @@ def test_a_label_that_differs_in_case_only_is_another_one():
         ({"model_type": "roberta"}, [], "expected a BERT"),
         ({"bare": True}, [], "holds no classifier, expected one with 2; fine-tune it first"),
         ({"without": "pooler"}, [], "pooler"),
+        ({"without": "classifier.bias"}, [], "classifier.bias"),
+        ({"bias": np.zeros(3, np.float32)}, [], "classifier.bias"),
+        ({"bias": np.float32(0)}, [], "classifier.bias"),
         ({"three": True}, [], "holds a classifier with 3 output"),
         ({"absent": True}, [], "nowhere: no such model folder"),
         ({"inside": True}, ["--overwrite"], "holds no export of ours"),
@@ -203,12 +211,13 @@ def test_what_is_no_classifier_of_these_labels_is_refused(classifier, tmp_path, 
     elif changes.pop("inside", False):
         out = write_hugging_face(source, classifier)
     else:
-        without = changes.pop("without", None)
+        without, bias = changes.pop("without", None), changes.pop("bias", None)
         write_hugging_face(source, classifier, **changes)
-        if without:
-            from safetensors.numpy import load_file
-
-            kept = {k: v for k, v in load_file(source / "model.safetensors").items() if without not in k}
+        if without or bias is not None:
+            kept = load_file(source / "model.safetensors")
+            kept = {name: value for name, value in kept.items() if not without or without not in name}
+            if bias is not None:
+                kept["classifier.bias"] = np.asarray(bias)
             write_safetensors(source / "model.safetensors", kept, tensor_format="pt")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert run_script(import_classifier.main, words(source, tmp_path / "rows.tsv", out, *more)) == 2
