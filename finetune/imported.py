@@ -44,7 +44,9 @@ def import_classifier(options: ImportOptions) -> tuple[LoadedModel, dict[str, An
     loaded = pretrained_bert(source, data.task, options.max_seq_length, 0, cache, options.trust_pickle, outputs=outputs)
     loaded.model.eval()
     metrics: dict[str, Any] = dict(evaluate_model(loaded, data.dev))
-    with new_folder(target) as temporary:
+    # What has come there meanwhile is another's.
+    check_target(target, "--output_dir", options.overwrite)
+    with new_folder(target, options.overwrite) as temporary:
         save(temporary, loaded)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
     named = f"; its outputs mean {', '.join(outputs)}, in this order" if outputs else ""
@@ -78,8 +80,10 @@ def outputs_of(names: Sequence[str], given: Sequence[str], task: Task, source: s
         if sorted(given) != sorted(labels):
             raise InputError(f"--label_order {' '.join(given)}: expected the labels {shown}, each once, in some order")
         return list(given)
-    if not names or sorted(names) == sorted(labels):
-        return list(names) or labels
+    if sorted(names) == sorted(labels):
+        return list(names)
+    if list(names) == [f"LABEL_{number}" for number in range(len(labels))] or not names:
+        return labels
     # POSITIVE and positive are one label, unless rows tell them apart.
     folded = {label.casefold(): label for label in labels}
     if sorted(name.casefold() for name in names) == sorted(folded) and len(folded) == len(labels):

@@ -100,12 +100,11 @@ def pretrained_bert(
 
 
 def output_names(config: Mapping[str, Any]) -> list[str]:
-    """What a ``config.json`` calls a classifier's outputs, in their order; none where it counts them only."""
+    """What a ``config.json`` calls a classifier's outputs, in their order; none where it does not say."""
     named = config.get("id2label")
     if not isinstance(named, Mapping) or set(named) != {str(number) for number in range(len(named))}:
         return []
-    found = [str(named[str(number)]) for number in range(len(named))]
-    return [] if found == [f"LABEL_{number}" for number in range(len(found))] else found
+    return [str(named[str(number)]) for number in range(len(named))]
 
 
 def sort_outputs(classifier: nn.Linear, names: Sequence[str], labels: Sequence[str]) -> None:

@@ -163,7 +163,7 @@ def test_outputs_are_sorted_by_their_names(names):
         ({}, []),
         ({"id2label": {"0": "no", "1": "yes"}}, ["no", "yes"]),
         ({"id2label": {"1": "yes", "0": "no"}}, ["no", "yes"]),
-        ({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, []),
+        ({"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, ["LABEL_0", "LABEL_1"]),
         ({"id2label": {"0": 0, "1": 1}}, ["0", "1"]),
         ({"id2label": {"1": "no", "2": "yes"}}, []),
         ({"id2label": ["no", "yes"]}, []),
@@ -171,6 +171,28 @@ def test_outputs_are_sorted_by_their_names(names):
 )
 def test_names_of_outputs(config, expected):
     assert output_names(config) == expected
+
+
+def test_labels_that_are_called_as_outputs_are_by_default_keep_their_numbers():
+    """LABEL_10 comes before LABEL_2 by spelling, and is the tenth output all the same."""
+    names = [f"LABEL_{number}" for number in range(12)]
+    assert outputs_of(names, (), own_task(*sorted(names)), "x") == names
+    assert outputs_of(names[:2], (), own_task(*LABELS), "x") == LABELS
+
+
+def test_what_came_meanwhile_is_kept(classifier, tmp_path, monkeypatch, capsys):
+    folder, out = write_hugging_face(tmp_path / "hf", classifier), tmp_path / "teacher"
+    write_rows(tmp_path / "rows.tsv", classifier, LABELS)
+
+    def slow(loaded, rows):
+        out.mkdir()
+        (out / "checkpoint").write_text("another's", encoding="utf-8")
+        return {"accuracy": 1.0}
+
+    monkeypatch.setattr("finetune.imported.evaluate_model", slow)
+    assert run_script(import_classifier.main, words(folder, tmp_path / "rows.tsv", out)) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["checkpoint"]
 
 
 def test_a_label_that_differs_in_case_only_is_another_one():
